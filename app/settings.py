@@ -1,0 +1,288 @@
+"""Settings: one frozen tree, read once, from a TOML file and the environment.
+
+Every field can be set in the file (`[gateway] upstream = "…"`) or as `STILLWATCH_<SECTION>__<FIELD>`; the environment wins.
+`STILLWATCH_REDIS_URL` and `STILLWATCH_PEPPER` are short names for the two that most deployments inject. Nothing is read at
+import. Units are in the names. A bad value gives one `ConfigError` that names the field and the rule.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from app.errors import ConfigError
+
+ENV_PREFIX = "STILLWATCH_"
+SHORT_NAMES = {"STILLWATCH_REDIS_URL": ("state", "redis_url"), "STILLWATCH_PEPPER": ("identity", "pepper")}
+FailureMode = Literal["open", "local", "closed"]
+
+
+class Section(BaseModel):
+    """Base: frozen, and an unknown field is an error rather than a silent typo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StateSettings(Section):
+    """Redis or Valkey."""
+
+    redis_url: str = Field(
+        "", description="redis://, rediss:// or unix:// address; empty: a server found on PATH, else the embedded one"
+    )
+    data_dir: Path = Field(Path("var"), description="folder of the embedded server, the spool and the archive")
+    partitions: Annotated[int, Field(ge=1, le=4096)] = Field(
+        16, description="logical partitions; fixed for the life of a deployment"
+    )
+    decision_timeout_ms: Annotated[int, Field(ge=1, le=1000)] = Field(
+        50, description="longest wait for a decision before the failure policy decides"
+    )
+    background_timeout_ms: Annotated[int, Field(ge=50, le=60000)] = Field(2000, description="timeout of every other call")
+    spool_max_mb: Annotated[int, Field(ge=1)] = Field(
+        256, description="disk spool for events while state is away; beyond it events are dropped and counted"
+    )
+    stream_max_entries: Annotated[int, Field(ge=1000)] = Field(
+        200_000, description="entries a partition's stream may hold before new ones go to the spool"
+    )
+
+
+class IdentitySettings(Section):
+    """Who is calling."""
+
+    pepper: SecretStr = Field(
+        SecretStr(""),
+        description="secret for the keyed hashes of keys, addresses and payment tokens; at least 16 characters; no default",
+    )
+    trusted_key_header: str = Field(
+        "", description="header set by a proxy in front that names the key; empty: none is trusted"
+    )
+    unknown_keys: Literal["allow", "deny"] = Field(
+        "allow", description="allow: the upstream authenticates; deny: a key that is in no account gets 401"
+    )
+    accounts_file: Path | None = Field(None, description="JSONL of accounts loaded into state at start")
+    networks_file: Path | None = Field(None, description="JSONL address plan: prefix, asn, class, country")
+    trusted_proxies: tuple[str, ...] = Field((), description="networks (CIDR) whose X-Forwarded-For is believed")
+    default_plan: str = Field("default", description="plan of a key without an account")
+
+
+class GatewaySettings(Section):
+    """The reverse proxy."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="port to listen on; 0 picks a free one")
+    upstream: str = Field(
+        "", description="base address of the model API, http:// or https://; its path is put before the client's"
+    )
+    upstream_accepts_include_usage: bool = Field(
+        False, description="inject stream_options.include_usage and strip its chunk again if the client did not ask"
+    )
+    upstream_connect_timeout_sec: Annotated[float, Field(gt=0)] = Field(5.0, description="longest wait for a connection")
+    upstream_read_timeout_sec: Annotated[float, Field(gt=0)] = Field(600.0, description="longest silence of the upstream")
+    upstream_max_connections: Annotated[int, Field(ge=1)] = Field(512, description="connections kept to the upstream")
+    allowed_hosts: tuple[str, ...] = Field(("*",), description="Host values that are served; * serves any")
+    max_header_count: Annotated[int, Field(ge=8)] = Field(100, description="headers a request may carry")
+    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(32_768, description="bytes of all headers together")
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(16 * 1024 * 1024, description="bytes of a request body")
+    header_timeout_sec: Annotated[float, Field(gt=0)] = Field(10.0, description="time a client has to finish its headers")
+    body_timeout_sec: Annotated[float, Field(gt=0)] = Field(60.0, description="time a client has to finish its body")
+    max_json_depth: Annotated[int, Field(ge=4, le=512)] = Field(64, description="nesting of a JSON body")
+    grace_sec: Annotated[float, Field(ge=0)] = Field(30.0, description="time running streams get at shutdown")
+    text_head_chars: Annotated[int, Field(ge=0, le=4096)] = Field(
+        1024, description="characters kept of the head of a text until the worker has read it"
+    )
+    text_tail_chars: Annotated[int, Field(ge=0, le=4096)] = Field(512, description="the same for the tail")
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        9101, description="port of /metrics and /healthz; 0 picks a free one"
+    )
+    log_events: bool = Field(True, description="append each exchange to the event log")
+    enforce_limits: bool = Field(True, description="charge the limits of the plan")
+
+
+class LimitRule(Section):
+    """Budgets of one plan at one scope. None means no limit."""
+
+    requests_per_min: Annotated[float, Field(gt=0)] | None = None
+    input_tokens_per_min: Annotated[float, Field(gt=0)] | None = None
+    output_tokens_per_min: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_day: Annotated[float, Field(gt=0)] | None = None
+    concurrent: Annotated[int, Field(ge=1)] | None = None
+
+
+class PlanLimits(Section):
+    """What one plan allows: per key, per organisation, and per key and model (by the model's exact name or `family*`)."""
+
+    key: LimitRule = LimitRule()
+    org: LimitRule = LimitRule()
+    models: dict[str, LimitRule] = Field(default_factory=dict)
+
+
+class LimitSettings(Section):
+    """Budgets by plan. `default` applies to plans that are not listed."""
+
+    plans: dict[str, PlanLimits] = Field(
+        default_factory=lambda: {"default": PlanLimits()},
+        description="table of plans: limits.plans.<name>.{key,org,models}",
+    )
+    default_output_tokens: Annotated[int, Field(ge=1)] = Field(
+        1024, description="output tokens reserved when the client sets no maximum"
+    )
+    on_state_loss: FailureMode = Field("local", description="open, closed, or local: a bucket in memory at limit/replicas")
+    replicas: Annotated[int, Field(ge=1)] = Field(1, description="gateways that share the traffic, for the local policy")
+
+
+class ActionRule(Section):
+    """What enforcement does about a level."""
+
+    action: Literal["observe", "throttle"] = "observe"
+    factor: Annotated[float, Field(gt=0, le=1)] = Field(0.25, description="share of its budgets that a throttled key keeps")
+    requests_per_min: Annotated[float, Field(gt=0)] | None = Field(
+        20.0, description="ceiling for a throttled key whose plan has none"
+    )
+    ttl_sec: Annotated[int, Field(ge=60)] = Field(3600, description="how long the action holds after the last verdict")
+
+
+class EnforcementSettings(Section):
+    """Policy as data: level → action. Shadow counts what would have happened and changes nothing."""
+
+    mode: Literal["shadow", "enforce"] = Field("shadow", description="shadow: count only; enforce: act")
+    watch: ActionRule = ActionRule()
+    suspect: ActionRule = ActionRule(action="throttle")
+    confirmed: ActionRule = ActionRule(action="throttle", factor=0.1)
+
+
+class WorkerSettings(Section):
+    """The consumer of the event log."""
+
+    batch_entries: Annotated[int, Field(ge=1, le=10_000)] = Field(500, description="entries applied in one commit")
+    poll_ms: Annotated[int, Field(ge=10)] = Field(200, description="pause when nothing is waiting")
+    lease_ms: Annotated[int, Field(ge=1000)] = Field(10_000, description="how long a partition stays owned without renewal")
+    hot_profiles: Annotated[int, Field(ge=100)] = Field(50_000, description="profiles kept in memory")
+    model_dir: Path | None = Field(None, description="fitted model; without one, only the named rules judge")
+    archive_dir: Path | None = Field(None, description="folder of the Parquet archive; default: <data_dir>/archive")
+    archive_rows: Annotated[int, Field(ge=100)] = Field(20_000, description="rows after which an archive file is written")
+    archive_sec: Annotated[float, Field(gt=0)] = Field(60.0, description="age after which waiting rows are written anyway")
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        9102, description="port of /metrics and /healthz; 0 picks a free one"
+    )
+
+
+class AdminSettings(Section):
+    """HTTP for operators."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8081, description="port to listen on; 0 picks a free one")
+    token: SecretStr = Field(SecretStr(""), description="bearer token of the admin API; at least 24 characters; no default")
+
+
+class Settings(Section):
+    """The whole tree."""
+
+    state: StateSettings = StateSettings()
+    identity: IdentitySettings = IdentitySettings()
+    gateway: GatewaySettings = GatewaySettings()
+    limits: LimitSettings = LimitSettings()
+    enforcement: EnforcementSettings = EnforcementSettings()
+    worker: WorkerSettings = WorkerSettings()
+    admin: AdminSettings = AdminSettings()
+
+    @field_validator("identity")
+    @classmethod
+    def _pepper_is_long(cls, value: IdentitySettings) -> IdentitySettings:
+        secret = value.pepper.get_secret_value()
+        if secret and len(secret) < 16:
+            raise ValueError("identity.pepper must have at least 16 characters")
+        return value
+
+    @field_validator("admin")
+    @classmethod
+    def _token_is_long(cls, value: AdminSettings) -> AdminSettings:
+        secret = value.token.get_secret_value()
+        if secret and len(secret) < 24:
+            raise ValueError("admin.token must have at least 24 characters")
+        return value
+
+    @field_validator("gateway")
+    @classmethod
+    def _upstream_is_http(cls, value: GatewaySettings) -> GatewaySettings:
+        if value.upstream and not re.match(r"^https?://[^/@\s]+(/[^?#\s]*)?$", value.upstream):
+            raise ValueError(
+                "gateway.upstream must be http:// or https://, a host, and optionally a path, without credentials"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _default_plan_exists(self) -> Settings:
+        if "default" not in self.limits.plans:
+            raise ValueError("limits.plans must have an entry named default")
+        return self
+
+    @property
+    def archive_dir(self) -> Path:
+        """Where the archive is, configured or by default under the data folder."""
+        return self.worker.archive_dir or self.state.data_dir / "archive"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where a gateway spools events while state is away."""
+        return self.state.data_dir / "spool"
+
+
+def load(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """File, then environment, then command-line overrides → Settings.
+
+    Args:
+        path: TOML file; None reads none.
+        environ: environment to read; None takes the process's own.
+        overrides: {"section.field": value}, as set on the command line; values of None are skipped.
+
+    Raises:
+        ConfigError: the file cannot be read, a field is unknown, or a value breaks its rule.
+    """
+    tree = _read_file(path) if path else {}
+    for (section, field), value in _from_environ(os.environ if environ is None else environ).items():
+        tree.setdefault(section, {})[field] = value
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            section, _, field = name.partition(".")
+            tree.setdefault(section, {})[field] = value
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config file {path}: {error.strerror or 'cannot be read'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config file {path} is no valid TOML: {error}") from None
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[tuple[str, str], Any]:
+    found: dict[tuple[str, str], Any] = {}
+    for name, value in environ.items():
+        if name in SHORT_NAMES:
+            found.setdefault(SHORT_NAMES[name], value)
+        elif name.startswith(ENV_PREFIX) and "__" in name:
+            section, _, field = name[len(ENV_PREFIX) :].lower().partition("__")
+            listed = field in ("allowed_hosts", "trusted_proxies")
+            found[section, field] = tuple(part.strip() for part in value.split(",") if part.strip()) if listed else value
+    return found
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first problem as "section.field: rule" — without the value, which may be a secret."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return (message if place and message.startswith(place) else f"{place}: {message}" if place else message) + more

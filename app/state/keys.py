@@ -1,0 +1,76 @@
+"""Every key name in Redis, its hash tag, its type, and what bounds it.
+
+All state of one partition shares the hash tag ``{pNNNN}``, so one script may touch any of it in a Cluster. A partition is
+chosen by the account root: the organisation where the key belongs to one, else the key itself. That keeps a key and
+its organisation in one slot, which is what lets one script check both budgets (docs/decisions/0002).
+
+Every name is built here and passed to scripts through KEYS; no script concatenates a name.
+"""
+
+from __future__ import annotations
+
+import xxhash
+
+PREFIX = "sw"
+
+PROFILE_TTL_SEC = 30 * 86_400
+"""An entity that is idle this long is forgotten."""
+
+LIMIT_TTL_SEC = 2 * 86_400
+"""Longest budget period (one day) twice over, so that an expiring hash never forgives spent tokens."""
+
+
+def partition_of(root: str, partitions: int) -> int:
+    """Partition of an account root (organisation id, else key id). Fixed for the life of a deployment."""
+    return xxhash.xxh3_64_intdigest(root.encode()) % partitions
+
+
+class PartitionKeys:
+    """The key names of one partition. Entity ids are keyed hashes in hex, so they cannot contain a brace."""
+
+    __slots__ = ("cursor", "dead", "fence", "flagged", "owner", "partition", "rows", "seen", "stream", "tag")
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.tag = tag = f"{PREFIX}:{{p{partition:04d}}}"
+        self.stream = f"{tag}:ev"  # stream, one entry per exchange {e: bytes}; trimmed when applied; MAXLEN bound
+        self.cursor = f"{tag}:cur"  # string, last applied stream id; no TTL, one per partition
+        self.owner = f"{tag}:own"  # string, "<fence>:<worker>" with PX lease
+        self.fence = f"{tag}:fen"  # integer, grows with every lease; no TTL, one per partition
+        self.rows = f"{tag}:row"  # stream, applied events without text until they are archived; same ids
+        self.dead = f"{tag}:dead"  # stream, entries that did not decode; MAXLEN and TTL
+        self.seen = f"{tag}:seen"  # zset key id → last event time in ms; trimmed at PROFILE_TTL_SEC
+        self.flagged = f"{tag}:flag"  # zset key id → level*2 + score, for keys above clear
+
+    def limits(self, kind: str, entity_id: str) -> str:
+        """Hash of budget balances of a key (kind "k") or organisation ("o"); TTL LIMIT_TTL_SEC."""
+        return f"{self.tag}:l{kind}:{entity_id}"
+
+    def inflight(self, kind: str, entity_id: str) -> str:
+        """Zset request id → deadline in µs, for concurrency limits; TTL of the longest request."""
+        return f"{self.tag}:c{kind}:{entity_id}"
+
+    def verdict(self, key_id: str) -> str:
+        """String that `decide` reads: what enforcement does about the key now; TTL PROFILE_TTL_SEC."""
+        return f"{self.tag}:v:{key_id}"
+
+    def profile(self, kind: str, entity_id: str) -> str:
+        """String, encoded profile and last verdict of a key ("k") or organisation ("o"); TTL PROFILE_TTL_SEC."""
+        return f"{self.tag}:f{kind}:{entity_id}"
+
+    def timeline(self, key_id: str) -> str:
+        """List of the key's verdict changes, newest first, at most 100; TTL PROFILE_TTL_SEC."""
+        return f"{self.tag}:t:{key_id}"
+
+
+ACCOUNTS = f"{PREFIX}:{{acct}}:h"
+"""Hash key id → encoded account record. Bounded by the number of accounts the operator loads; no TTL."""
+
+ACCOUNT_CHANGES = f"{PREFIX}:{{acct}}:log"
+"""Stream of changed key ids; MAXLEN bound. A gateway that fell behind it reloads the whole hash."""
+
+META = f"{PREFIX}:{{meta}}"
+"""Hash of what is fixed for the deployment (partition count, schema); checked at every start."""
+
+UNBOUNDED_OK = (":cur", ":fen", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}")
+"""Endings of the names that carry no TTL because they are bounded otherwise: one per partition, trimmed, or by accounts."""
