@@ -1,0 +1,110 @@
+"""Progress of a long job: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_EVERY_SEC = 15.0
+REDRAW_EVERY_SEC = 0.1
+
+
+class Meter(Protocol):
+    """What a job reports to."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins; its name is shown."""
+        ...
+
+    def at(self, share: float, events: int) -> None:
+        """`share` of the input, 0–1, is done and `events` have been handled in this stage."""
+        ...
+
+
+class Silent:
+    """Reports to nobody."""
+
+    def stage(self, text: str) -> None:
+        """Ignored."""
+
+    def at(self, share: float, events: int) -> None:
+        """Ignored."""
+
+
+@dataclass
+class _Clock:
+    every_sec: float
+    last: float = 0.0
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < self.every_sec:
+            return False
+        self.last = now
+        return True
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._clock = _Clock(REDRAW_EVERY_SEC)
+        self._task: TaskID | None = None
+        self._started = time.monotonic()
+
+    def stage(self, text: str) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=1.0)
+        self._task = self._progress.add_task(text, total=1.0, rate="")
+        self._started = time.monotonic()
+
+    def at(self, share: float, events: int) -> None:
+        if self._task is not None and self._clock.due():
+            rate = events / max(1e-6, time.monotonic() - self._started)
+            self._progress.update(self._task, completed=min(1.0, share), rate=f"{events:,} events, {rate:,.0f}/s")
+
+
+class _Plain:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._clock = _Clock(PLAIN_EVERY_SEC, time.monotonic())
+        self._text = ""
+        self._started = time.monotonic()
+
+    def stage(self, text: str) -> None:
+        self._text = text
+        self._started = time.monotonic()
+        self._console.print(text, highlight=False)
+
+    def at(self, share: float, events: int) -> None:
+        if self._clock.due():
+            passed = time.monotonic() - self._started
+            left = f", about {passed * (1 - share) / share:,.0f} s left" if share > 0.01 else ""
+            self._console.print(
+                f"{self._text}: {share:.0%}, {events:,} events, {events / passed:,.0f}/s{left}", highlight=False
+            )
+
+
+@contextmanager
+def meter(console: Console | None) -> Iterator[Meter]:
+    """The meter that suits the console: a live bar on a terminal, plain lines elsewhere, nothing for None."""
+    if console is None:
+        yield Silent()
+    elif not console.is_terminal:
+        yield _Plain(console)
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as progress:
+            yield _Bar(progress)
