@@ -28,7 +28,7 @@ def partition_of(root: str, partitions: int) -> int:
 class PartitionKeys:
     """The key names of one partition. Entity ids are keyed hashes in hex, so they cannot contain a brace."""
 
-    __slots__ = ("cursor", "dead", "fence", "flagged", "owner", "partition", "rows", "seen", "stream", "tag")
+    __slots__ = ("cursor", "dead", "fence", "flagged", "owner", "partition", "plan", "rows", "seen", "stream", "tag")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -38,6 +38,7 @@ class PartitionKeys:
         self.owner = f"{tag}:own"  # string, "<fence>:<worker>" with PX lease
         self.fence = f"{tag}:fen"  # integer, grows with every lease; no TTL, one per partition
         self.rows = f"{tag}:row"  # stream, applied events without text until they are archived; same ids
+        self.plan = f"{tag}:arc"  # string, "<first> <last>" of the archive file being written; no TTL, one per partition
         self.dead = f"{tag}:dead"  # stream, entries that did not decode; MAXLEN and TTL
         self.seen = f"{tag}:seen"  # zset key id → last event time in ms; trimmed at PROFILE_TTL_SEC
         self.flagged = f"{tag}:flag"  # zset key id → level*2 + score, for keys above clear
@@ -72,5 +73,8 @@ ACCOUNT_CHANGES = f"{PREFIX}:{{acct}}:log"
 META = f"{PREFIX}:{{meta}}"
 """Hash of what is fixed for the deployment (partition count, schema); checked at every start."""
 
-UNBOUNDED_OK = (":cur", ":fen", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}")
+WORKERS = f"{PREFIX}:{{wrk}}:live"
+"""Zset worker id → when its registration ends, in ms of server time; trimmed at every beat, TTL of one registration."""
+
+UNBOUNDED_OK = (":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}")
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition, trimmed, or by accounts."""

@@ -1,0 +1,155 @@
+"""One partition as its worker sees it: read what was appended, read states, commit a batch atomically.
+
+The commit is the acknowledgement. It checks the fence and the cursor, then writes every effect of the batch and trims the
+applied entries, in one script: a batch is applied wholly or not at all, and a second attempt changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from app.errors import LeaseLost
+from app.state.calls import Client, reachable, run_script
+from app.state.keys import PROFILE_TTL_SEC, PartitionKeys
+from app.state.ownership import Lease
+
+START = "0-0"
+"""Cursor of a partition nothing was ever applied to."""
+
+DEAD_MAX_ENTRIES = 1000
+DEAD_TTL_MS = 3_600_000
+"""An undecodable entry may hold text, so it stays for an operator's hour and no longer, and never more than these."""
+
+DEAD_MAX_BYTES = 65_536
+"""A dead letter keeps at most this much of its entry."""
+
+KIND_LETTER = {"key": "k", "org": "o"}
+"""Entity kind of the detectors → letter in the key names."""
+
+
+class Entry(NamedTuple):
+    """One stream entry; `data` is empty when the entry has no event field."""
+
+    id: str
+    data: bytes
+
+
+class DeadEntry(NamedTuple):
+    """An entry that could not be applied, and the rule it broke."""
+
+    id: str
+    data: bytes
+    why: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything one commit writes. All maps are keyed by what the key names need.
+
+    Attributes:
+        cursor: id the batch was read from.
+        last: id of its last entry.
+        states: (kind, id) → encoded state.
+        verdicts: key id → what `decide` reads; empty deletes.
+        timeline: (key id, JSON) in the order of the changes.
+        seen: key id → time of its last event, ms.
+        flagged: key id → level*2 + score; None takes the key out.
+        rows: (entry id, archive row).
+        dead: entries that were not applied.
+    """
+
+    cursor: str
+    last: str
+    states: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    timeline: list[tuple[str, bytes]] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)
+    flagged: dict[str, float | None] = field(default_factory=dict)
+    rows: list[tuple[str, bytes]] = field(default_factory=list)
+    dead: list[DeadEntry] = field(default_factory=list)
+
+
+def parse_id(entry_id: str) -> tuple[int, int]:
+    """Stream id → (ms, sequence), which order as the stream does."""
+    ms, _, seq = entry_id.partition("-")
+    return int(ms), int(seq or 0)
+
+
+def next_id(entry_id: str) -> str:
+    """The smallest id after this one."""
+    ms, seq = parse_id(entry_id)
+    return f"{ms}-{seq + 1}"
+
+
+class PartitionStore:
+    """Reads and commits of one leased partition. Methods raise StateUnavailable when the server is away."""
+
+    def __init__(self, client: Client, lease: Lease) -> None:
+        self._client = client
+        self.lease = lease
+        self._names = PartitionKeys(lease.partition)
+
+    async def cursor(self) -> str:
+        """Id of the last applied entry."""
+        with reachable("cursor"):
+            value: Any = await self._client.get(self._names.cursor)
+        return value.decode() if value else START
+
+    async def read(self, cursor: str, count: int) -> list[Entry]:
+        """At most `count` entries after the cursor, oldest first."""
+        with reachable("event stream"):
+            found: Any = await self._client.xrange(self._names.stream, min=next_id(cursor), max="+", count=count)
+        return [Entry(entry_id.decode(), (fields or {}).get(b"e", b"")) for entry_id, fields in found]
+
+    async def load_states(self, entities: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """Encoded states of those (kind, id) that have one, in one round trip."""
+        if not entities:
+            return {}
+        with reachable("states"):
+            found: Any = await self._client.mget([self._names.profile(KIND_LETTER[kind], name) for kind, name in entities])
+        return {entity: value for entity, value in zip(entities, found, strict=True) if value is not None}
+
+    async def commit(self, batch: Batch) -> None:
+        """Applies the batch, once.
+
+        Raises:
+            LeaseLost: another worker has owned the partition since this lease, or this batch was applied already (the
+                reply to an earlier attempt was lost). Nothing was written; what is held in memory must be read again.
+        """
+        keys, args = self._arguments(batch)
+        with reachable("commit"):
+            answer = await run_script(self._client, "commit", keys, args)
+        if answer != b"ok":
+            raise LeaseLost(
+                f"partition {self.lease.partition}: the commit was refused, "
+                + ("another worker owns it now" if answer == b"fence" else "its entries are applied already")
+            )
+
+    def _arguments(self, batch: Batch) -> tuple[list[str], list[str | int | bytes]]:
+        names = self._names
+        last_ms = parse_id(batch.last)[0]
+        # The older of the two clocks: neither old events read late nor a gateway with a fast clock may empty the index.
+        newest_ms = min(last_ms, max(batch.seen.values(), default=last_ms))
+        keys = [names.fence, names.cursor, names.stream, names.rows, names.dead, names.seen, names.flagged]
+        keys += [names.profile(KIND_LETTER[kind], name) for kind, name in batch.states]
+        keys += [names.verdict(key_id) for key_id in batch.verdicts]
+        keys += [names.timeline(key_id) for key_id, _ in batch.timeline]
+        args: list[str | int | bytes] = [self.lease.fence, batch.cursor, batch.last, next_id(batch.last)]
+        args += [PROFILE_TTL_SEC, newest_ms - PROFILE_TTL_SEC * 1000]
+        args += [DEAD_MAX_ENTRIES, DEAD_TTL_MS, f"{max(0, last_ms - DEAD_TTL_MS)}-0"]
+        args += [len(batch.states), len(batch.verdicts), len(batch.timeline), len(batch.seen)]
+        args += [len(batch.flagged), len(batch.rows), len(batch.dead)]
+        args += batch.states.values()
+        args += batch.verdicts.values()
+        args += [item for _, item in batch.timeline]
+        for key_id, at_ms in batch.seen.items():
+            args += (at_ms, key_id)
+        for key_id, rank in batch.flagged.items():
+            args += ("" if rank is None else repr(float(rank)), key_id)
+        for row in batch.rows:
+            args += row
+        for entry_id, data, why in batch.dead:
+            args += (entry_id, data[:DEAD_MAX_BYTES], why)
+        return keys, args
