@@ -1,0 +1,167 @@
+"""The report's pictures: PNG, drawn without a display, in colours that colour-blind readers can tell apart.
+
+Colours are those of Okabe and Ito (2008); every series also differs in shape or hatch. Text from the log is never parsed as
+mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+
+import matplotlib.dates as dates
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from app.offline.tracks import HOUR_US, Track
+from detectors.contract import Level
+
+LEVEL_COLOURS = {Level.CLEAR: "#999999", Level.WATCH: "#56B4E9", Level.SUSPECT: "#E69F00", Level.CONFIRMED: "#D55E00"}
+_HATCHES = {Level.CLEAR: "", Level.WATCH: "..", Level.SUSPECT: "//", Level.CONFIRMED: "xx"}
+_BLUE = "#0072B2"
+_INK = "#333333"
+_DPI = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """How much one feature explains of the flagged keys' verdicts."""
+
+    feature: str
+    keys: int
+    weight: float  # mean share of the score over all flagged keys, 0–1
+
+
+def score_distribution(tracks: Sequence[Track], path: Path) -> None:
+    """Histogram of the keys' highest scores by level; the count axis is logarithmic because nearly all keys are clear."""
+    figure, axes = _figure(9, 4.2)
+    edges = np.linspace(0.0, 1.0, 41)
+    base = np.zeros(len(edges) - 1)
+    for level in Level:
+        scores = [track.score for track in tracks if track.judged and track.level == level]
+        counts, _ = np.histogram(scores, bins=edges)
+        axes.bar(
+            edges[:-1],
+            counts,
+            width=np.diff(edges),
+            bottom=base,
+            align="edge",
+            color=LEVEL_COLOURS[level],
+            hatch=_HATCHES[level],
+            edgecolor="white",
+            linewidth=0.4,
+            label=f"{level.name.lower()} ({len(scores):,})",
+        )
+        base += counts
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(0, max(2.0, float(base.max()) * 1.6))
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("highest combined score of the key in the judged part (0 = like its peers, 1 = most suspicious)")
+    axes.set_ylabel("keys (logarithmic above 1)")
+    axes.set_title("Scores of the judged keys")
+    axes.legend(title="highest level", frameon=False)
+    _save(figure, path)
+
+
+def timelines(tracks: Sequence[Track], path: Path, start_us: int, end_us: int) -> None:
+    """Requests per hour (bars) and score (line with a mark at the first alarm) of each key, one row per key."""
+    figure = Figure(figsize=(10, 1.0 + 1.15 * len(tracks)), dpi=_DPI, layout="constrained")
+    rows = figure.subplots(len(tracks), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, track in zip(rows, tracks, strict=True):
+        _timeline(axes, track, start_us, end_us)
+    rows[-1].set_xlabel("event time (UTC)")
+    locator = dates.AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
+    rows[-1].xaxis.set_major_locator(locator)
+    rows[-1].xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+    figure.suptitle("Flagged keys: requests per hour (grey bars, left), score (line, right), first alarm (▼)", fontsize=10)
+    _save(figure, path)
+
+
+def _timeline(axes: Axes, track: Track, start_us: int, end_us: int) -> None:
+    hours = sorted(track.hours)
+    axes.bar(
+        [_moment(hour * HOUR_US) for hour in hours],
+        [track.hours[hour] for hour in hours],
+        width=1 / 24,
+        align="edge",
+        color="#BBBBBB",
+    )
+    axes.set_ylabel("req/h", fontsize=7)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.tick_params(labelsize=7)
+    axes.set_title(f"{track.key_id} · {track.level.name.lower()}", fontsize=8, loc="left", pad=2, parse_math=False)
+    right = axes.twinx()
+    right.set_ylim(-0.05, 1.25)
+    right.set_yticks([0, 0.5, 1])
+    right.tick_params(labelsize=7, colors=_BLUE)
+    right.set_ylabel("score", fontsize=7, color=_BLUE)
+    times = [_moment(point.at_us) for point in track.points]
+    right.step(times, [point.score for point in track.points], where="post", color=_BLUE, linewidth=1.2)
+    if track.flagged_us is not None:
+        right.plot([_moment(track.flagged_us)], [1.12], marker="v", color=LEVEL_COLOURS[Level.CONFIRMED], markersize=7)
+    axes.set_xlim(_moment(start_us), _moment(end_us))
+
+
+def drivers(found: Sequence[Driver], path: Path) -> None:
+    """Which features the flagged keys' verdicts rest on, strongest on top."""
+    figure, axes = _figure(9, 1.2 + 0.32 * len(found))
+    order = list(reversed(found))
+    axes.barh([d.feature for d in order], [100 * d.weight for d in order], color=_BLUE)
+    for row, driver in enumerate(order):
+        axes.text(100 * driver.weight, row, f" {driver.keys} keys", va="center", fontsize=8, color=_INK)
+    axes.set_xlabel("mean share of a flagged key's score (%); beside it, in how many flagged keys the feature is named")
+    axes.set_xlim(0, max(1.0, 118 * max(d.weight for d in found)))
+    axes.set_title("What decided")
+    axes.tick_params(axis="y", labelsize=8)
+    _save(figure, path)
+
+
+def levels_by_plan(counts: dict[str, dict[Level, int]], path: Path) -> None:
+    """Share of each plan's judged keys at each level above clear."""
+    figure, axes = _figure(9, 1.4 + 0.4 * len(counts))
+    plans = sorted(counts, reverse=True)
+    left = np.zeros(len(plans))
+    totals = np.array([max(1, sum(counts[plan].values())) for plan in plans])
+    for level in (Level.WATCH, Level.SUSPECT, Level.CONFIRMED):
+        share = 100 * np.array([counts[plan].get(level, 0) for plan in plans]) / totals
+        axes.barh(
+            plans,
+            share,
+            left=left,
+            color=LEVEL_COLOURS[level],
+            hatch=_HATCHES[level],
+            edgecolor="white",
+            label=level.name.lower(),
+        )
+        left += share
+    for row, plan in enumerate(plans):
+        axes.text(left[row], row, f" of {sum(counts[plan].values()):,} keys", va="center", fontsize=8, color=_INK)
+    axes.set_xlim(0, max(1.0, float(left.max()) * 1.25))
+    axes.set_xlabel("keys above clear, by highest level (% of the plan's judged keys)")
+    axes.set_title("Levels by plan")
+    axes.legend(frameon=False, loc="best", fontsize=8)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # No date and no library version in the file: the same log gives the same picture.
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})  # type: ignore[no-untyped-call]
+
+
+def _moment(at_us: int) -> float:
+    """Matplotlib's date number: days since 1970 in UTC."""
+    return at_us / 86_400e6

@@ -1,0 +1,227 @@
+"""report.md: what a replay found, for an analyst who has not read our documentation."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from detectors.features import CATALOGUE, INDEX
+
+from app.offline import plots
+from app.offline.records import BadLines
+from app.offline.tracks import Track
+from detectors.contract import Level
+
+MAX_ROWS = 100
+MAX_TIMELINES = 12
+MAX_DETAILS = 25
+MAX_DRIVERS = 15
+
+
+@dataclass
+class Run:
+    """What the report says about the run itself.
+
+    Attributes:
+        judged_from_us: event time from which verdicts count.
+        late: events that came more than a minute of event time after a younger one.
+    """
+
+    source: str
+    start_us: int
+    end_us: int
+    judged_from_us: int
+    model: str
+    events: int
+    warmup_events: int
+    late: int = 0
+    bad: BadLines = field(default_factory=lambda: BadLines(1.0))
+    notes: list[str] = field(default_factory=list)
+
+
+def write(out: Path, run: Run, ranked: Sequence[Track]) -> Path:
+    """Write report.md and its pictures into a folder; returns the report's path.
+
+    Args:
+        out: existing folder.
+        run: facts about the run.
+        ranked: every key's track, most suspicious first.
+    """
+    active = [track for track in ranked if track.requests]
+    judged = [track for track in active if track.judged]
+    flagged = [track for track in active if track.flagged]
+    parts = [_head(run, active, judged, flagged)]
+    if judged:
+        plots.score_distribution(judged, out / "scores.png")
+        by_plan = _by_plan(judged)
+        plots.levels_by_plan(by_plan, out / "levels.png")
+        parts.append(_scores(by_plan))
+    if flagged:
+        plots.timelines(flagged[:MAX_TIMELINES], out / "timelines.png", run.judged_from_us, run.end_us)
+        parts.append(_flagged(flagged))
+        if found := _drivers(flagged):
+            plots.drivers(found, out / "features.png")
+            parts.append(_decided(found))
+        parts.append(_details(flagged))
+    parts += [_input(run), _reading(run)]
+    path = out / "report.md"
+    path.write_text("\n".join(parts), encoding="utf-8")
+    return path
+
+
+def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: Sequence[Track]) -> str:
+    levels = Counter(track.level for track in judged)
+    young = len(active) - len(judged)
+    rows = [
+        ("Log", _cell(run.source)),
+        ("Time span", f"{_time(run.start_us)} to {_time(run.end_us)}"),
+        ("Judged from", f"{_time(run.judged_from_us)}; what came before is history and raises no alarm"),
+        ("Exchanges", f"{run.events:,}, of which {run.warmup_events:,} are history"),
+        ("Keys in the judged part", f"{len(active):,}; {young:,} of them showed too little to be judged"),
+        ("Model", _cell(run.model)),
+        ("Flagged", f"**{len(flagged):,}** keys: {levels[Level.CONFIRMED]} confirmed, {levels[Level.SUSPECT]} suspect"),
+        ("On watch", f"{levels[Level.WATCH]:,} keys"),
+    ]
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows)
+    return f"# Replay report\n\n| | |\n| --- | --- |\n{table}\n"
+
+
+def _scores(by_plan: dict[str, dict[Level, int]]) -> str:
+    head = "| Plan | Keys | Watch | Suspect | Confirmed |\n| --- | ---: | ---: | ---: | ---: |\n"
+    rows = []
+    for plan, counts in sorted(by_plan.items()):
+        above = " | ".join(str(counts.get(level, 0)) for level in (Level.WATCH, Level.SUSPECT, Level.CONFIRMED))
+        rows.append(f"| {_cell(plan)} | {sum(counts.values()):,} | {above} |")
+    return (
+        "## Scores and levels\n\n![Histogram of the keys' highest scores, by level](scores.png)\n\n"
+        "A score near 1 means that few comparable customers ever looked like this. It is not the probability of guilt: "
+        "where honest keys outnumber attackers by thousands, many high scores are honest.\n\n"
+        "![Share of keys above clear, by plan](levels.png)\n\n" + head + "\n".join(rows) + "\n"
+    )
+
+
+def _flagged(flagged: Sequence[Track]) -> str:
+    head = (
+        "| Key | Organisation | Plan | Level | Score | First alarm (UTC) | Requests | Leaked | Main reason |\n"
+        "| --- | --- | --- | --- | ---: | --- | ---: | ---: | --- |\n"
+    )
+    rows = []
+    for track in flagged[:MAX_ROWS]:
+        leaked = f"{track.last.leaked:,}" if track.last else "0"
+        level = track.level.name.lower() + (" (authorised use)" if track.authorised else "")
+        reason = _cell(track.reasons[0].text) if track.reasons else ""
+        rows.append(
+            f"| `{_code(track.key_id)}` | `{_code(track.org_id) or '–'}` | {_cell(track.plan)} | {level} "
+            f"| {track.score:.3f} | {_time(track.flagged_us or 0)} | {track.requests:,} | {leaked} | {reason} |"
+        )
+    more = f"\n{len(flagged) - MAX_ROWS:,} more are in `verdicts.jsonl`.\n" if len(flagged) > MAX_ROWS else ""
+    shown = min(len(flagged), MAX_TIMELINES)
+    return (
+        "## Flagged keys\n\n"
+        "Most suspicious first. *Leaked* counts the unique valuable answers taken since the first exchange that was above "
+        "clear: what could already be in a training set.\n\n" + head + "\n".join(rows) + "\n" + more + "\n"
+        f"![Requests per hour, score and first alarm of the {shown} most suspicious keys](timelines.png)\n"
+    )
+
+
+def _decided(found: Sequence[plots.Driver]) -> str:
+    rows = []
+    for driver in found:
+        if driver.feature in INDEX:
+            entry = CATALOGUE[INDEX[driver.feature]]
+            meaning, raises = entry.meaning, entry.raises
+        else:
+            meaning, raises = "", ""
+        rows.append(f"| `{driver.feature}` | {driver.keys} | {driver.weight:.0%} | {_cell(meaning)} | {_cell(raises)} |")
+    return (
+        "## What decided\n\n![Features behind the flagged keys' scores](features.png)\n\n"
+        "| Feature | Keys | Mean share | Meaning | Honest customers who raise it |\n| --- | ---: | ---: | --- | --- |\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def _details(flagged: Sequence[Track]) -> str:
+    parts = [f"## Reasons\n\nThe {min(len(flagged), MAX_DETAILS)} most suspicious keys, with every reason given.\n"]
+    for track in flagged[:MAX_DETAILS]:
+        reasons = (
+            "\n".join(f"{i}. {_cell(reason.text)}" for i, reason in enumerate(track.reasons, 1))
+            or "No reason was recorded."
+        )
+        parts.append(f"### `{_code(track.key_id)}` — {track.level.name.lower()}, score {track.score:.3f}\n\n{reasons}\n")
+    return "\n".join(parts)
+
+
+def _input(run: Run) -> str:
+    lines = list(run.notes)
+    if run.bad.bad:
+        lines.append(f"{run.bad.bad:,} of {run.bad.total:,} lines could not be used and were left out:")
+        lines += [f"line {number:,}: {_cell(rule)}" for number, rule in run.bad.examples]
+        if run.bad.bad > len(run.bad.examples):
+            lines.append(f"and {run.bad.bad - len(run.bad.examples):,} more")
+    if run.late:
+        lines.append(
+            f"{run.late:,} exchanges stand more than a minute out of time order; they were taken in the log's order."
+        )
+    text = "\n".join(f"- {line}" for line in lines) or "Every line was used and in time order."
+    return f"## Input\n\n{text}\n"
+
+
+def _reading(run: Run) -> str:
+    return (
+        "## How to read this\n\n"
+        f"The history before {_time(run.judged_from_us)} builds each key's profile; without a saved model it also tells "
+        "what is usual in each peer group (plan, age of the account, kind of work). Time is the log's own: a verdict rests "
+        "only on what had been seen until then, and the live service, given the same model and the same exchanges, says "
+        "the same.\n\n"
+        "- **watch**: unusual; nothing is done. **suspect**, **confirmed**: flagged; the default policy only counts what a "
+        "throttle would have done.\n"
+        "- The level shown is the highest one reached; levels fall again when behaviour does.\n"
+        "- Levels say how unusual a key is, not why its owner does it. Evaluation harnesses, judges, template pipelines "
+        "and contracted data customers can look like extraction. Read the reasons and ask before acting.\n"
+        "- `campaigns.jsonl` is empty: groups of keys are not linked yet.\n"
+    )
+
+
+def _by_plan(tracks: Sequence[Track]) -> dict[str, dict[Level, int]]:
+    counts: dict[str, dict[Level, int]] = defaultdict(lambda: defaultdict(int))
+    for track in tracks:
+        counts[track.plan or "unknown"][track.level] += 1
+    if len(counts) > 12:  # a log with a plan per customer: the rare ones together
+        order = sorted(counts, key=lambda plan: (-sum(counts[plan].values()), plan))
+        for plan in order[11:]:
+            for level, number in counts.pop(plan).items():
+                counts["others"][level] += number
+    return counts
+
+
+def _drivers(flagged: Sequence[Track]) -> list[plots.Driver]:
+    keys: Counter[str] = Counter()
+    weights: defaultdict[str, float] = defaultdict(float)
+    for track in flagged:
+        for name in {reason.feature for reason in track.reasons}:
+            keys[name] += 1
+        for reason in track.reasons:
+            weights[reason.feature] += reason.weight
+    found = [plots.Driver(name, keys[name], weights[name] / len(flagged)) for name in keys]
+    return sorted(found, key=lambda d: (-d.weight, d.feature))[:MAX_DRIVERS]
+
+
+def _time(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _cell(text: str) -> str:
+    """Text for a Markdown table: no cell or line may be broken, no link or tag started, by what a log contains."""
+    plain = " ".join(text.split())
+    for mark in "\\|<>[]*_`":
+        plain = plain.replace(mark, "\\" + mark)
+    return plain
+
+
+def _code(text: str) -> str:
+    """Text inside back-ticks, where nothing can be escaped."""
+    return " ".join(text.replace("`", "'").replace("|", "¦").split())

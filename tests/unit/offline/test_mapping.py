@@ -1,0 +1,129 @@
+"""Foreign access logs through a mapping file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import BadInput, ConfigError
+from app.offline import mapping
+from app.offline.records import Parser
+
+MAPPING = """
+[fields]
+ts = "time"
+key = "auth.key"
+path = "http.path"
+request = "http.body"
+headers = "http.headers"
+"response.status" = "http.status"
+"response.body" = "answer"
+"response.latency_ms" = "took.0"
+
+[time]
+unit = "iso8601"
+"""
+
+
+def _parser(tmp_path: Path, text: str = MAPPING) -> Parser:
+    path = tmp_path / "map.toml"
+    path.write_text(text)
+    return mapping.load(path, lambda secret: f"h{len(secret)}")
+
+
+def _line(**changes: Any) -> bytes:
+    source = {
+        "time": "2026-02-04T00:00:01.5Z",
+        "auth": {"key": "team-7"},
+        "http": {
+            "path": "/v1/chat/completions?x=1",
+            "status": 200,
+            "headers": {"User-Agent": ["a", "b"]},
+            "body": json.dumps({"model": "m", "messages": []}),
+        },
+        "answer": {
+            "object": "chat.completion",
+            "model": "m-1",
+            "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 3}},
+        },
+        "took": [12.5],
+    }
+    return json.dumps(source | changes).encode()
+
+
+def test_fields_are_found_and_the_answer_body_is_read(tmp_path: Path) -> None:
+    """Dotted paths, ISO times, JSON in strings, repeated headers and an OpenAI answer all become our record."""
+    record = _parser(tmp_path)(_line())
+    assert record.ts == 1770163201.5
+    assert (record.key, record.path) == ("team-7", "/v1/chat/completions")
+    assert record.headers == {"user-agent": "a, b"}
+    assert record.request == {"model": "m", "messages": []}
+    assert (record.response.text, record.response.finish_reason, record.response.latency_ms) == ("hello", "stop", 12.5)
+    assert record.response.usage is not None
+    assert (
+        record.response.usage.input_tokens,
+        record.response.usage.output_tokens,
+        record.response.usage.reasoning_tokens,
+    ) == (5, 7, 3)
+
+
+def test_an_anthropic_answer_is_read(tmp_path: Path) -> None:
+    """Text blocks, tool uses, stop reason and cached tokens of a messages answer are found."""
+    answer = {
+        "type": "message",
+        "model": "c",
+        "content": [
+            {"type": "text", "text": "hi "},
+            {"type": "tool_use", "name": "f", "input": {}},
+            {"type": "text", "text": "there"},
+        ],
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 2, "cache_read_input_tokens": 10, "output_tokens": 4},
+    }
+    response = _parser(tmp_path)(_line(answer=answer)).response
+    assert (response.text, response.finish_reason, len(response.tool_calls)) == ("hi there", "tool_use", 1)
+    assert response.usage is not None
+    assert (response.usage.input_tokens, response.usage.cached_tokens) == (12, 10)
+
+
+def test_a_missing_field_is_named_with_its_place(tmp_path: Path) -> None:
+    """The rule says our field and where it was looked for."""
+    with pytest.raises(BadInput, match=r"field key \(mapped to auth\.key\) is missing"):
+        _parser(tmp_path)(_line(auth={}))
+
+
+def test_a_credential_is_refused_unless_it_is_to_be_hashed(tmp_path: Path) -> None:
+    """A raw secret never becomes a key id: it is refused, or replaced by its keyed hash."""
+    line = _line(auth={"key": "Bearer sk-0123456789"})
+    with pytest.raises(BadInput, match="looks like a credential") as caught:
+        _parser(tmp_path)(line)
+    assert "0123456789" not in str(caught.value)
+    assert _parser(tmp_path, MAPPING + "[key]\nhash = true\n")(line).key == "h13"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('ts = "time"', "", "fields.ts is missing"),
+        ('ts = "time"', 'tss = "time"', "fields.tss is unknown"),
+        ('ts = "time"', "ts = 3", "fields.ts must be a dotted path"),
+        ('unit = "iso8601"', 'unit = "hours"', "time.unit must be"),
+        ("[time]", "[times]", "section times is unknown"),
+        ("[fields]", "[fields", "no valid TOML"),
+    ],
+)
+def test_a_bad_mapping_file_is_one_sentence(tmp_path: Path, old: str, new: str, rule: str) -> None:
+    """The error names the entry and its rule."""
+    with pytest.raises(ConfigError, match=rule):
+        _parser(tmp_path, MAPPING.replace(old, new))
+
+
+@pytest.mark.parametrize(("unit", "value"), [("s", 1770163201.5), ("ms", 1770163201500), ("us", 1770163201500000)])
+def test_times_are_read_in_the_stated_unit(tmp_path: Path, unit: str, value: float) -> None:
+    """Seconds, milliseconds and microseconds give the same record."""
+    record = _parser(tmp_path, MAPPING.replace("iso8601", unit))(_line(time=value))
+    assert record.ts == pytest.approx(1770163201.5)
