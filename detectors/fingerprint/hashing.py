@@ -1,0 +1,46 @@
+"""Token lists → arrays of 64-bit hashes, and shingles of them. Everything is exact integer arithmetic modulo 2^64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+
+# Odd multipliers from SplitMix64 and its relatives; a shingle is a polynomial in one of them, so order matters.
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_MIX_A = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_B = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+def digest(text: str) -> int:
+    """64-bit hash of a text; 0 is kept for "nothing"."""
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "replace")) or 1 if text else 0
+
+
+def token_hashes(tokens: Sequence[str]) -> Hashes:
+    """One hash per token."""
+    hashed = xxhash.xxh3_64_intdigest
+    return np.array([hashed(token.encode()) for token in tokens], np.uint64)
+
+
+def mix(values: Hashes) -> Hashes:
+    """A bijective scramble of each value."""
+    values = (values ^ (values >> _S30)) * _MIX_A
+    values = (values ^ (values >> _S27)) * _MIX_B
+    return values ^ (values >> _S31)
+
+
+def shingles(hashes: Hashes, width: int) -> Hashes:
+    """Scrambled hashes of every run of `width` tokens; empty when there are fewer tokens."""
+    count = len(hashes) - width + 1
+    if count <= 0:
+        return np.empty(0, np.uint64)
+    total = hashes[:count].copy()
+    for offset in range(1, width):
+        total = total * _STEP + hashes[offset : offset + count]
+    return mix(total)

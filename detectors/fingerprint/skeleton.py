@@ -1,0 +1,46 @@
+"""What stays constant from request to request: hashes of a text's two ends, and winnowed shingles between them.
+
+The two ends catch a template whose slot is in the middle, or a fragment put before or after a foreign text. Winnowing
+(Schleimer, Wilkerson, Aiken, SIGMOD 2003) catches what lies elsewhere: of every window of shingles the smallest hash is
+chosen, so a shared passage chooses the same ones wherever it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from detectors.fingerprint.hashing import Hashes, digest, shingles
+
+END_TOKENS = 6
+"""Shorter than nearly every instruction, long enough that two unrelated texts rarely agree."""
+
+REACH_TOKENS = 64
+GRAM_TOKENS = 5
+WINDOW = 6
+GRAMS_PER_END = 6
+
+
+def ends(tokens: Sequence[str]) -> tuple[int, int]:
+    """Hashes of the first and of the last END_TOKENS tokens; (0, 0) for no text."""
+    return digest(" ".join(tokens[:END_TOKENS])), digest(" ".join(tokens[-END_TOKENS:]))
+
+
+def grams(hashes: Hashes) -> bytes:
+    """Winnowed shingles of both ends, at most GRAMS_PER_END each: 32-bit values, sorted, little-endian."""
+    spans = shingles(hashes, GRAM_TOKENS)
+    if not len(spans):
+        return b""
+    reach = REACH_TOKENS - GRAM_TOKENS + 1
+    chosen = _winnow(spans[:reach])
+    if len(spans) > reach:
+        chosen = np.union1d(chosen, _winnow(spans[-reach:]))
+    return chosen.astype("<u4").tobytes()
+
+
+def _winnow(spans: Hashes) -> Hashes:
+    # The smallest of the window minima, not all of them: a fixed-size sample that two texts draw alike.
+    if len(spans) > WINDOW:
+        spans = np.lib.stride_tricks.sliding_window_view(spans, WINDOW).min(axis=1)
+    return np.unique(spans)[:GRAMS_PER_END] >> np.uint64(32)

@@ -1,0 +1,111 @@
+"""Windows over the most recent items: what was just seen, exactly, in bounded space.
+
+`RecentSet` remembers the last few distinct 32-bit hashes. `SimilarWindow` holds the last few MinHash signatures, cut to
+8 bits per position (Li & König, "b-bit minwise hashing", WWW 2010): two unrelated texts agree in a position with
+probability 1/256, so the share of agreeing positions estimates Jaccard similarity with a bias below 0.004.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class RecentSet:
+    """The last `capacity` distinct hashes, least recently seen forgotten first."""
+
+    __slots__ = ("capacity", "items")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.items: dict[int, None] = {}
+
+    def see(self, item: int) -> bool:
+        """Remember the item; true when it was remembered already."""
+        items = self.items
+        known = item in items
+        if known:
+            del items[item]
+        elif len(items) >= self.capacity:
+            del items[next(iter(items))]
+        items[item] = None
+        return known
+
+    def merged(self, other: RecentSet) -> RecentSet:
+        """The later halves of both, interleaved from the newest; order of the two matters only within a rank."""
+        out = RecentSet(self.capacity)
+        newest: dict[int, None] = {}
+        mine, theirs = list(reversed(self.items)), list(reversed(other.items))
+        for rank in range(max(len(mine), len(theirs))):
+            for item in sorted({*mine[rank : rank + 1], *theirs[rank : rank + 1]}):
+                newest.setdefault(item)
+        out.items = dict.fromkeys(reversed(list(newest)[: self.capacity]))
+        return out
+
+    def to_bytes(self) -> bytes:
+        """Hashes, oldest first."""
+        return struct.pack(f"<{len(self.items)}I", *self.items)
+
+    @classmethod
+    def from_bytes(cls, capacity: int, data: bytes) -> RecentSet:
+        """Inverse of `to_bytes`."""
+        out = cls(capacity)
+        out.items = dict.fromkeys(struct.unpack(f"<{len(data) // 4}I", data))
+        return out
+
+
+class SimilarWindow:
+    """Ring of the last `capacity` signatures of 16 positions."""
+
+    POSITIONS = 16
+
+    __slots__ = ("_rows", "capacity", "filled", "next")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._rows: NDArray[np.uint8] = np.zeros((capacity, self.POSITIONS), np.uint8)
+        self.filled = 0
+        self.next = 0
+
+    def nearest(self, signature: bytes) -> float:
+        """Largest estimated similarity to a held signature; 0.0 when none is held."""
+        if not self.filled:
+            return 0.0
+        row = np.frombuffer(signature, np.uint8)
+        agreeing = np.count_nonzero(self._rows[: self.filled] == row, axis=1)
+        return float(agreeing.max()) / self.POSITIONS
+
+    def push(self, signature: bytes) -> None:
+        """Hold a signature, replacing the oldest when full."""
+        self._rows[self.next] = np.frombuffer(signature, np.uint8)
+        self.next = (self.next + 1) % self.capacity
+        self.filled = min(self.capacity, self.filled + 1)
+
+    def merged(self, other: SimilarWindow) -> SimilarWindow:
+        """The newest of both, alternating; signatures carry no time, so equal ranks count as equally old."""
+        out = SimilarWindow(self.capacity)
+        mine, theirs = self._newest_first(), other._newest_first()
+        rows: list[bytes] = []
+        for rank in range(max(len(mine), len(theirs))):
+            rows.extend(sorted({*mine[rank : rank + 1], *theirs[rank : rank + 1]}))
+        for row in reversed(rows[: self.capacity]):
+            out.push(row)
+        return out
+
+    def _newest_first(self) -> list[bytes]:
+        return [bytes(self._rows[(self.next - 1 - age) % self.capacity].tobytes()) for age in range(self.filled)]
+
+    def to_bytes(self) -> bytes:
+        """Position of the ring, then its rows as they lie."""
+        return bytes((self.next,)) + self._rows[: self.filled].tobytes()
+
+    @classmethod
+    def from_bytes(cls, capacity: int, data: bytes) -> SimilarWindow:
+        """Inverse of `to_bytes`."""
+        out = cls(capacity)
+        rows = np.frombuffer(data, np.uint8, offset=1).reshape(-1, cls.POSITIONS)
+        out.next, out.filled = data[0], len(rows)
+        out._rows[: out.filled] = rows
+        return out

@@ -1,0 +1,124 @@
+"""What one exchange adds to the counters of a profile.
+
+A counter is a decayed sum; features are ratios of them. `COUNTERS` is the layout of the sums, kept once for 24 hours and
+once for 7 days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detectors.event import Event
+from detectors.fingerprint import Fingerprint
+from detectors.fingerprint.record import ELICIT, GENERATE, JUDGE, PROBE, REWRITE, SUPPLIED, TAGGED_ANSWER
+from detectors.sketch.gaps import increments
+
+COUNTERS = (
+    # Every exchange, whatever came of it.
+    "requests", "limited", "retries", "gap_n", "gap_sum", "gap_sq", "gap_ln", "gap_ln_sq",
+    # Answered with status 200, every route.
+    "answered", "embeddings", "completions",
+    # Answered on a route that writes text: what every share below is a share of.
+    "generated", "input_tokens", "output_tokens", "written_tokens", "reasoning", "single_turn", "depth", "streamed", "tools", "short",
+    "long", "valuable", "refused", "capped", "hugging", "logprobs", "biased", "samples", "multi_sample",
+    # … of its text.
+    "worded", "near_duplicate", "templated", "templated_novel", "fresh_cell", "contracted",
+    "elicit", "supplied", "judge", "generate", "rewrite", "probe", "probe_refused", "answers_seen", "tagged_answer",
+)  # fmt: skip
+INDEX = {name: number for number, name in enumerate(COUNTERS)}
+
+GENERATIVE = frozenset({"chat", "responses", "completions", "messages"})
+
+LONG_TOKENS = 200
+"""Output from which an answer is worth training on: the shortest traces of published reasoning sets are about this long."""
+
+REASONING_TOKENS = 100
+SHORT_TOKENS = 16
+HUG = 0.98
+"""Share of max_tokens from which an answer counts as filling it."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the profile's own memory says about an exchange, before it is counted."""
+
+    gap_us: int | None = None  # since the previous exchange; None for the first, a late one and an SDK retry
+    near_duplicate: bool = False
+    templated: bool = False
+    novel: bool = False
+    fresh_cell: bool = False
+    new_refused_skeleton: bool = False
+
+
+def is_generated(event: Event) -> bool:
+    """Answered, and on a route that writes text."""
+    return event.status == 200 and event.decision != "limited" and event.route in GENERATIVE
+
+
+def is_valuable(event: Event) -> bool:
+    """An answer that is worth something as training data: long, reasoned or a tool step, and no refusal."""
+    if not is_generated(event) or event.refusal:
+        return False
+    return event.output_tokens >= LONG_TOKENS or event.reasoning_tokens >= REASONING_TOKENS or event.tool_calls > 0
+
+
+def tally(event: Event, fp: Fingerprint, seen: Seen) -> Sequence[float]:
+    """One exchange → an increment for every counter, in the order of COUNTERS."""
+    gaps = increments(seen.gap_us) if seen.gap_us is not None else (0.0, 0.0, 0.0, 0.0, 0.0)
+    limited = event.status == 429 or event.decision == "limited"
+    answered = event.status == 200 and not limited
+    volume = (1.0, limited, event.retry_count > 0, *gaps, answered)
+    if not is_generated(event):
+        return (*volume, answered and event.route == "embeddings", 0.0) + _NO_TEXT
+    written = max(0, event.output_tokens - event.reasoning_tokens)
+    bits = fp.intents
+    worded = fp.tokens > 0
+    return (
+        *volume,
+        0.0,
+        event.route == "completions",
+        1.0,
+        event.input_tokens,
+        event.output_tokens,
+        written,
+        event.reasoning_tokens > 0,
+        "a" not in event.roles and event.user_turns <= 1,
+        1.0 + event.roles.count("a"),
+        event.stream,
+        event.tools_digest != 0 or event.tool_calls > 0,
+        written <= SHORT_TOKENS,
+        event.output_tokens >= LONG_TOKENS,
+        is_valuable(event),
+        event.refusal,
+        event.max_tokens is not None,
+        _hugs(event),
+        event.top_logprobs >= 0,
+        event.logit_bias_size > 0,
+        max(1, event.n),
+        event.n > 1,
+        worded,
+        seen.near_duplicate,
+        seen.templated,
+        seen.templated and seen.novel,
+        seen.fresh_cell,
+        fp.contract != 0,
+        bits & ELICIT != 0,
+        bits & SUPPLIED != 0,
+        bits & JUDGE != 0,
+        bits & GENERATE != 0,
+        bits & REWRITE != 0,
+        bits & PROBE != 0,
+        seen.new_refused_skeleton,
+        bool(event.answer_head) or event.answer_digest != 0,
+        bits & TAGGED_ANSWER != 0,
+    )
+
+
+def _hugs(event: Event) -> bool:
+    if event.max_tokens is None:
+        return False
+    return event.finish_reason in ("length", "max_tokens") or event.output_tokens >= HUG * event.max_tokens
+
+
+_NO_TEXT = (0.0,) * (len(COUNTERS) - INDEX["generated"])
