@@ -29,6 +29,10 @@ KIND_LETTER = {"key": "k", "org": "o"}
 """Entity kind of the detectors → letter in the key names."""
 
 
+class AlreadyApplied(LeaseLost):
+    """The batch was committed before; the reply to that commit was lost. The partition is still ours."""
+
+
 class Entry(NamedTuple):
     """One stream entry; `data` is empty when the entry has no event field."""
 
@@ -86,9 +90,10 @@ def next_id(entry_id: str) -> str:
 class PartitionStore:
     """Reads and commits of one leased partition. Methods raise StateUnavailable when the server is away."""
 
-    def __init__(self, client: Client, lease: Lease) -> None:
+    def __init__(self, client: Client, lease: Lease, max_rows: int = 200_000) -> None:
         self._client = client
         self.lease = lease
+        self._max_rows = max_rows
         self._names = PartitionKeys(lease.partition)
 
     async def cursor(self) -> str:
@@ -111,21 +116,21 @@ class PartitionStore:
             found: Any = await self._client.mget([self._names.profile(KIND_LETTER[kind], name) for kind, name in entities])
         return {entity: value for entity, value in zip(entities, found, strict=True) if value is not None}
 
-    async def commit(self, batch: Batch) -> None:
-        """Applies the batch, once.
+    async def commit(self, batch: Batch) -> int:
+        """Applies the batch, once; returns how many old rows were dropped because too many wait for the archive.
 
         Raises:
-            LeaseLost: another worker has owned the partition since this lease, or this batch was applied already (the
-                reply to an earlier attempt was lost). Nothing was written; what is held in memory must be read again.
+            LeaseLost: another worker has owned the partition since this lease. Nothing was written.
+            AlreadyApplied: an earlier attempt succeeded. Nothing was written; what is in memory must be read again.
         """
         keys, args = self._arguments(batch)
         with reachable("commit"):
             answer = await run_script(self._client, "commit", keys, args)
-        if answer != b"ok":
-            raise LeaseLost(
-                f"partition {self.lease.partition}: the commit was refused, "
-                + ("another worker owns it now" if answer == b"fence" else "its entries are applied already")
-            )
+        if answer == b"cursor":
+            raise AlreadyApplied(f"partition {self.lease.partition}: the batch was applied already")
+        if answer == b"fence":
+            raise LeaseLost(f"partition {self.lease.partition}: another worker owns it now, the commit was refused")
+        return int(answer)
 
     def _arguments(self, batch: Batch) -> tuple[list[str], list[str | int | bytes]]:
         names = self._names
@@ -140,7 +145,7 @@ class PartitionStore:
         args += [PROFILE_TTL_SEC, newest_ms - PROFILE_TTL_SEC * 1000]
         args += [DEAD_MAX_ENTRIES, DEAD_TTL_MS, f"{max(0, last_ms - DEAD_TTL_MS)}-0"]
         args += [len(batch.states), len(batch.verdicts), len(batch.timeline), len(batch.seen)]
-        args += [len(batch.flagged), len(batch.rows), len(batch.dead)]
+        args += [len(batch.flagged), len(batch.rows), len(batch.dead), self._max_rows]
         args += batch.states.values()
         args += batch.verdicts.values()
         args += [item for _, item in batch.timeline]

@@ -19,6 +19,9 @@ class RowPlan:
     first: str
     last: str
 
+    def __str__(self) -> str:
+        return f"{self.first} {self.last}"
+
 
 class RowStore:
     """The archive side of one leased partition. Methods raise StateUnavailable when the server is away.
@@ -57,13 +60,13 @@ class RowStore:
 
     async def plan(self, first: str, last: str) -> RowPlan:
         """Fixes the range of the next file; returns the range in force, which may be an older one."""
-        value = await self._guarded(["plan", f"{first} {last}"])
+        value = await self._guarded(["plan", str(RowPlan(first, last))])
         assert isinstance(value, bytes)
         return _plan(value)
 
-    async def finish(self, last: str) -> None:
-        """Drops rows up to `last` and the plan: they are in a file that survives a crash."""
-        await self._guarded(["finish", next_id(last)])
+    async def finish(self, last: str, done: RowPlan | None) -> None:
+        """Drops rows up to `last`, and the plan that is done: they are in a file that survives a crash."""
+        await self._guarded(["finish", next_id(last), str(done) if done else ""])
 
     async def _guarded(self, args: list[str]) -> object:
         names = self._names

@@ -63,6 +63,8 @@ BATCH_SECONDS = Histogram(
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
+STATES_RESET = _counter("states_reset_total", "Stored entity states that did not decode, so the entity started anew.")
+ARCHIVE_FAILURES = _counter("archive_failures_total", "Archive files that could not be written; they are tried again.")
 SCORED = _counter("scored_keys_total", "Entities scored.")
 VERDICTS = _counter("verdict_changes_total", "Verdicts that changed level, by new level.", "level")
 ARCHIVED_ROWS = _counter("archived_rows_total", "Rows in finished archive files.")

@@ -2,6 +2,7 @@
 --                                                         Called by state/row_store.py: plan, finish
 -- KEYS[1] fence  KEYS[2] rows stream  KEYS[3] plan        ARGV[1] our fence   ARGV[2] plan | finish
 -- ARGV[3] plan: the file's "<first> <last>"; finish: the id after the last archived row
+-- ARGV[4] finish: the plan that is done, "" for none
 -- Returns  plan: the plan in force, ours or the one an interrupted writer left; finish: rows dropped; -1: not our partition
 -- State    plan: string, removed by finish. A range once planned never changes, so that two writers who both believe
 --          they own the partition produce the same file under the same name.
@@ -18,5 +19,7 @@ if ARGV[2] == 'plan' then
   return plan
 end
 local dropped = redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3])
-redis.call('DEL', KEYS[3])
+if redis.call('GET', KEYS[3]) == ARGV[4] then
+  redis.call('DEL', KEYS[3])
+end
 return dropped

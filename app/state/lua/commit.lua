@@ -1,12 +1,13 @@
 -- commit v1: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
 -- KEYS[1..7]  fence, cursor, stream, rows, dead, seen, flagged; then n_states profile, n_verdicts verdict and
 --             n_timeline timeline names, all under one hash tag
--- ARGV[1..16] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
+-- ARGV[1..17] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
 --             seen horizon, ms; dead letters: most entries, TTL ms, oldest id kept; then how many states, verdicts,
---             timeline items, seen, flagged, rows and dead letters follow
--- ARGV[17..]  states: value. verdicts: value, "" deletes. timeline: JSON.
+--             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive
+-- ARGV[18..]  states: value. verdicts: value, "" deletes. timeline: JSON.
 --             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule.
--- Returns     "ok"; "fence" when another worker has owned the partition since; "cursor" when the batch was applied before
+-- Returns     rows dropped because too many wait; or "fence" when another worker has owned the partition since; or
+--             "cursor" when the batch was applied before
 -- Time        none: everything written is a function of the entries, so a second run over them writes the same bytes
 -- Cost        O(arguments); 500 entries of 500 keys are about 2 MiB and a few ms
 local TIMELINE_LENGTH = 100
@@ -17,7 +18,7 @@ if (redis.call('GET', KEYS[2]) or '0-0') ~= ARGV[2] then
   return 'cursor'
 end
 local ttl = ARGV[5]
-local k, a = 7, 16
+local k, a = 7, 17
 
 -- A SET comes first: if memory is full the server refuses it before anything has been written.
 redis.call('SET', KEYS[2], ARGV[3])
@@ -56,6 +57,8 @@ for _ = 1, tonumber(ARGV[15]) do
   redis.pcall('XADD', KEYS[4], ARGV[a + 1], 'r', ARGV[a + 2])
   a = a + 2
 end
+-- The archive's disk may be full for days; memory may not.
+local dropped = redis.call('XTRIM', KEYS[4], 'MAXLEN', ARGV[17])
 for _ = 1, tonumber(ARGV[16]) do
   redis.pcall('XADD', KEYS[5], 'MAXLEN', ARGV[7], ARGV[a + 1], 'e', ARGV[a + 2], 'why', ARGV[a + 3])
   a = a + 3
@@ -70,4 +73,4 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[6], 'LIMI
   redis.call('ZREM', KEYS[7], key)
 end
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4])
-return 'ok'
+return dropped
