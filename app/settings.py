@@ -158,6 +158,9 @@ class EnforcementSettings(Section):
 class WorkerSettings(Section):
     """The consumer of the event log."""
 
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = Field(
+        "", description="name of this worker; restarted under it, it has its partitions back at once; empty: made up"
+    )
     batch_entries: Annotated[int, Field(ge=1, le=10_000)] = Field(500, description="entries applied in one commit")
     poll_ms: Annotated[int, Field(ge=10)] = Field(200, description="pause when nothing is waiting")
     lease_ms: Annotated[int, Field(ge=1000)] = Field(10_000, description="how long a partition stays owned without renewal")

@@ -51,13 +51,19 @@ class Ownership:
             await run_script(self._client, "workers", [WORKERS], ["leave", self.worker, self.lease_ms, MAX_WORKERS])
 
     async def unowned(self, partitions: Sequence[int]) -> list[int]:
-        """Those of `partitions` that nobody owns now, in the same order."""
+        """Those of `partitions` that nobody else owns now, in the same order."""
         with reachable("leases"):
             pipe = self._client.pipeline(transaction=False)
             for partition in partitions:
-                pipe.exists(PartitionKeys(partition).owner)
-            found = await pipe.execute()
-        return [partition for partition, taken in zip(partitions, found, strict=True) if not taken]
+                pipe.get(PartitionKeys(partition).owner)
+            owners = await pipe.execute()
+        # One that carries our own name was ours before a restart; `acquire` gives it back.
+        ours = self.worker.encode()
+        return [
+            partition
+            for partition, owner in zip(partitions, owners, strict=True)
+            if owner is None or owner.partition(b":")[2] == ours
+        ]
 
     async def acquire(self, partition: int) -> Lease | None:
         """Takes the partition under a new fence, or None when another worker owns it."""

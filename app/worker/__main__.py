@@ -27,9 +27,14 @@ async def _main(settings: Settings) -> None:
         await client.aclose()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Runs a worker; one sentence and status 1 when it cannot."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(_main(load()))
     except StillwatchError as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -65,7 +65,7 @@ class Worker:
     """One consumer of the event log. Any number may run; they share the partitions."""
 
     def __init__(self, client: Client, settings: Settings, analysis: Analysis, worker_id: str | None = None) -> None:
-        self.id = worker_id or new_worker_id()
+        self.id = worker_id or settings.worker.id or new_worker_id()
         self._client = client
         self._settings = settings
         self._analysis = analysis
