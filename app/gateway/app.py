@@ -1,0 +1,56 @@
+"""The reverse proxy as an ASGI application: guards → route → identity → decision → forward → observe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.errors import ConfigError
+from app.gateway.authz import AuthzExchange
+from app.gateway.core import Core, Scope
+from app.gateway.proxy import ProxyExchange
+from app.gateway.upstream import Upstream
+from app.settings import GatewaySettings
+
+AUTHZ_PATH = "/authz"
+
+
+class Gateway:
+    """ASGI application in front of one upstream. Holds nothing that a request changes."""
+
+    def __init__(self, core: Core, settings: GatewaySettings) -> None:
+        """Make the application.
+
+        Raises:
+            ConfigError: no upstream is configured.
+        """
+        if not settings.upstream:
+            raise ConfigError("gateway.upstream must be set to the address of the model API")
+        self._core = core
+        self._upstream = Upstream(settings)
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Serve one connection event."""
+        kind = scope["type"]
+        if kind == "http":
+            if scope["path"] == AUTHZ_PATH:
+                await AuthzExchange(self._core, scope, receive, send).run()
+            else:
+                await ProxyExchange(self._core, self._upstream, scope, receive, send).run()
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        # Web sockets are not proxied; returning without an answer makes the server refuse the handshake.
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def close(self) -> None:
+        """Close the upstream connections. The services in the core belong to whoever made them."""
+        self._core.body_deadlines.close()
+        await self._upstream.close()

@@ -1,0 +1,106 @@
+"""Decide only: a reverse proxy asks whether a request may pass, and forwards it itself.
+
+nginx (`auth_request`) understands 2xx, 401 and 403 and drops the body, so there a refusal is a 403 whose real status and
+one-line body travel in `X-Gw-Status` and `X-Gw-Body`; `docs` hold the recipe that turns them back. Envoy, Traefik and
+Caddy hand our answer to the client as it is: `/authz?style=direct`.
+
+Only the request is charged: the answer, and with it the tokens, is never seen here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from app.enforcement.wire_errors import Refuse, WireError
+from app.gateway.core import Core, Scope
+from app.gateway.exchange import ClientGone, Exchange
+from app.gateway.routes import classify
+from app.limits.headers import rate_headers
+from app.limits.limiter import Ask
+
+_METHOD = re.compile(rb"^[A-Z]{3,10}$")
+_BODY_MAX_BYTES = 2048
+"""Has to fit nginx's proxy_buffer_size (4 KB) with the other headers."""
+
+
+class AuthzExchange(Exchange):
+    """A question from a proxy about a request that it holds."""
+
+    __slots__ = ("_direct",)
+
+    def __init__(self, core: Core, scope: Scope, receive: Any, send: Any) -> None:
+        super().__init__(core, scope, receive, send)
+        self._direct = b"style=direct" in scope["query_string"].split(b"&")
+        self.body_read = True  # a body, if the proxy sends one, is not needed
+
+    async def run(self) -> None:
+        """Answer the question."""
+        try:
+            await self.admit()
+        except Refuse as refuse:
+            await self.refuse(refuse)
+        except ClientGone:
+            pass
+        else:
+            await self._allow()
+        finally:
+            decision = self.decision
+            if decision is not None and self.core.limiter is not None:
+                # What the answer will be is not known, so nothing stays reserved and nothing is logged.
+                self.core.limiter.settle(decision.reservation, input_tokens=0, output_tokens=0, event=None)
+
+    async def admit(self) -> None:
+        """The decision for the original request.
+
+        Raises:
+            Refuse: it may not pass.
+        """
+        core = self.core
+        original = dict(self.scope["headers"])
+        method = original.get(b"x-original-method") or original.get(b"x-forwarded-method") or b""
+        uri = original.get(b"x-original-uri") or original.get(b"x-forwarded-uri") or b""
+        path = uri.partition(b"?")[0].decode("latin-1")
+        route = self.route = classify(method.decode() if _METHOD.match(method) else "POST", path or "/")
+        head = self.head = core.guard.read(self.scope)
+        identity = self.identity = core.identifier.identify(head, route.dialect)
+        limiter = core.limiter
+        if limiter is None:
+            core.tally.decided(route.name, "allow")
+            return
+        decision = self.decision = await limiter.decide(
+            Ask(
+                key_id=identity.key_id,
+                org_id=identity.org_id,
+                plan=identity.plan,
+                model="",
+                input_tokens=0,
+                output_tokens=0,
+                request_id=self.request_id,
+            )
+        )
+        if decision.degraded:
+            core.tally.fell_back(decision.degraded)
+        if decision.shadow_would:
+            core.tally.would_have(decision.shadow_would)
+        if not decision.admitted:
+            raise self._limited(decision)
+        core.tally.decided(route.name, "throttled" if decision.throttled else "allow")
+
+    async def _allow(self) -> None:
+        headers = [(b"content-length", b"0")]
+        if self.decision is not None:
+            headers += rate_headers(self.decision, self.route.dialect)
+        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def answer_with(self, error: WireError) -> None:
+        """Send a refusal in the form the asking proxy can pass on."""
+        if not self._direct:
+            body = error.body if len(error.body) <= _BODY_MAX_BYTES and b"\n" not in error.body else b"{}"
+            error = WireError(
+                401 if error.status == 401 else 403,
+                [*error.headers, (b"x-gw-status", b"%d" % error.status), (b"x-gw-body", body)],
+                error.body,
+            )
+        await super().answer_with(error)

@@ -1,0 +1,129 @@
+"""What every request of one gateway shares. Made once from the settings, immutable afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from app.errors import ConfigError
+from app.gateway.deadlines import Deadlines
+from app.gateway.guard import Guard
+from app.gateway.identity import Accounts, Identifier, Identity
+from app.gateway.networks import Networks
+from app.gateway.observe import TextLimits
+from app.gateway.tally import Tally
+from app.settings import Settings
+from app.state.keys import partition_of
+from app.telemetry import metrics
+
+if TYPE_CHECKING:
+    from app.limits.limiter import Ask, Decision
+
+
+class Limits(Protocol):
+    """Decides and settles; `app.limits.limiter.Limiter` is one."""
+
+    async def decide(self, ask: Ask) -> Decision:
+        """Charge a request, or refuse it."""
+        ...
+
+    def settle(
+        self, reservation: Any, *, input_tokens: int, output_tokens: int, event: bytes | None, refund: bool = False
+    ) -> None:
+        """True up what was reserved and append the event; returns at once."""
+        ...
+
+
+class EventSink(Protocol):
+    """Takes events when nothing is limited; `app.state.events.EventLog` is one."""
+
+    def append(self, event: bytes, partition: int, settle: Any = None) -> None:
+        """Append one event; returns at once."""
+        ...
+
+
+class Core:
+    """The compiled rules and the shared services."""
+
+    __slots__ = (
+        "_counter",
+        "_prefix",
+        "active",
+        "body_deadlines",
+        "default_output_tokens",
+        "events",
+        "guard",
+        "identifier",
+        "inject_usage",
+        "limiter",
+        "log_events",
+        "max_body_bytes",
+        "max_json_depth",
+        "partitions",
+        "tally",
+        "text_limits",
+    )
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        limiter: Limits | None = None,
+        accounts: Accounts | None = None,
+        events: EventSink | None = None,
+        networks: Networks | None = None,
+    ) -> None:
+        gateway = settings.gateway
+        if not settings.identity.pepper.get_secret_value():
+            raise ConfigError("identity.pepper must be set: it protects the hashes of keys and addresses")
+        self.guard = Guard(gateway, settings.identity)
+        self.identifier = Identifier(settings.identity, accounts, networks)
+        self.limiter = limiter if gateway.enforce_limits else None
+        self.events = events
+        self.log_events = gateway.log_events
+        self.text_limits = TextLimits(gateway.text_head_chars, gateway.text_tail_chars)
+        self.max_body_bytes = gateway.max_body_bytes
+        self.max_json_depth = gateway.max_json_depth
+        self.default_output_tokens = settings.limits.default_output_tokens
+        self.inject_usage = gateway.upstream_accepts_include_usage
+        self.partitions = settings.state.partitions
+        self.body_deadlines = Deadlines(gateway.body_timeout_sec)
+        self.tally = Tally()
+        self.active: set[object] = set()
+        metrics.INFLIGHT.set_function(self.active.__len__)
+        # Unique over processes by the random prefix, and cheap by the counter.
+        self._prefix = os.urandom(8).hex()
+        self._counter = itertools.count(1)
+
+    def request_id(self) -> str:
+        """A new request id, 28 hex characters."""
+        return f"{self._prefix}{next(self._counter):012x}"
+
+    def partition(self, identity: Identity) -> int:
+        """Partition of a caller's account root."""
+        return partition_of(identity.org_id or identity.key_id, self.partitions)
+
+
+Message = dict[str, Any]
+Scope = dict[str, Any]
+HeaderList = Sequence[tuple[bytes, bytes]]
+
+
+async def linger(receive: Any, seconds: float, max_bytes: int) -> None:
+    """Read and forget what a client still sends after it was refused.
+
+    Closing a connection with unread bytes makes the kernel reset it, and the client never sees the refusal.
+    """
+    left = max_bytes
+    try:
+        async with asyncio.timeout(seconds):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return

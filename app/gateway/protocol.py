@@ -1,0 +1,138 @@
+"""uvicorn's HTTP protocol with the bounds it lacks: a deadline and a size for the head of a request.
+
+uvicorn waits for ever for a client that sends its headers a byte at a time. Here a connection has a fixed time to finish
+its head, counted from the connection or, on a kept-alive one, from the first byte of the next request. The protocol also
+tells the exchange at once when its client is gone, which plain ASGI only tells those who wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from app.enforcement import wire_errors
+from app.gateway.deadlines import Deadlines
+from app.settings import GatewaySettings
+from app.telemetry import metrics
+
+_SLACK_BYTES = 65_536
+"""One read may hold a head and the body behind it; the exact limit is checked where the head is parsed."""
+
+
+class Watcher(Protocol):
+    """Who wants to know that the client is gone."""
+
+    def client_gone(self) -> None:
+        """The connection is closed."""
+        ...
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One client connection."""
+
+    deadlines: Deadlines  # set by `guarded`, one per server
+    max_head_bytes: int
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.watcher: Watcher | None = None
+        self._in_head = False
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected; its first head is due."""
+        super().connection_made(transport)
+        self._in_head = True
+        self.deadlines.set(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self.deadlines.clear(self)
+        super().connection_lost(exc)
+        if self.watcher is not None:
+            self.watcher.client_gone()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if not self._in_head and not self._answering():
+            # The first byte after an answer, be it only a line end, starts the time of the next head.
+            self._begin_head()
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.max_head_bytes + _SLACK_BYTES:
+                self._reject(wire_errors.HEADERS_TOO_LARGE, "The request headers are too large.", "header_bytes")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """A request begins, perhaps behind another one that is still being answered."""
+        super().on_message_begin()
+        self.scope["stillwatch.link"] = self  # type: ignore[typeddict-unknown-key]
+        if not self._in_head:
+            self._begin_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is there in time."""
+        self._in_head = False
+        self._head_bytes = 0
+        self.deadlines.clear(self)
+        super().on_headers_complete()
+
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever uvicorn declares
+        return cycle is not None and not cycle.response_complete
+
+    def _begin_head(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        self.deadlines.set(self)
+
+    def expired(self) -> None:
+        """The head did not come in time."""
+        if self._answering():
+            # A pipelined head behind an answer that is still running: we may not even be reading. Look again later.
+            self.deadlines.set(self)
+            return
+        self._reject(wire_errors.TIMEOUT, "The request headers did not arrive in time.", "header_time")
+
+    def abort(self) -> None:
+        """Close without ending the answer, so that the client sees it was cut."""
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn for what is no HTTP."""
+        self._reject(wire_errors.BAD_REQUEST, "The request is not valid HTTP.", "http")
+
+    def _reject(self, kind: wire_errors.Kind, message: str, why: str) -> None:
+        self.deadlines.clear(self)
+        transport = self.transport
+        if transport.is_closing():
+            return
+        metrics.REJECTS.labels(why).inc()
+        if not self._answering():
+            error = wire_errors.render(kind, message, dialect="openai", request_id="")
+            lines = [STATUS_LINE[error.status]]
+            lines += [b"%b: %b\r\n" % pair for pair in error.headers if pair[1]]
+            lines += [b"connection: close\r\n\r\n", error.body]
+            transport.write(b"".join(lines))
+        # Into the middle of a running answer nothing may be written; it is cut instead.
+        transport.close()
+
+
+def guarded(settings: GatewaySettings) -> type[GuardedProtocol]:
+    """A protocol class with the limits of these settings, for one server."""
+    return type(
+        "GuardedProtocol",
+        (GuardedProtocol,),
+        {"deadlines": Deadlines(settings.header_timeout_sec), "max_head_bytes": settings.max_header_bytes},
+    )

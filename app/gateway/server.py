@@ -1,0 +1,120 @@
+"""The gateway process: one socket, our protocol class, and a shutdown that lets streams end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from typing import Any
+
+import uvicorn
+
+from app.gateway.app import Gateway
+from app.gateway.core import Core
+from app.gateway.protocol import guarded
+from app.gateway.services import Services
+from app.settings import GatewaySettings, Settings
+from app.telemetry.exposition import EmbeddedServer, MetricsServer, listen
+
+_KEEP_ALIVE_SEC = 75
+"""Longer than the usual 60 s of a load balancer in front, so that it is never we who close first."""
+
+
+class GatewayServer:
+    """A running gateway.
+
+    Attributes:
+        url: base address, with the port that was really taken.
+        metrics_url: address of /metrics; "" when no metrics server was asked for.
+    """
+
+    def __init__(self, app: Gateway, settings: GatewaySettings, sock: socket.socket, services: Services | None) -> None:
+        self._services = services
+        self._metrics: MetricsServer | None = None
+        self._sock = sock
+        host, port = sock.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.metrics_url = ""
+        config = uvicorn.Config(
+            app,
+            http=guarded(settings),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # X-Forwarded-For is the guard's business
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SEC,
+            timeout_graceful_shutdown=math.ceil(settings.grace_sec),
+        )
+        self._server = EmbeddedServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to accept requests; returns when the socket is served."""
+        self._task = await self._server.start(self._sock)
+
+    async def serve_metrics(self, settings: GatewaySettings) -> None:
+        """Serve /metrics and /healthz beside it."""
+        services = self._services
+        health = services.health if services is not None else None
+        self._metrics = await MetricsServer.start(settings.host, settings.metrics_port, process="gateway", health=health)
+        self.metrics_url = f"http://{settings.host}:{self._metrics.port}/metrics"
+
+    async def stop(self) -> None:
+        """Stop accepting, let running answers end within the grace time, then stop the services in reverse order."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._sock.close()
+        if self._metrics is not None:
+            await self._metrics.stop()
+        if self._services is not None:
+            await self._services.stop()
+
+
+def create_gateway(settings: Settings, **services: Any) -> Gateway:
+    """The gateway application with ready-made services.
+
+    Args:
+        settings: the whole tree; `gateway.upstream` must be set.
+        services: limiter, accounts, events and networks, each optional, as `Core` takes them.
+    """
+    return Gateway(Core(settings, **services), settings.gateway)
+
+
+async def start(settings: Settings, *, state_url: str | None = None, with_metrics: bool = True) -> GatewayServer:
+    """Start a gateway with everything it needs.
+
+    Args:
+        settings: the whole tree.
+        state_url: address of a state server that is already running; None resolves one from the settings.
+        with_metrics: also serve /metrics on its own port.
+
+    Raises:
+        ConfigError: a setting does not fit, or a port is taken.
+        StateUnavailable: no state server can be reached or started.
+    """
+    sock = listen(settings.gateway.host, settings.gateway.port, "gateway.port")
+    services: Services | None = None
+    try:
+        services = await Services.start(settings, state_url=state_url)
+        server = GatewayServer(Gateway(services.core, settings.gateway), settings.gateway, sock, services)
+        await server.start()
+        if with_metrics:
+            await server.serve_metrics(settings.gateway)
+    except BaseException:
+        sock.close()
+        if services is not None:
+            await services.stop()
+        raise
+    return server
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, state_url: str | None = None) -> None:
+    """Run a gateway until `stop` is set."""
+    server = await start(settings, state_url=state_url)
+    try:
+        await stop.wait()
+    finally:
+        await server.stop()
