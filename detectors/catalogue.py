@@ -124,7 +124,8 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     _share(
         "near_duplicate_rate", "low",
-        "share of exchanges similar (J ≥ 0.7) to one of the last 32, exact repeats left out; deduplicated pools show none",
+        "share of exchanges that resemble one of the last 32 (0.7 in excess of the template they share), exact repeats left out; "
+        "deduplicated pools show none",
         "translators, people who ask each thing once", "near-copies: costs tokens", "5.1 #13; Self-Instruct",
     ),
     _share(
@@ -232,8 +233,8 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     # --- Breadth and change
     Feature(
-        "coverage_growth", "exponent", 0.0, 1.0, "life", "both", "linear",
-        "Heaps exponent: logarithm of the content cells visited over the logarithm of exchanges; 1 when each is about something new",
+        "coverage_growth", "exponent", 0.0, 1.0, "7–14 d", "both", "linear",
+        "Heaps exponent: logarithm of the content cells visited over that of the exchanges; 1 when each is about something new",
         "fewer than 20 exchanges with text", "search and question-answering products", "a narrow harvest: worth less", "5.1 #24",
     ),
     Feature(

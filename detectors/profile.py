@@ -54,7 +54,7 @@ TEMPLATE_SHARE = 0.3
 """An exchange is "under a skeleton" when it carries an element that at least this share of the key's exchanges carries."""
 
 NEAR_DUPLICATE = 0.7
-"""Jaccard similarity, as in the ROUGE-L bound that Self-Instruct drops its own near-duplicates at."""
+"""Similarity in excess of the template's; the bound at which Self-Instruct drops its own near-duplicates."""
 
 
 class Stored(msgspec.Struct, array_like=True, frozen=True):
@@ -237,10 +237,10 @@ class Profile:
         repeated = self.repeats.see(request, weight) > 1 if request else False
         if fp.tokens:
             seen.novel = not self.windows["contents"].see(fp.content & _LOW32)
-            seen.fresh_cell = self.cells.visit(cell(fp.simhash))
+            seen.fresh_cell = self.cells.visit(cell(fp.simhash), event.at_us)
         if fp.minhash and not repeated:
             signature = low_bytes(fp.minhash)
-            seen.near_duplicate = self.similar.nearest(signature) >= NEAR_DUPLICATE
+            seen.near_duplicate = self.similar.excess(signature) >= NEAR_DUPLICATE
             self.similar.push(signature)
         if event.refusal:
             skeleton = (fp.head ^ fp.tail ^ fp.system) & _LOW32

@@ -7,11 +7,11 @@ it is a stand-in for embedding cells, not their equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from detectors.fingerprint.hashing import Hashes, digest
+from detectors.fingerprint.hashing import digest
 
 CELL_BITS = 9
 LONG_TOKEN = 5
@@ -23,15 +23,15 @@ def content(tokens: Sequence[str]) -> int:
     return digest(" ".join(tokens))
 
 
-def simhash(tokens: Sequence[str], hashes: Hashes) -> int:
-    """64-bit SimHash of the distinct content words; of all words when there are none; 0 for no text."""
-    if not len(hashes):
+def simhash(words: Mapping[str, int]) -> int:
+    """64-bit SimHash of the content words of a vocabulary; of all words when there are none; 0 for no text."""
+    if not words:
         return 0
-    wanted = [len(token) >= LONG_TOKEN or (len(token) == 1 and not token.isascii()) for token in tokens]
-    words = np.unique(hashes[np.array(wanted)]) if any(wanted) else np.unique(hashes)
-    bits = np.unpackbits(words.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    votes = 2 * bits.sum(axis=0, dtype=np.int64) > len(words)
-    return int(np.packbits(votes, bitorder="little").view("<u8")[0])
+    wanted = [value for word, value in words.items() if len(word) >= LONG_TOKEN or (len(word) == 1 and not word.isascii())]
+    chosen = np.array(wanted or list(words.values()), "<u8")
+    bits = np.unpackbits(chosen.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    votes = 2 * bits.sum(axis=0, dtype=np.int64) > len(chosen)
+    return int.from_bytes(np.packbits(votes, bitorder="little").tobytes(), "little")
 
 
 def cell(value: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xxhash
@@ -22,10 +22,15 @@ def digest(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "replace")) or 1 if text else 0
 
 
-def token_hashes(tokens: Sequence[str]) -> Hashes:
-    """One hash per token."""
+def vocabulary(tokens: Sequence[str]) -> dict[str, int]:
+    """Each different token with its hash, in order of first appearance."""
     hashed = xxhash.xxh3_64_intdigest
-    return np.array([hashed(token.encode()) for token in tokens], np.uint64)
+    return {token: hashed(token.encode()) for token in dict.fromkeys(tokens)}
+
+
+def sequence(tokens: Sequence[str], words: Mapping[str, int]) -> Hashes:
+    """One hash per token, in the order of the text."""
+    return np.array([words[token] for token in tokens], np.uint64)
 
 
 def mix(values: Hashes) -> Hashes:

@@ -28,7 +28,7 @@ SHORT_ANSWER_TOKENS = 32
 """A verdict fits in this; an explanation does not."""
 
 # "1-10", "0 to 5", "/10", "1 bis 5", "от 1 до 10", "1から10": a scale, in any language
-_SCALE = re.compile(r"(?<!\d)[01]\s?(?:-|–|—|~|to|bis|à|a|до|到|至|から|에서|إلى|से|\.\.)\s?(?:5|7|10|100)(?!\d)|/\s?(?:5|10|100)(?!\d)")
+_SCALE = re.compile(r"[01](?<!\d[01])\s?(?:-|–|—|~|to|bis|à|a|до|到|至|から|에서|إلى|से|\.\.)\s?(?:5|7|10|100)(?!\d)|/\s?(?:5|10|100)(?!\d)")
 # "score": 7 · 7/10 · [[A]] · a bare number or single word: what a judge answers
 _VERDICT = re.compile(r'[\s"{\[(<*]*(?:[^\W\d][\w -]{0,24}["\]>*]*\s*[:=]\s*)?["\[*]*(?:\d{1,3}(?:\.\d+)?|[^\W\d]\w{0,11})(?:\s*/\s*\d+)?[\s"}\])>*.]*$')
 _NUMBERED = re.compile(r"^\s{0,4}(?:[^\W\d]\w{0,15}\s)?(\d{1,3})\s?[.):]", re.MULTILINE)
@@ -36,7 +36,7 @@ _SPEAKER = re.compile(r"^\s{0,4}[\[(*]{0,2}([^\W\d][\w ]{0,19})[\])*]{0,2}\s?[::
 _COUNT = re.compile(r"(?<![\w.])(?:[2-9]|[1-9]\d{1,2})(?![\w.,:/-]\d)")
 _LABEL = re.compile(r"^[\s#*<\[]{0,6}([^\W\d][\w ]{0,24})[\]>*]{0,3}\s?[::>\]]", re.MULTILINE)
 
-TAGGED_BLOCK_CHARS = 120
+SHORT_LABELS = frozenset({"a", "ans"})
 
 
 def intents(event: Event, system: str, user: str, rest: str, answer: str, contract: Contract) -> int:
@@ -77,13 +77,12 @@ def _elicitation(event: Event, zone: str, user: str, rest: str, written: int, co
     formed = bool(answer_bits & FORCED_ANSWER) and (thoughtful or worded or len(contract.tags) >= 2)
     if formed or (contract.tags and thoughtful) or (contract.tags and worded):
         return ELICIT
-    if not worded:
-        return 0
     # A finished answer comes along under a label of its own, and the reasons for it are asked for.
-    labels = {label.strip() for label in _LABEL.findall(user + "\n" + rest)}
-    if len(labels) >= 2 and any(cues.any_in(label, cues.ANSWER_LABEL) for label in labels):
-        return ELICIT | SUPPLIED
-    return ELICIT
+    if worded or cues.any_in(zone, cues.WHY):
+        labels = {label.strip() for label in _LABEL.findall(f"{user}\n{rest}")}
+        if len(labels) >= 2 and any(label in SHORT_LABELS or cues.any_in(label, cues.ANSWER_LABEL) for label in labels):
+            return ELICIT | SUPPLIED
+    return ELICIT if worded else 0
 
 
 def _judging(event: Event, zone: str, answer: str, written: int, contract: Contract) -> int:

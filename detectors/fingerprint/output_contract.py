@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from detectors.event import Event
 from detectors.fingerprint.hashing import digest
 
-_TAG = re.compile(r"(?<![\w<])<(/?)([^\W\d][\w:.-]{0,31})>|\[(/?)([^\W\d][\w -]{0,23})\]")
+# The look-behind stands after the bracket so that the scan can skip to brackets.
+_TAG = re.compile(r"<(?<![\w<]<)(/?)([^\W\d][\w:.-]{0,31})>|\[(/?)([^\W\d][\w -]{0,23})\]")
 _JSON_KEY = re.compile(r'"([^\W\d][\w -]{0,31})"\s{0,4}:')
 _HEADING = re.compile(r"^(#{1,4} [^\n]{1,40}|\*\*[^*\n]{1,40}\*\*:?|[^\W\d_][\w ]{0,24}:)[ \t]*$", re.MULTILINE)
 _ANSWER_TAG = re.compile(r"\s{0,8}[<\[]([^\W\d][\w:.-]{0,31})[>\]]")
 
 # Mark-up that texts are full of without anyone asking the answer for it.
 _HTML = frozenset(
-    "a b i p u s br hr em li ol td th tr ul dd dl dt h1 h2 h3 h4 h5 h6 div img pre sub sup svg body code font form head html "
-    "link meta nav span style small table tbody thead title input label button script section strong header footer".split()
+    ["a", "b", "i", "p", "u", "s", "br", "hr", "em", "li", "ol", "td", "th", "tr", "ul", "dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "div", "img", "pre", "sub", "sup", "svg", "body", "code", "font", "form", "head", "html", "link", "meta", "nav", "span", "style", "small", "table", "tbody", "thead", "title", "input", "label", "button", "script", "section", "strong", "header", "footer"]
 )
 
 PLACEHOLDER_CHARS = 40

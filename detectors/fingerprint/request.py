@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detectors.event import Event
 from detectors.fingerprint.content import content, simhash
-from detectors.fingerprint.hashing import token_hashes
+from detectors.fingerprint.hashing import sequence, vocabulary
 from detectors.fingerprint.intents import intents
 from detectors.fingerprint.minhash import minhash
 from detectors.fingerprint.normalise import fold, pieces, tokens
@@ -27,7 +27,8 @@ def fingerprint(event: Event) -> Fingerprint:
     if rest:
         # Where the two parts were cut there may be half a token on either side.
         words = words[:-1] + tokens(rest)[1:]
-    hashes = token_hashes(words)
+    known = vocabulary(words)
+    hashes = sequence(words, known)
     head, tail = ends(words)
 
     system = f"{system_head}\n{system_rest}" if system_rest else system_head
@@ -39,11 +40,11 @@ def fingerprint(event: Event) -> Fingerprint:
         tail=tail,
         contract=contract.hash,
         content=content(words),
-        simhash=simhash(words, hashes),
+        simhash=simhash(known),
         minhash=minhash(hashes),
         grams=grams(hashes),
         intents=intents(event, system, user, rest, answer, contract),
-        language=language(user, words),
+        language=language(user, known),
         tags_asked=len(contract.tags),
         tokens=len(words),
     )

@@ -17,13 +17,13 @@ INDEX = {name: number for number, name in enumerate(CLASSES)}
 
 # Frequent function words that the other listed languages do not share.
 _WORDS = {
-    "english": frozenset("the and of to is that with for this what you are".split()),
-    "german": frozenset("der das und nicht ist ein mit für auf eine ich wie".split()),
-    "french": frozenset("le les et des est une pour dans que vous avec du".split()),
-    "spanish": frozenset("el los y en una es por para las qué con cómo".split()),
-    "portuguese": frozenset("o os e um uma não é do da em para você".split()),
-    "italian": frozenset("il di e un è che per non della gli sono una".split()),
-    "dutch": frozenset("het een en van niet dat op zijn voor met ik je".split()),
+    "english": frozenset(["the", "and", "of", "to", "is", "that", "with", "for", "this", "what", "you", "are"]),
+    "german": frozenset(["der", "das", "und", "nicht", "ist", "ein", "mit", "für", "auf", "eine", "ich", "wie"]),
+    "french": frozenset(["le", "les", "et", "des", "est", "une", "pour", "dans", "que", "vous", "avec", "du"]),
+    "spanish": frozenset(["el", "los", "y", "en", "una", "es", "por", "para", "las", "qué", "con", "cómo"]),
+    "portuguese": frozenset(["o", "os", "e", "um", "uma", "não", "é", "do", "da", "em", "para", "você"]),
+    "italian": frozenset(["il", "di", "e", "un", "è", "che", "per", "non", "della", "gli", "sono", "una"]),
+    "dutch": frozenset(["het", "een", "en", "van", "niet", "dat", "op", "zijn", "voor", "met", "ik", "je"]),
 }
 _KANA = re.compile("[\u3040-\u30ff]")
 _HAN = re.compile("[\u3400-\u9fff]")

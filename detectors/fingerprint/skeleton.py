@@ -35,12 +35,16 @@ def grams(hashes: Hashes) -> bytes:
     reach = REACH_TOKENS - GRAM_TOKENS + 1
     chosen = _winnow(spans[:reach])
     if len(spans) > reach:
-        chosen = np.union1d(chosen, _winnow(spans[-reach:]))
-    return chosen.astype("<u4").tobytes()
+        chosen = chosen | _winnow(spans[-reach:])
+    return np.array(sorted(chosen), "<u4").tobytes()
 
 
-def _winnow(spans: Hashes) -> Hashes:
-    # The smallest of the window minima, not all of them: a fixed-size sample that two texts draw alike.
+def _winnow(spans: Hashes) -> set[int]:
+    # The smallest of the window minima, not all of them: a sample of fixed size that two texts draw alike.
     if len(spans) > WINDOW:
-        spans = np.lib.stride_tricks.sliding_window_view(spans, WINDOW).min(axis=1)
-    return np.unique(spans)[:GRAMS_PER_END] >> np.uint64(32)
+        last = len(spans) - WINDOW + 1
+        least = spans[:last]
+        for offset in range(1, WINDOW):
+            least = np.minimum(least, spans[offset : offset + last])
+        spans = least
+    return {value >> 32 for value in sorted(set(spans.tolist()))[:GRAMS_PER_END]}

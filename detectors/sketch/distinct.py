@@ -71,7 +71,7 @@ class Distinct:
         """The counter of the union."""
         out = Distinct(1 << self.bits)
         if self.exact is not None and other.exact is not None:
-            out.exact = {item: None for item in sorted({**self.exact, **other.exact})}
+            out.exact = dict.fromkeys(sorted({**self.exact, **other.exact}))
             out.estimate = float(len(out.exact))
             if len(out.exact) > 1 << self.bits >> 3:
                 out._promote()

@@ -12,6 +12,9 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_BACKGROUND = 8
+"""Signatures from which on their median says something about a template."""
+
 
 class RecentSet:
     """The last `capacity` distinct hashes, least recently seen forgotten first."""
@@ -69,13 +72,19 @@ class SimilarWindow:
         self.filled = 0
         self.next = 0
 
-    def nearest(self, signature: bytes) -> float:
-        """Largest estimated similarity to a held signature; 0.0 when none is held."""
+    def excess(self, signature: bytes) -> float:
+        """Similarity to the nearest held signature, in excess of the background; 0.0 when none is held.
+
+        The background is the median similarity to the window: texts under one template all resemble each other by the template
+        alone. (nearest − median) / (1 − median) is what the slots add; without a template the median is near 0 and the
+        excess is the similarity itself. Signatures that all agree (median 1) are copies of one text: excess 1.
+        """
         if not self.filled:
             return 0.0
-        row = np.frombuffer(signature, np.uint8)
-        agreeing = np.count_nonzero(self._rows[: self.filled] == row, axis=1)
-        return float(agreeing.max()) / self.POSITIONS
+        agreeing = np.count_nonzero(self._rows[: self.filled] == np.frombuffer(signature, np.uint8), axis=1)
+        ranked = sorted(agreeing.tolist())
+        nearest, median = ranked[-1], ranked[(self.filled - 1) // 2] if self.filled >= MIN_BACKGROUND else 0
+        return 1.0 if median == self.POSITIONS else (nearest - median) / (self.POSITIONS - median)
 
     def push(self, signature: bytes) -> None:
         """Hold a signature, replacing the oldest when full."""
