@@ -37,11 +37,10 @@ from typing import Any
 import msgspec
 
 from app.errors import BadInput, ConfigError
-from app.offline.answers import from_body
 from app.offline.records import Parser, Record, Response, Usage, rule_of
 
 _FIELDS = frozenset(
-    ["ts", "key", "path", "ip", "headers", "request", "response.body"]
+    ["ts", "key", "path", "ip", "headers", "request"]
     + [f"response.{field.name}" for field in msgspec.structs.fields(Response) if field.name != "usage"]
     + [f"response.usage.{field.name}" for field in msgspec.structs.fields(Usage)]
 )
@@ -100,10 +99,9 @@ class Mapping:
             raise BadInput(rule_of(error)) from None
 
     def _record(self, found: dict[str, Any]) -> dict[str, Any]:
-        body = _json(found.pop("response.body", None), "response.body")
-        response: dict[str, Any] = from_body(body) if isinstance(body, dict) else {}
-        usage: dict[str, Any] = response.pop("usage", None) or {}
         record: dict[str, Any] = {}
+        response: dict[str, Any] = {}
+        usage: dict[str, Any] = {}
         for field, value in found.items():
             if value is None:
                 continue
@@ -120,6 +118,7 @@ class Mapping:
         record["path"] = str(record["path"]).partition("?")[0]
         record["request"] = _json(record["request"], "request")
         record["headers"] = _headers(record.get("headers"))
+        response["body"] = _json(response.get("body"), "response.body") or None
         record["response"] = response
         return record
 

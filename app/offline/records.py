@@ -32,7 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """What is known of the answer. `text` is None where it was not stored."""
+    """What is known of the answer. `text` is None where it was not stored; `body` is a whole answer, for logs that hold it."""
 
     status: Status
     latency_ms: Millis = 0.0
@@ -44,6 +44,7 @@ class Response(msgspec.Struct, frozen=True):
     refusal: bool = False
     tool_calls: list[Any] = []
     ttft_ms: Millis | None = None
+    body: dict[str, Any] | None = None
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -1,0 +1,89 @@
+"""Where a replay's exchanges come from: a request log, or the archive a live deployment wrote.
+
+A feed hands out (event, fingerprint) in the order the analysis must see them, and knows how far it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from app.errors import BadInput
+from app.offline import records
+from app.offline.exchange import EventBuilder
+from app.offline.progress import Meter
+from app.offline.records import BadLines, Parser
+from app.offline.source import MAX_LINE_BYTES, LogFile
+from detectors.event import Event
+from detectors.fingerprint import Fingerprint, fingerprint
+
+Item = tuple[Event, Fingerprint]
+
+
+class Feed(Protocol):
+    """One log that can be gone through once; `span` may be asked before."""
+
+    bad: BadLines
+    notes: list[str]
+
+    @property
+    def share(self) -> float:
+        """How much of the input has been handed out, 0–1."""
+        ...
+
+    def span(self, meter: Meter) -> tuple[int, int]:
+        """Event times of the first and last exchange, in µs, without handing any out."""
+        ...
+
+    def items(self) -> Iterator[Item]:
+        """Every exchange, in order."""
+        ...
+
+
+class LogFeed:
+    """A request log in the benchmark's format, or in another one through a mapping."""
+
+    def __init__(self, path: Path, builder: EventBuilder, bad: BadLines, parser: Parser | None = None) -> None:
+        self._path = path
+        self._builder = builder
+        self._parser = parser
+        self._log: LogFile | None = None
+        self.bad = bad
+        self.notes: list[str] = []
+
+    @property
+    def share(self) -> float:
+        """By bytes of the file on disk."""
+        return self._log.position_bytes / max(1, self._log.size_bytes) if self._log else 0.0
+
+    def span(self, meter: Meter) -> tuple[int, int]:
+        """A quick pass that reads nothing but the times; bad lines are left to the real pass."""
+        log = self._log = LogFile(self._path)
+        first = last = None
+        for number, line in log.lines():
+            try:
+                at = self._parser(line).ts if self._parser else records.parse_time(line[:MAX_LINE_BYTES])
+            except BadInput:
+                continue
+            first, last = (at, at) if first is None or last is None else (min(first, at), max(last, at))
+            meter.at(self.share, number)
+        if first is None or last is None:
+            # The real pass would say so as well, but only after the caller has used a span that does not exist.
+            for _ in self.items():
+                pass
+            raise BadInput(f"{self._path}: no exchange could be read{f' ({log.damage})' if log.damage else ''}")
+        return round(first * 1_000_000), round(last * 1_000_000)
+
+    def items(self) -> Iterator[Item]:
+        """Line by line; what a line holds of prompts is dropped when the next one is read."""
+        log = self._log = LogFile(self._path)
+        for number, record in records.read(log, self.bad, self._parser or records.parse):
+            try:
+                event = self._builder.event(record, number)
+            except BadInput as error:
+                self.bad.add(number, str(error))
+                continue
+            yield event, fingerprint(event)
+        if log.damage:
+            self.notes.append(log.damage)
