@@ -202,7 +202,7 @@ def _decoded(data: bytes) -> tuple[Event, Fingerprint] | None:
         return rows.decode(data)
     except ValueError as error:  # of another release; one such row must not stop the archive
         metrics.EVENTS_DROPPED.labels(reason="bad_row").inc()
-        log.error("an archive row does not decode", extra={"error": type(error).__name__})
+        log.error("an archive row does not decode and is left out: %s", error)
         return None
 
 

@@ -79,7 +79,7 @@ class Consumer:
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
         try:
-            work = await asyncio.to_thread(_read_entries, entries)
+            work = await asyncio.to_thread(_read_entries, entries, self._store.lease.partition)
             batch, changes, scored = await self._analyse(entries, work)
         except (StateUnavailable, LeaseLost):
             raise
@@ -136,7 +136,7 @@ class Consumer:
         return batch, changes, len(verdicts)
 
 
-def _read_entries(entries: Sequence[Entry]) -> _Work:
+def _read_entries(entries: Sequence[Entry], partition: int) -> _Work:
     work = _Work()
     for entry in entries:
         try:
@@ -148,18 +148,18 @@ def _read_entries(entries: Sequence[Entry]) -> _Work:
         try:
             work.items.append((entry.id, event, fingerprint(event)))
         except Exception as error:
-            _log_fault(None, error)
+            _log_fault(partition, error)
             work.dead.append(DeadEntry(entry.id, entry.data, f"fingerprint failed: {type(error).__name__}"))
     return work
 
 
-def _log_fault(partition: int | None, error: Exception) -> None:
+def _log_fault(partition: int, error: Exception) -> None:
     """Says where it broke without the message, which may quote client text."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
-    log.error("an entry could not be analysed", extra={"partition": partition, "error": type(error).__name__, "at": place})
+    log.error("what partition %s holds could not be analysed: %s at %s", partition, type(error).__name__, place)
 
 
 def _count(batch: Batch, changes: Sequence[Level], scored: int) -> None:

@@ -184,7 +184,7 @@ class Lab:
     async def until(self, measure: Callable[[], object], wanted: object, timeout_sec: float = 30.0) -> None:
         """Returns when `await measure()` gives what is wanted."""
         async with asyncio.timeout(timeout_sec):
-            while await measure() != wanted:  # type: ignore[misc]
+            while await measure() != wanted:  # type: ignore[misc]  # noqa: ASYNC110 - another process sets it
                 await asyncio.sleep(0.02)
 
     async def snapshot(self) -> dict[str, object]:
