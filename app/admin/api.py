@@ -1,0 +1,82 @@
+"""The admin application: its own ASGI app for its own port, so that a slip in the gateway's routing cannot expose it.
+
+Everything needs the bearer token except /healthz and /metrics. The description of the API (OpenAPI) needs it too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+
+from app.admin import problems, routes_accounts, routes_keys
+from app.admin.accounts import AccountStore
+from app.admin.auth import require_token
+from app.admin.guard import BodyGuard
+from app.admin.models import Alive
+from app.settings import Settings
+from app.state.reading import StateReader
+from detectors.model import Model
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_IMPORT_BYTES = 32 * 1024 * 1024
+"""About 150,000 accounts; more come in several imports."""
+
+
+def create_admin(
+    settings: Settings, reader: StateReader, accounts: AccountStore | None = None, *, model: Model | None = None
+) -> FastAPI:
+    """The admin application.
+
+    Args:
+        settings: the whole tree; `admin.token` must be set.
+        reader: of the state that the workers write.
+        accounts: directory to read and change accounts; without one the account routes are absent.
+        model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
+
+    Raises:
+        ConfigError: no token is configured.
+    """
+    guarded = APIRouter(dependencies=[Depends(require_token(settings.admin))], responses=problems.RESPONSES)
+    guarded.include_router(routes_keys.router(settings, reader, accounts, model))
+    if accounts is not None:
+        guarded.include_router(routes_accounts.router(accounts))
+    app = FastAPI(
+        title="Stillwatch admin",
+        version="1",
+        summary="Keys by suspicion, why, and what is done about them.",
+        # The built-in addresses of the description have no authentication; ours is a guarded route below.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+
+    @guarded.get("/v1/openapi.json", tags=["service"], include_in_schema=False)
+    async def describe() -> dict[str, Any]:
+        """This API as an OpenAPI document."""
+        return get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+
+    app.include_router(guarded)
+    app.include_router(_open())
+    problems.install(app)
+    app.add_middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, larger={"/v1/accounts:import": MAX_IMPORT_BYTES})
+    return app
+
+
+def _open() -> APIRouter:
+    routes = APIRouter(tags=["service"])
+
+    @routes.get("/healthz")
+    async def alive() -> Alive:
+        """The process answers. Whether the service keeps up is at /v1/health."""
+        return Alive()
+
+    @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def get_metrics() -> Response:
+        """Prometheus metrics of this process."""
+        body, content_type = exposition.render()
+        return Response(body, media_type=content_type)
+
+    return routes

@@ -1,0 +1,251 @@
+"""The JSON of the admin API. Times are RFC 3339 in UTC; scores in [0, 1], higher is more suspicious."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from detectors.contract import Level, Status
+
+KEY_ID = r"^[0-9a-f]{1,64}$"
+NAME = r"^[0-9A-Za-z_.:@-]{1,128}$"
+
+LevelName = Literal["clear", "watch", "suspect", "confirmed"]
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+class Out(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class KeyItem(Out):
+    """One key in a list."""
+
+    key_id: str
+    level: LevelName
+    score: float | None = Field(description="null for a clear key in a list; its page has it")
+    last_seen: datetime | None
+
+
+class KeyList(Out):
+    """One page of keys."""
+
+    keys: list[KeyItem]
+    next_cursor: str | None = Field(description="give it as `cursor` to get the next page; null on the last one")
+
+
+class ReasonOut(Out):
+    """Why, as a sentence and as data."""
+
+    text: str
+    feature: str
+    value: float
+    peer_percentile: float | None = Field(
+        description="share of the peer group with a lower value, 0–100; null without peers"
+    )
+    direction: str = Field(description="the suspicious side: high or low")
+    weight: float = Field(description="share of the score that this explains, 0–1")
+
+
+class ScorerOut(Out):
+    """One scorer's part in the verdict."""
+
+    scorer: str
+    version: str
+    status: str = Field(description="scored, warming_up, not_applicable or failed; the score counts only when scored")
+    score: float | None
+
+
+class VerdictOut(Out):
+    """What the service thinks of an entity."""
+
+    status: Literal["judged", "warming_up"]
+    level: LevelName
+    score: float
+    since: datetime = Field(description="when the present level began")
+    flagged_at: datetime | None = Field(description="when the level first reached suspect")
+    at: datetime = Field(description="event time of the exchange that led to this verdict")
+    leaked: int = Field(description="unique valuable answers taken since the first exchange above clear")
+    evidence: int = Field(description="answered exchanges of the last seven days, decayed")
+    authorised: bool = Field(description="the contract allows this use: no action follows whatever the level")
+    model_id: str
+    reasons: list[ReasonOut]
+    scorers: list[ScorerOut]
+
+
+class FeatureOut(Out):
+    """One feature of the catalogue for this entity."""
+
+    name: str
+    value: float | None = Field(description="null where the feature is undefined for this entity")
+    unit: str
+    window: str
+    peer_percentile: float | None
+    suspicious: str = Field(description="which side is suspicious: high, low or both")
+    meaning: str
+
+
+class ProfileOut(Out):
+    """What is remembered about an entity, in short. Prompts are not."""
+
+    first_seen: datetime
+    last_seen: datetime
+    exchanges_7d: float = Field(description="answered exchanges of the last seven days, decayed")
+    valuable_total: int = Field(description="unique valuable answers ever taken")
+    peer_groups: list[str] = Field(description="most specific first")
+
+
+class ActionOut(Out):
+    """What enforcement does about the key now. In shadow mode it does nothing and only says what it would do."""
+
+    mode: Literal["shadow", "enforce"]
+    action: str = Field(description="in force: observe or throttle")
+    would: str = Field(description="what the policy asks for; differs from `action` only in shadow mode")
+    factor: float | None = Field(description="share of its budgets a throttled key keeps")
+    requests_per_min: float | None = Field(description="ceiling for a throttled key whose plan has none")
+    until: datetime | None = Field(description="when the action ends unless a new verdict renews it")
+
+
+class AccountIn(BaseModel):
+    """What the operator tells about a key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    org_id: Name | Literal[""] = Field(
+        "", description="organisation the key belongs to; keys of one share budgets and a partition"
+    )
+    plan: Name | Literal[""] = Field("", description="a name under limits.plans; empty: identity.default_plan")
+    created_at: datetime | None = Field(None, description="when the key was created")
+    payment_id: Name | Literal[""] = Field("", description="keyed hash of the payment token; never the token")
+    authorised: list[Name] = Field(
+        [], max_length=16, description="uses that the contract allows, e.g. evaluation, synthetic_data"
+    )
+    country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = Field(
+        "", description="ISO 3166 code in capitals"
+    )
+
+
+class AccountOut(Out):
+    """An account as it is stored."""
+
+    key_id: str
+    org_id: str
+    plan: str
+    created_at: datetime | None
+    payment_id: str
+    authorised: list[str]
+    country: str
+
+
+class ImportOut(Out):
+    """How many accounts an import stored; it stores all of them or none."""
+
+    stored: int
+
+
+class KeyDetail(Out):
+    """Everything about one key."""
+
+    key_id: str
+    partition: int
+    last_seen: datetime | None
+    account: AccountOut | None
+    action: ActionOut
+    verdict: VerdictOut | None = Field(description="null until the key has been scored for the first time")
+    profile: ProfileOut | None
+    features: list[FeatureOut]
+
+
+class OrgDetail(Out):
+    """Everything about one organisation."""
+
+    org_id: str
+    verdict: VerdictOut | None
+    profile: ProfileOut
+    features: list[FeatureOut]
+
+
+class TimelineReason(Out):
+    """A reason as it was at that moment."""
+
+    text: str
+    feature: str
+    value: float
+    percentile: float | None
+    direction: str
+
+
+class TimelineItem(Out):
+    """One change of a key's level."""
+
+    at: datetime
+    was: LevelName
+    level: LevelName
+    score: float
+    leaked: int
+    evidence: int
+    authorised: bool
+    action: str = Field(description="what the policy asks for at this level; empty for clear")
+    model_id: str
+    reasons: list[TimelineReason]
+
+
+class Timeline(Out):
+    """A key's changes of level, newest first, at most 100."""
+
+    key_id: str
+    changes: list[TimelineItem]
+
+
+class PartitionOut(Out):
+    """One partition's queues."""
+
+    partition: int
+    owner: str | None = Field(description="worker that holds the lease; null when nobody does")
+    waiting: int = Field(description="exchanges that are not applied yet")
+    oldest_sec: float = Field(description="age of the oldest of them")
+    rows_to_archive: int
+    dead_letters: int
+    keys: int
+
+
+class Health(Out):
+    """How far the service is behind, and what judges."""
+
+    status: Literal["ok", "degraded"]
+    problems: list[str] = Field(description="why it is degraded, as sentences")
+    workers: int
+    waiting: int
+    oldest_sec: float
+    dead_letters: int
+    keys: int
+    levels: dict[LevelName, int]
+    model_id: str | None = Field(description="the fitted model of the configuration; null when only the named rules judge")
+    mode: Literal["shadow", "enforce"]
+    partitions: list[PartitionOut]
+
+
+class Alive(Out):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+def level_name(level: Level) -> LevelName:
+    """A level as the API writes it."""
+    names: dict[Level, LevelName] = {
+        Level.CLEAR: "clear",
+        Level.WATCH: "watch",
+        Level.SUSPECT: "suspect",
+        Level.CONFIRMED: "confirmed",
+    }
+    return names[level]
+
+
+def status_name(status: Status) -> Literal["judged", "warming_up"]:
+    """A verdict's status as the API writes it."""
+    return "judged" if status is Status.JUDGED else "warming_up"

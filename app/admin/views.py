@@ -1,0 +1,173 @@
+"""Stored state → the JSON of the API. Pure: no clock, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from app.admin.models import (
+    FeatureOut,
+    Health,
+    KeyItem,
+    PartitionOut,
+    ProfileOut,
+    ReasonOut,
+    ScorerOut,
+    TimelineItem,
+    TimelineReason,
+    VerdictOut,
+    level_name,
+    status_name,
+)
+from app.settings import Settings
+from app.state.reading import KeyRow, StateHealth
+from detectors.contract import Level, ScoreStatus, Verdict
+from detectors.features import CATALOGUE, features
+from detectors.model import Model
+from detectors.profile import Profile
+
+LAG_WARNING_SEC = 60.0
+"""A worker that is further behind than this judges too late to matter; the goal is seconds."""
+
+
+def moment(at_us: int) -> datetime:
+    """µs → time in UTC."""
+    return datetime.fromtimestamp(at_us / 1_000_000, tz=UTC)
+
+
+def micros(value: datetime | None) -> int | None:
+    """Time → µs; one without a zone is taken as UTC."""
+    if value is None:
+        return None
+    return round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def key_item(row: KeyRow) -> KeyItem:
+    """One line of the key list."""
+    return KeyItem(
+        key_id=row.key_id,
+        level=level_name(row.level),
+        score=None if row.level is Level.CLEAR else row.score,
+        last_seen=None if row.last_seen_ms is None else moment(row.last_seen_ms * 1000),
+    )
+
+
+def verdict(found: Verdict) -> VerdictOut:
+    """A verdict with its reasons and the scorers behind it."""
+    return VerdictOut(
+        status=status_name(found.status),
+        level=level_name(found.level),
+        score=found.score,
+        since=moment(found.since_us),
+        flagged_at=None if found.flagged_us is None else moment(found.flagged_us),
+        at=moment(found.at_us),
+        leaked=found.leaked,
+        evidence=found.evidence,
+        authorised=found.authorised,
+        model_id=found.model_id,
+        reasons=[
+            ReasonOut(
+                text=reason.text,
+                feature=reason.feature,
+                value=reason.value,
+                peer_percentile=reason.percentile,
+                direction=reason.direction,
+                weight=reason.weight,
+            )
+            for reason in found.reasons
+        ],
+        scorers=[
+            ScorerOut(
+                scorer=score.scorer,
+                version=score.version,
+                status=score.status.value,
+                score=score.value if score.status is ScoreStatus.SCORED else None,
+            )
+            for score in found.scores
+        ],
+    )
+
+
+def profile(found: Profile) -> ProfileOut:
+    """The part of a profile that a person can read."""
+    return ProfileOut(
+        first_seen=moment(found.first_at_us),
+        last_seen=moment(found.last_at_us),
+        exchanges_7d=found.exchanges_7d,
+        valuable_total=found.valuable_total,
+        peer_groups=list(features(found, found.last_at_us).groups),
+    )
+
+
+def feature_list(found: Profile, model: Model | None) -> list[FeatureOut]:
+    """Every feature of the catalogue at the time of the last exchange, with its place among the peers."""
+    row = features(found, found.last_at_us)
+    return [
+        FeatureOut(
+            name=entry.name,
+            value=float(row.values[at]) if row.present[at] else None,
+            unit=entry.unit,
+            window=entry.window,
+            peer_percentile=None,
+            suspicious=entry.suspicious,
+            meaning=entry.meaning,
+        )
+        for at, entry in enumerate(CATALOGUE)
+    ]
+
+
+def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
+    """One change of level, as the worker stored it."""
+    return TimelineItem(
+        at=moment(item["at_us"]),
+        was=item["was"],
+        level=item["level"],
+        score=item["score"],
+        leaked=item["leaked"],
+        evidence=item["evidence"],
+        authorised=item["authorised"],
+        action=item["action"],
+        model_id=item["model_id"],
+        reasons=[TimelineReason(**reason) for reason in item["reasons"]],
+    )
+
+
+def health(found: StateHealth, settings: Settings, model_id: str | None) -> Health:
+    """How far the workers are, with a sentence for whatever is wrong."""
+    problems = []
+    if not found.workers:
+        problems.append("No worker is running: exchanges are logged but not judged.")
+    if found.unowned and found.waiting:
+        problems.append(f"{found.unowned} partitions have no worker.")
+    if found.oldest_sec > LAG_WARNING_SEC:
+        problems.append(f"The oldest exchange has waited {found.oldest_sec:,.0f} s to be judged.")
+    full = [part.partition for part in found.partitions if part.waiting > settings.state.stream_max_entries // 2]
+    if full:
+        problems.append(f"{len(full)} partitions are more than half full; beyond the bound events go to the spool.")
+    if found.dead:
+        problems.append(f"{found.dead:,} entries did not decode and wait in the dead-letter streams.")
+    return Health(
+        status="degraded" if problems else "ok",
+        problems=problems,
+        workers=found.workers,
+        waiting=found.waiting,
+        oldest_sec=found.oldest_sec,
+        dead_letters=found.dead,
+        keys=found.keys,
+        levels={level_name(level): number for level, number in found.levels.items()},
+        model_id=model_id,
+        mode=settings.enforcement.mode,
+        partitions=[
+            PartitionOut(
+                partition=part.partition,
+                owner=part.owner or None,
+                waiting=part.waiting,
+                oldest_sec=part.oldest_sec,
+                rows_to_archive=part.rows,
+                dead_letters=part.dead,
+                keys=part.keys,
+            )
+            for part in found.partitions
+        ],
+    )
