@@ -76,7 +76,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "ramp_ratio", "share", 0.0, 1.0, "life", "high", "linear",
         "share of its highest hourly volume that the key had already reached in its first hour: near 1 without any ramp",
-        "the key was made more than three days before it was first seen, or it is unknown when, or it has under 20 exchanges",
+        "the key was made over three days before it was first seen, or it is unknown when, or it has under 20 exchanges",
         "migrations of a running workload to a new key", "a day of warming up per key: cheap", "5.1 #20; AA26-251A",
     ),
     Feature(
@@ -104,7 +104,8 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "skeleton_entropy", "share", 0.0, 1.0, "7 d", "low", "linear",
         "entropy of the head or the tail of the last user turn (whichever varies less), over its maximum",
-        _FEW, "classifiers, pipelines, every product that wraps user input", "a paraphrase per request: an extra model call each", "5.1 #12",
+        _FEW, "classifiers, pipelines, every product that wraps user input",
+        "a paraphrase per request: an extra model call each", "5.1 #12",
     ),
     _share(
         "skeleton_top_share", "high",
@@ -124,19 +125,22 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     _share(
         "near_duplicate_rate", "low",
-        "share of exchanges that resemble one of the last 32 (0.7 in excess of the template they share), exact repeats left out; "
+        "share of exchanges that resemble one of the last 32 (0.7 in excess of the template they share), exact repeats "
+        "left out; "
         "deduplicated pools show none",
         "translators, people who ask each thing once", "near-copies: costs tokens", "5.1 #13; Self-Instruct",
     ),
     _share(
         "multiplicity_peak", "high",
-        "share of exchanges asking for several samples, or being the k-th of exactly k equal requests for the most common k ≥ 2",
+        "share of exchanges asking for several samples, or being the k-th of exactly k equal requests for the most common "
+        "k ≥ 2",
         "self-consistency users, evaluations with repeats", "spread the repeats over keys: free", "5.1 #14",
     ),
     _share(
         "contract_top_share", "high",
         "share of exchanges with the most common output contract (tags, JSON keys, headings, schema, tools asked for)",
-        "every structured pipeline, agents with one tool set", "a parser per contract: cheap, but each loses answers", "5.1 #2",
+        "every structured pipeline, agents with one tool set", "a parser per contract: cheap, but each loses answers",
+        "5.1 #2",
     ),
     # --- Shape
     _share(
@@ -151,7 +155,8 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature(
         "output_input_ratio", "ratio", 0.0, inf, "7 d", "high", "log",
-        "output tokens over input tokens", _FEW, "writers, code generation, reasoning models", "longer prompts: costs input tokens",
+        "output tokens over input tokens", _FEW, "writers, code generation, reasoning models",
+        "longer prompts: costs input tokens",
         "5.1 #27",
     ),
     Feature(
@@ -161,12 +166,14 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature(
         "input_tokens_mean", "tokens", 0.0, inf, "7 d", "both", "log",
-        "mean input tokens of an exchange", _FEW, "retrieval (long), chat (short)", "padding: costs input tokens", "5.1 #27",
+        "mean input tokens of an exchange", _FEW, "retrieval (long), chat (short)", "padding: costs input tokens",
+        "5.1 #27",
     ),
     _share(
         "max_tokens_hugging", "high",
         "share of the exchanges with a token limit whose answer fills it",
-        "editors, classifiers with tiny limits", "a higher limit: free", "5.1 #27", "fewer than five exchanges with a limit",
+        "editors, classifiers with tiny limits", "a higher limit: free", "5.1 #27",
+        "fewer than five exchanges with a limit",
     ),
     Feature(
         "parameter_entropy", "bits", 0.0, 16.0, "7 d", "both", "linear",
@@ -185,11 +192,13 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "logit_bias_diversity", "maps", 0.0, inf, "life", "high", "log",
         "number of different bias maps ever sent; error 10 % above eight",
-        "no bias was ever sent", "hardly any: a product has one map or a few", "none: the attack needs thousands", "5.1 #19; Finlayson et al. 2024",
+        "no bias was ever sent", "hardly any: a product has one map or a few", "none: the attack needs thousands",
+        "5.1 #19; Finlayson et al. 2024",
     ),
     Feature(
         "samples_mean", "samples", 1.0, 128.0, "7 d", "high", "log",
-        "mean number of samples asked for (n)", _FEW, "self-consistency users, evaluations", "repeat the request instead: input tokens", "5.1 #14",
+        "mean number of samples asked for (n)", _FEW, "self-consistency users, evaluations",
+        "repeat the request instead: input tokens", "5.1 #14",
     ),
     # --- Intents
     _share(
@@ -200,7 +209,8 @@ CATALOGUE: tuple[Feature, ...] = (
     _share(
         "elicitation_constancy", "high",
         "share of those that carry the most common constant element among them",
-        "audit and explanation products", "a paraphrase per request: an extra model call each", "5.1 #7; disclosed campaigns",
+        "audit and explanation products", "a paraphrase per request: an extra model call each",
+        "5.1 #7; disclosed campaigns",
         "fewer than five eliciting exchanges in the window",
     ),
     _share(
@@ -209,12 +219,14 @@ CATALOGUE: tuple[Feature, ...] = (
         "audit and explanation products, graders", "drop the labels: free, but confuses the model", "5.1 #7; AA26-251A",
     ),
     _share(
-        "judge_share", "high", "share of exchanges that have something graded: a scale or grading words, and a verdict-sized answer",
+        "judge_share", "high",
+        "share of exchanges that have something graded: a scale or grading words, and a verdict-sized answer",
         "evaluation vendors, moderation", "ask for long verdicts: costs output tokens", "5.1 #16",
     ),
     _share(
         "task_generation_share", "high",
-        "share of exchanges that make tasks, personas or dialogues: a numbered list continued, two speakers written, or asked in words",
+        "share of exchanges that make tasks, personas or dialogues: a numbered list continued, two speakers written, or "
+        "asked in words",
         "education, content, test data", "one item per call, plain wording: cheap", "5.1 #17; Self-Instruct; Baize",
     ),
     _share(
@@ -223,7 +235,8 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature(
         "probe_refusals", "skeletons", 0.0, inf, "24 h", "high", "log",
-        "different skeletons that were refused, decayed", _NEVER, "red teams, safety researchers, abusive end users of a product",
+        "different skeletons that were refused, decayed",
+        _NEVER, "red teams, safety researchers, abusive end users of a product",
         "probe elsewhere: another account", "5.1 #10",
     ),
     _share(
@@ -234,22 +247,27 @@ CATALOGUE: tuple[Feature, ...] = (
     # --- Breadth and change
     Feature(
         "coverage_growth", "exponent", 0.0, 1.0, "7–14 d", "both", "linear",
-        "Heaps exponent: logarithm of the content cells visited over that of the exchanges; 1 when each is about something new",
-        "fewer than 20 exchanges with text", "search and question-answering products", "a narrow harvest: worth less", "5.1 #24",
+        "Heaps exponent: logarithm of the content cells visited over that of the exchanges; 1 when each is about "
+        "something new",
+        "fewer than 20 exchanges with text", "search and question-answering products", "a narrow harvest: worth less",
+        "5.1 #24",
     ),
     Feature(
         "baseline_shift", "distance", 0.0, 1.0, "24 h against 7 d", "high", "linear",
         "root mean square difference of the behaviour shares of the last day from those of the week",
-        "seen for less than 48 hours, or too few exchanges in the day", "launches, new features", "drift slowly: time", "5.1 #25",
+        "seen for less than 48 hours, or too few exchanges in the day", "launches, new features", "drift slowly: time",
+        "5.1 #25",
     ),
     _share(
-        "refusal_rate", "high", "share of answers that are refusals", "red teams, products with unruly users", "ask harmless things: free",
+        "refusal_rate", "high", "share of answers that are refusals", "red teams, products with unruly users",
+        "ask harmless things: free",
         "5.1 #10",
     ),
     Feature(
         "model_pivot_share", "share", 0.0, 1.0, "24 h", "high", "linear",
         "share of the last day's exchanges that went to models first called within that day",
-        "seen for less than 48 hours, or fewer than five exchanges in the day", "launch-day benchmarks, upgrades", "wait two days: time",
+        "seen for less than 48 hours, or fewer than five exchanges in the day", "launch-day benchmarks, upgrades",
+        "wait two days: time",
         "5.1 #30; AA26-251A",
     ),
     _share(
@@ -257,7 +275,8 @@ CATALOGUE: tuple[Feature, ...] = (
         "switch retries off: free", "5.1 #28", "fewer than five exchanges in the window",
     ),
     _share(
-        "limited_rate", "high", "share of exchanges refused for a rate limit", "bursty honest clients", "read the headers: free", "5.1 #28",
+        "limited_rate", "high", "share of exchanges refused for a rate limit", "bursty honest clients",
+        "read the headers: free", "5.1 #28",
         "fewer than five exchanges in the window",
     ),
     Feature(
@@ -273,11 +292,13 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "language_diversity", "languages", 1.0, 16.0, "7 d", "high", "linear",
         "effective number of scripts and languages of the last user turn (exponential of their entropy)",
-        "fewer than five exchanges with text", "localisation, worldwide products, aggregators", "one language per key: free", "5.1 #22",
+        "fewer than five exchanges with text", "localisation, worldwide products, aggregators",
+        "one language per key: free", "5.1 #22",
     ),
     # --- Value taken
     _share(
-        "valuable_share", "high", "share of answers worth training on: 200 tokens or more, reasoned, or a tool step; no refusals",
+        "valuable_share", "high",
+        "share of answers worth training on: 200 tokens or more, reasoned, or a tool step; no refusals",
         "writers, agents, reasoning users", "short answers: worth less", "5.2 detector 5",
     ),
     Feature(
@@ -286,7 +307,8 @@ CATALOGUE: tuple[Feature, ...] = (
         "more keys: free", "5.2 detector 5",
     ),
     _share(
-        "reasoning_share", "high", "share of answers with hidden reasoning", "users of reasoning models", "another model: worth less",
+        "reasoning_share", "high", "share of answers with hidden reasoning", "users of reasoning models",
+        "another model: worth less",
         "5.1 #27",
     ),
     _share("tool_share", "both", "share of exchanges with tools", "agents", "none needed", "5.1 #23"),

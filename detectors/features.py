@@ -1,6 +1,7 @@
 """Profile → FeatureRow: the catalogue computed for one entity at one moment.
 
-A feature that is undefined is absent, never 0 and never NaN: a new account must not look perfectly normal, nor perfectly odd.
+A feature that is undefined is absent, never 0 and never NaN: a new account must not look perfectly
+normal, nor perfectly odd.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ BASELINE_US = 2 * DAY_US
 
 # Shares that make up an entity's behaviour, for the distance from its own baseline.
 BEHAVIOUR = (
-    "single_turn", "streamed", "tools", "short", "long", "refused", "logprobs", "biased", "multi_sample", "contracted", "elicit",
-    "judge", "generate", "rewrite", "tagged_answer", "templated", "near_duplicate", "reasoning",
+    "single_turn", "streamed", "tools", "short", "long", "refused", "logprobs", "biased", "multi_sample", "contracted",
+    "elicit", "judge", "generate", "rewrite", "tagged_answer", "templated", "near_duplicate", "reasoning",
 )  # fmt: skip
 
 
@@ -106,7 +107,9 @@ def _rhythm(profile: Profile, week: dict[str, float], day: dict[str, float], now
         "ramp_ratio": min(1.0, profile.first_hour / profile.peak_hour) if ramped else None,
         "interarrival_cv": gaps.variation(day["gap_n"], day["gap_sum"], day["gap_sq"]) if spaced else None,
         "interarrival_regularity": gaps.regularity(day["gap_n"], day["gap_ln"], day["gap_ln_sq"]) if spaced else None,
-        "circadian_flatness": _flatness(profile.hours.by_hour_of_day()) if seen_h >= 24 and profile.hours.active() >= 6 else None,
+        "circadian_flatness": _flatness(profile.hours.by_hour_of_day())
+        if seen_h >= 24 and profile.hours.active() >= 6
+        else None,
         "longest_idle_h": float(profile.hours.longest_idle()) if seen_h >= 24 else None,
         "retry_rate": _part(week["retries"], week["requests"]),
         "limited_rate": _part(week["limited"], week["requests"]),
@@ -131,7 +134,9 @@ def _templates(profile: Profile, week: dict[str, float], now_us: int) -> dict[st
     counted = sum(repeated)
     peak = max(repeated[1:]) / counted if counted > 0 else 0.0
     many = week["multi_sample"] / generated if generated > 0 else 0.0
-    bits = _entropy([value * fade for value in profile.tops["parameters"].floors()], profile.tops["parameters"].total * fade)
+    bits = _entropy(
+        [value * fade for value in profile.tops["parameters"].floors()], profile.tops["parameters"].total * fade
+    )
     enough = generated >= MIN_EXCHANGES
     return {
         "skeleton_entropy": _relative(min(entropies), worded) if worded >= MIN_EXCHANGES else None,

@@ -1,7 +1,7 @@
 """Peer groups: entities that should look alike — plan × age band × workload, with wider groups to fall back on.
 
-The workload class is read off the shape of the traffic (routes, tools, turns, lengths, templates), never off the intents that
-scorers judge: a harvester must be compared with honest customers of the same shape, not with other harvesters.
+The workload class is read off the shape of the traffic (routes, tools, turns, lengths, templates), never off the intents
+that scorers judge: a harvester must be compared with honest customers of the same shape, not with other harvesters.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def workload(shares: Mapping[str, float]) -> str:
     """Class of a traffic's shape.
 
     Args:
-        shares: answered (count), embeddings, completions (shares of answered), tools, single_turn, short, templated (shares of
-            generated), out_in (output over input tokens).
+        shares: answered (count), embeddings, completions (shares of answered), tools, single_turn, short, templated
+            (shares of generated), out_in (output over input tokens).
     """
     if shares["answered"] < 1.0:
         return "idle"

@@ -4,8 +4,9 @@ Counters and top-k sketches decay forward (see `sketch.decay`), so nothing happe
 arrives late enters with the weight its own time gives it. What the order of exchanges does decide — gaps, near-duplicates,
 first sights — is decided by the order in which `update` is called, and by nothing else: batches leave no trace.
 
-Merging two profiles is exact (up to the rounding of float addition) for counters, hours, cells and first and last times; within
-the stated error for top-k (N / k) and distinct counts (`sketch.distinct`); and a recency-ordered sample for the windows.
+Merging two profiles is exact (up to the rounding of float addition) for counters, hours, cells and first and last times;
+within the stated error for top-k (N / k) and distinct counts (`sketch.distinct`); and a recency-ordered sample for the
+windows.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ WINDOWS = {"contents": 64, "refused": 32}
 REPEATS = 64
 SIGNATURES = 32
 GRAM_MEMORY = 4
-"""A shingle is counted when it stood in one of the last four exchanges too: twelve new shingles per exchange would otherwise
-push every constant one out of a small sketch. What makes up a share p of a key's exchanges is missed with probability (1 − p)^4."""
+"""A shingle is counted when it stood in one of the last four exchanges too: twelve new shingles per exchange would
+otherwise push every constant one out of a small sketch. What makes up a share p of a key's exchanges is missed with
+probability (1 − p)^4."""
 
 TEMPLATE_SHARE = 0.3
 """An exchange is "under a skeleton" when it carries an element that at least this share of the key's exchanges carries."""
@@ -225,7 +227,13 @@ class Profile:
         tops["parameters"].add(_parameters(event), weight)
         if fp.intents & ELICIT:
             # Salted by kind through different bits of the hashes: a head must not meet a tail of the same words.
-            for item in (fp.system >> 32, (fp.head >> 16) & _LOW32, (fp.tail >> 24) & _LOW32, (fp.contract >> 8) & _LOW32, *constant):
+            for item in (
+                fp.system >> 32,
+                (fp.head >> 16) & _LOW32,
+                (fp.tail >> 24) & _LOW32,
+                (fp.contract >> 8) & _LOW32,
+                *constant,
+            ):
                 if item:
                     tops["elicited"].add(item, weight)
         self.languages[fp.language] += weight
@@ -369,5 +377,13 @@ def _floats(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 def _parameters(event: Event) -> int:
     """Hash of the sampling settings; max_tokens by octave, since many clients compute it from the input."""
     octave = math.frexp(event.max_tokens)[1] if event.max_tokens else 0
-    values = (event.temperature, event.top_p, event.n, octave, event.top_logprobs, event.response_format, event.reasoning_effort)
+    values = (
+        event.temperature,
+        event.top_p,
+        event.n,
+        octave,
+        event.top_logprobs,
+        event.response_format,
+        event.reasoning_effort,
+    )
     return digest(repr(values)) & _LOW32

@@ -20,8 +20,8 @@ COUNTERS = (
     # Answered with status 200, every route.
     "answered", "embeddings", "completions",
     # Answered on a route that writes text: what every share below is a share of.
-    "generated", "input_tokens", "output_tokens", "written_tokens", "reasoning", "single_turn", "depth", "streamed", "tools", "short",
-    "long", "valuable", "refused", "capped", "hugging", "logprobs", "biased", "samples", "multi_sample",
+    "generated", "input_tokens", "output_tokens", "written_tokens", "reasoning", "single_turn", "depth", "streamed",
+    "tools", "short", "long", "valuable", "refused", "capped", "hugging", "logprobs", "biased", "samples", "multi_sample",
     # … of its text.
     "worded", "near_duplicate", "templated", "templated_novel", "fresh_cell", "contracted",
     "elicit", "supplied", "judge", "generate", "rewrite", "probe", "probe_refused", "answers_seen", "tagged_answer",
@@ -70,7 +70,7 @@ def tally(event: Event, fp: Fingerprint, seen: Seen) -> Sequence[float]:
     answered = event.status == 200 and not limited
     volume = (1.0, limited, event.retry_count > 0, *gaps, answered)
     if not is_generated(event):
-        return (*volume, answered and event.route == "embeddings", 0.0) + _NO_TEXT
+        return (*volume, answered and event.route == "embeddings", 0.0, *_NO_TEXT)
     written = max(0, event.output_tokens - event.reasoning_tokens)
     bits = fp.intents
     worded = fp.tokens > 0

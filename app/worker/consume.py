@@ -11,6 +11,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from detectors.analysis import Analysis, EntityState
+
 from app.errors import LeaseLost, StateUnavailable
 from app.settings import EnforcementSettings
 from app.state.partition import Batch, DeadEntry, Entry, PartitionStore
@@ -18,7 +20,6 @@ from app.telemetry import metrics
 from app.worker import rows
 from app.worker.effects import add_verdicts
 from app.worker.hot import Entity, HotStates
-from detectors.analysis import Analysis, EntityState
 from detectors.contract import Level
 from detectors.event import BadEvent, Event, decode
 from detectors.fingerprint import Fingerprint, fingerprint

@@ -15,6 +15,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from detectors.analysis import Analysis
+
 from app.errors import BadInput, LeaseLost, StateUnavailable
 from app.settings import Settings
 from app.state.calls import Client
@@ -28,7 +30,6 @@ from app.worker.consume import Consumer
 from app.worker.hot import HotStates
 from app.worker.leases import LeaseKeeper
 from detectors import model as models
-from detectors.analysis import Analysis
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """What a text is about, coarsely: a SimHash of its content words, whose low bits name one of 512 cells.
 
-Charikar, STOC 2002: each bit is the side of a random hyperplane on which the bag of words lies, so texts with the same words
-fall into the same cell, and how many cells a key visits says how widely it asks. It costs microseconds and knows no language;
-it is a stand-in for embedding cells, not their equal.
+Charikar, STOC 2002: each bit is the side of a random hyperplane on which the bag of words lies, so texts with the same
+words fall into the same cell, and how many cells a key visits says how widely it asks. It costs microseconds and knows no
+language; it is a stand-in for embedding cells, not their equal.
 """
 
 from __future__ import annotations

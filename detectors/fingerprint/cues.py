@@ -1,9 +1,9 @@
 """Cue words, in a dozen languages: the second leg of intent detection, never the only one.
 
 Each list covers the same few notions in English, German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese,
-Korean, Arabic and Hindi, one language to a line where there is room; entries are folded stems, matched as substrings. The lists
-are short on purpose: what a caller cannot avoid is the form of the answer and the shape of the exchange, so `intents` looks
-at those first and asks for words where the form is ambiguous.
+Korean, Arabic and Hindi, one language to a line where there is room; entries are folded stems, matched as substrings. The
+lists are short on purpose: what a caller cannot avoid is the form of the answer and the shape of the exchange, so
+`intents` looks at those first and asks for words where the form is ambiguous.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from __future__ import annotations
 
 def _stems(listed: str) -> tuple[str, ...]:
     """Stems separated by " | " or line ends, without repeats."""
-    return tuple(dict.fromkeys(stem.strip("|").strip() for line in listed.splitlines() for stem in line.split(" | ") if stem.strip("| ")))
+    return tuple(
+        dict.fromkeys(
+            stem.strip("|").strip() for line in listed.splitlines() for stem in line.split(" | ") if stem.strip("| ")
+        )
+    )
 
 
 REASONING = _stems(
     """
-    reasoning | step by step | step-by-step | chain of thought | chain-of-thought | thought process | arrived at | think aloud
-    thinking | each step | work through | every step | show your work | derivation | explain why | monolog
+    reasoning | step by step | step-by-step | chain of thought | chain-of-thought | thought process | arrived at
+    think aloud | thinking | each step | work through | every step | show your work | derivation | explain why | monolog
     schritt für schritt | gedankengang | überlegung | begründ | herleit | denkschritt
     étape par étape | raisonnement | démarche | pas à pas
     paso a paso | razonamiento
@@ -79,7 +83,8 @@ GRADING = _stems(
 
 MAKING = _stems(
     """
-    generate | create | come up with | invent | propose | write a new | write one | produce | compose | draft | design | simulate
+    generate | create | come up with | invent | propose | write a new | write one | produce | compose | draft
+    design | simulate
     erzeug | erstell | erfinde | entwirf
     génér | crée | invente | rédige | imagine
     genera | crea | inventa | elabora

@@ -1,8 +1,8 @@
 """What a request is for, as far as its shape tells: structure first, cue words of a dozen languages second.
 
 Words are read only where instructions stand (the system prompt, the first and the last few hundred characters of the turn),
-so that a text about reasoning is not taken for a request for it. A structural sign decides alone where it is unambiguous, and
-otherwise needs a cue of any language; a cue alone never decides for judging, generating and rewriting.
+so that a text about reasoning is not taken for a request for it. A structural sign decides alone where it is unambiguous,
+and otherwise needs a cue of any language; a cue alone never decides for judging, generating and rewriting.
 """
 
 from __future__ import annotations
@@ -28,9 +28,14 @@ SHORT_ANSWER_TOKENS = 32
 """A verdict fits in this; an explanation does not."""
 
 # "1-10", "0 to 5", "/10", "1 bis 5", "от 1 до 10", "1から10": a scale, in any language
-_SCALE = re.compile(r"[01](?<!\d[01])\s?(?:-|–|—|~|to|bis|à|a|до|到|至|から|에서|إلى|से|\.\.)\s?(?:5|7|10|100)(?!\d)|/\s?(?:5|10|100)(?!\d)")
+_SCALE = re.compile(
+    r"[01](?<!\d[01])\s?(?:-|–|—|~|to|bis|à|a|до|到|至|から|에서|إلى|से|\.\.)\s?(?:5|7|10|100)(?!\d)|/\s?(?:5|10|100)(?!\d)"
+)
 # "score": 7 · 7/10 · [[A]] · a bare number or single word: what a judge answers
-_VERDICT = re.compile(r'[\s"{\[(<*]*(?:[^\W\d][\w -]{0,24}["\]>*]*\s*[:=]\s*)?["\[*]*(?:\d{1,3}(?:\.\d+)?|[^\W\d]\w{0,11})(?:\s*/\s*\d+)?[\s"}\])>*.]*$')
+_VERDICT = re.compile(
+    r'[\s"{\[(<*]*(?:[^\W\d][\w -]{0,24}["\]>*]*\s*[:=]\s*)?["\[*]*'
+    r'(?:\d{1,3}(?:\.\d+)?|[^\W\d]\w{0,11})(?:\s*/\s*\d+)?[\s"}\])>*.]*$'
+)
 _NUMBERED = re.compile(r"^\s{0,4}(?:[^\W\d]\w{0,15}\s)?(\d{1,3})\s?[.):]", re.MULTILINE)
 _SPEAKER = re.compile(r"^\s{0,4}[\[(*]{0,2}([^\W\d][\w ]{0,19})[\])*]{0,2}\s?[::]", re.MULTILINE)
 _COUNT = re.compile(r"(?<![\w.])(?:[2-9]|[1-9]\d{1,2})(?![\w.,:/-]\d)")

@@ -13,7 +13,9 @@ HEAD_CHARS = 1024
 TAIL_CHARS = 512
 """Bounds on the text read per field, whatever the gateway was configured to send: they make fingerprints comparable."""
 
-_MASKED = re.compile(r'https?://\S{1,300}|"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|「[^」\n]{1,200}」|`[^`\n]{1,200}`')
+_MASKED = re.compile(
+    r'https?://\S{1,300}|"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|「[^」\n]{1,200}」|`[^`\n]{1,200}`'
+)
 _ASCII_TOKEN = re.compile(r"</?[a-z_][a-z0-9_:-]{0,31}>|[a-z0-9_]+", re.ASCII)
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _ANY_TOKEN = re.compile(rf"</?[^\W\d][\w:-]{{0,31}}>|[{_UNSPACED}]|[^\W{_UNSPACED}]+")
@@ -28,7 +30,7 @@ def fold(text: str) -> str:
 
 
 def pieces(head: str, tail: str, chars: int) -> tuple[str, str]:
-    """Head and tail of a text of `chars` characters → (text, rest) without overlap; `rest` is empty when nothing is missing.
+    """Head and tail of a text of `chars` characters → (text, rest) without overlap; rest is "" when nothing is missing.
 
     A gateway may send the tail of a short text again; the overlap is cut so that no token is seen twice.
     """

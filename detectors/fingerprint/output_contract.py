@@ -19,9 +19,11 @@ _HEADING = re.compile(r"^(#{1,4} [^\n]{1,40}|\*\*[^*\n]{1,40}\*\*:?|[^\W\d_][\w 
 _ANSWER_TAG = re.compile(r"\s{0,8}[<\[]([^\W\d][\w:.-]{0,31})[>\]]")
 
 # Mark-up that texts are full of without anyone asking the answer for it.
-_HTML = frozenset(
-    ["a", "b", "i", "p", "u", "s", "br", "hr", "em", "li", "ol", "td", "th", "tr", "ul", "dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "div", "img", "pre", "sub", "sup", "svg", "body", "code", "font", "form", "head", "html", "link", "meta", "nav", "span", "style", "small", "table", "tbody", "thead", "title", "input", "label", "button", "script", "section", "strong", "header", "footer"]
-)
+_HTML_NAMES = """
+    a b i p u s br hr em li ol td th tr ul dd dl dt h1 h2 h3 h4 h5 h6 div img pre sub sup svg body code font form head html
+    link meta nav span style small table tbody thead title input label button script section strong header footer
+"""
+_HTML = frozenset(_HTML_NAMES.split())
 
 PLACEHOLDER_CHARS = 40
 """A pair of tags with no more than this between them is a form to fill; with more it wraps something the caller sends."""

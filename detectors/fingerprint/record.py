@@ -29,7 +29,8 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
         contract: output contract: tags, JSON keys and headings asked for, response format, tool schema (64 bits).
         content: all masked tokens of the last user turn, so that texts which differ in numbers are the same (64 bits).
         simhash: SimHash of the content words; its low 9 bits are the coverage cell (64 bits).
-        minhash: 16 MinHash positions of 16 bits over 3-token shingles, little-endian; empty for texts of under three tokens.
+        minhash: 16 MinHash positions of 16 bits over 3-token shingles, little-endian; empty for texts of under three
+            tokens.
         grams: up to six winnowed 5-token shingles of the first 64 tokens and six of the last 64, 32 bits each, sorted.
         intents: bits above.
         language: class of script and language, see `script`.

@@ -1,7 +1,8 @@
 """Which of 512 cells of content space were visited lately: two bitmaps, read by linear counting.
 
-Whang et al., "A linear-time probabilistic counting algorithm", TODS 1990: with v of m cells visited, m·ln(m / (m − v)) items
-fell in, if cells are equally likely. Content is not spread evenly, so the estimate is read as coverage, not as a count.
+Whang et al., "A linear-time probabilistic counting algorithm", TODS 1990: with v of m cells visited, m·ln(m / (m − v))
+items fell in, if cells are equally likely. Content is not spread evenly, so the estimate is read as coverage, not as a
+count.
 
 A bitmap cannot decay. There is one for the present generation of seven days and one for the generation before, so what is
 read covers the last 7 to 14 days, and a long life does not fill it.
@@ -70,7 +71,11 @@ class CellMap:
 
     def to_bytes(self) -> bytes:
         """Generation, then both bitmaps."""
-        return _HEAD.pack(self.generation) + self.now.to_bytes(CELLS // 8, "little") + self.before.to_bytes(CELLS // 8, "little")
+        return (
+            _HEAD.pack(self.generation)
+            + self.now.to_bytes(CELLS // 8, "little")
+            + self.before.to_bytes(CELLS // 8, "little")
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CellMap:

@@ -1,9 +1,9 @@
 """How many different items: exact while few, then HyperLogLog with the historic inverse probability (HIP) estimate.
 
-HyperLogLog: Flajolet et al. 2007. HIP: Ting, "Streamed approximate counting of distinct elements", KDD 2014, and Cohen, PODS
-2014. With m registers the relative standard error of HIP is about 0.83 / √m (7.4 % at 128, 10.4 % at 64), and the estimate
-never falls. A merge keeps the registers exactly; its estimate falls back to the classical one (1.04 / √m), held between
-the larger of the two estimates and their sum.
+HyperLogLog: Flajolet et al. 2007. HIP: Ting, "Streamed approximate counting of distinct elements", KDD 2014, and Cohen,
+PODS 2014. With m registers the relative standard error of HIP is about 0.83 / √m (7.4 % at 128, 10.4 % at 64), and the
+estimate never falls. A merge keeps the registers exactly; its estimate falls back to the classical one (1.04 / √m), held
+between the larger of the two estimates and their sum.
 """
 
 from __future__ import annotations

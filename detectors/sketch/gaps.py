@@ -1,7 +1,8 @@
 """Inter-arrival gaps as five sums: count, Σ gap, Σ gap², Σ ln gap, Σ (ln gap)².
 
-The sums are kept in decayed counters; this file says what enters them and how they are read. A merged profile holds the gaps
-within its members, not the gaps of their interleaving: that cannot be had from sums, and is the more telling of the two.
+The sums are kept in decayed counters; this file says what enters them and how they are read. A merged profile holds the
+gaps within its members, not the gaps of their interleaving: that cannot be had from sums, and is the more telling of the
+two.
 """
 
 from __future__ import annotations
@@ -26,6 +27,6 @@ def variation(count: float, total: float, squares: float) -> float:
 
 
 def regularity(count: float, log_total: float, log_squares: float) -> float:
-    """exp(−standard deviation of ln gap): 1 for a metronome, about 0.28 for a Poisson stream, near 0 for bursts and pauses."""
+    """exp(−standard deviation of ln gap): 1 for a metronome, 0.28 for a Poisson stream, near 0 for bursts with pauses."""
     mean = log_total / count
     return exp(-sqrt(max(0.0, log_squares / count - mean * mean)))

@@ -75,9 +75,9 @@ class SimilarWindow:
     def excess(self, signature: bytes) -> float:
         """Similarity to the nearest held signature, in excess of the background; 0.0 when none is held.
 
-        The background is the median similarity to the window: texts under one template all resemble each other by the template
-        alone. (nearest − median) / (1 − median) is what the slots add; without a template the median is near 0 and the
-        excess is the similarity itself. Signatures that all agree (median 1) are copies of one text: excess 1.
+        The background is the median similarity to the window: texts under one template all resemble each other by the
+        template alone. (nearest − median) / (1 − median) is what the slots add; without a template the median is near 0
+        and the excess is the similarity itself. Signatures that all agree (median 1) are copies of one text: excess 1.
         """
         if not self.filled:
             return 0.0

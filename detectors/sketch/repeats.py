@@ -1,7 +1,7 @@
 """How often the very same request comes: a histogram of exact multiplicities.
 
-Rejection sampling asks each question exactly k times; honest repetition has no such peak. The last few distinct requests are
-kept with their counts; when one is pushed out, its occurrences enter the histogram at its final count. An item that
+Rejection sampling asks each question exactly k times; honest repetition has no such peak. The last few distinct requests
+are kept with their counts; when one is pushed out, its occurrences enter the histogram at its final count. An item that
 returns after it was pushed out counts as a new one: that is the error, and it only ever hides repetition.
 """
 
@@ -24,7 +24,7 @@ class Repeats:
         self.closed = [0.0] * BINS  # occurrences (not items), by final multiplicity − 1
 
     def see(self, item: int, weight: float) -> int:
-        """Count an occurrence; `weight` is the decay weight an item pushed out now enters with. Returns its count so far."""
+        """Count an occurrence; `weight` is what an item pushed out now enters with. Returns its count so far."""
         count = min(255, self.live.pop(item, 0) + 1)
         self.live[item] = count
         if len(self.live) > self.capacity:

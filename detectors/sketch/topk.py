@@ -5,8 +5,8 @@ Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k eleme
 
     count − error ≤ true weight ≤ count,   error ≤ N / k (also after merges),
 
-and every item heavier than N / k is kept. `floor` (count − error) is what features use: in a stream of all-distinct items it
-stays near one occurrence, where the count would pretend N / k.
+and every item heavier than N / k is kept. `floor` (count − error) is what features use: in a stream of all-distinct items
+it stays near one occurrence, where the count would pretend N / k.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TOTAL = struct.Struct("<d")
 
 
 class SpaceSaving:
-    """Top-k of 32-bit item hashes. Weights are positive; ties are broken by the order of arrival, so it is deterministic."""
+    """Top-k of 32-bit item hashes. Weights are positive; ties are broken by order of arrival: it is deterministic."""
 
     __slots__ = ("capacity", "entries", "total")
 

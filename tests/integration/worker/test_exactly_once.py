@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+
 from app.errors import LeaseLost
 from app.offline.archive_reader import read_partitions
 from app.state.keys import PartitionKeys
@@ -124,8 +125,9 @@ async def test_a_lost_reply_keeps_the_partition(lab: Any, monkeypatch: pytest.Mo
 
     await lab.client.flushdb()
     await lab.fill(600)
-    import app.state.partition as module
     from redis.exceptions import TimeoutError as NoReply
+
+    import app.state.partition as module
 
     real, calls = module.run_script, iter(range(10_000))
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from app.state.keys import WORKERS, PartitionKeys
 from app.state.ownership import Ownership
 from app.worker.leases import LeaseKeeper, share_of

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+
 from app.state.keys import UNBOUNDED_OK, PartitionKeys
 from app.worker.archive import check, list_files
 from detectors.event import TEXT_FIELDS, encode
