@@ -1,0 +1,169 @@
+"""The stages in a row, for a batch of events: what the live worker and replay both run.
+
+When an entity is scored depends on its own exchanges alone — how many there were and when — so where a stream is cut into
+batches changes neither a verdict nor a byte of state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from detectors.contract import Verdict
+from detectors.event import Event
+from detectors.features import FeatureRow, features, stack
+from detectors.fingerprint import Fingerprint
+from detectors.model import Model
+from detectors.profile import BadProfile, Profile
+from detectors.verdict import Moment, Standing, judge
+
+STATE_VERSION = 1
+
+FIRST_SCORING = 5
+"""Exchanges before the first scoring: below it every share is absent (`features.MIN_EXCHANGES`)."""
+
+GROWTH = 10
+"""Later an entity is scored again when it has grown by a tenth …"""
+
+LEAST_STEP = 3
+MOST_US = 30 * 60 * 1_000_000
+"""… or by the first exchange half an hour after its last scoring."""
+
+
+class _Stored(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    profile: bytes
+    exchanges: int
+    due_exchanges: int
+    scored_us: int
+    standing: Standing
+    verdict: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Stored)
+_verdicts = msgspec.msgpack.Decoder(Verdict)
+
+
+@dataclass(slots=True)
+class EntityState:
+    """Everything that is kept of one key or organisation.
+
+    Attributes:
+        profile: what it did.
+        verdict: the newest one; None before the first scoring.
+        standing: memory of the levels.
+        exchanges: how many were observed.
+        due_exchanges: count at which it is scored next.
+        scored_us: event time of the last scoring; 0 before.
+    """
+
+    profile: Profile
+    verdict: Verdict | None = None
+    standing: Standing = field(default_factory=Standing)
+    exchanges: int = 0
+    due_exchanges: int = FIRST_SCORING
+    scored_us: int = 0
+
+    def is_due(self) -> bool:
+        """Whether the exchange just counted is a scoring moment; if so, sets the next one."""
+        late = self.scored_us > 0 and self.profile.last_at_us - self.scored_us >= MOST_US
+        if self.exchanges < self.due_exchanges and not late:
+            return False
+        self.due_exchanges = self.exchanges + max(LEAST_STEP, self.exchanges // GROWTH)
+        self.scored_us = self.profile.last_at_us
+        return True
+
+    def to_bytes(self) -> bytes:
+        """Versioned msgpack; `from_bytes` gives a state that goes on exactly alike."""
+        return _encoder.encode(
+            _Stored(
+                version=STATE_VERSION,
+                profile=self.profile.to_bytes(),
+                exchanges=self.exchanges,
+                due_exchanges=self.due_exchanges,
+                scored_us=self.scored_us,
+                standing=self.standing,
+                verdict=_encoder.encode(self.verdict) if self.verdict is not None else b"",
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> EntityState:
+        """Inverse of `to_bytes`.
+
+        Raises:
+            BadProfile: the bytes are no state of this version.
+        """
+        try:
+            stored = _decoder.decode(data)
+            if stored.version != STATE_VERSION:
+                raise BadProfile(f"state version is {stored.version}; this release reads {STATE_VERSION}")
+            verdict = _verdicts.decode(stored.verdict) if stored.verdict else None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadProfile(f"state does not decode: {type(error).__name__}") from None
+        return cls(
+            profile=Profile.from_bytes(stored.profile),
+            verdict=verdict,
+            standing=stored.standing,
+            exchanges=stored.exchanges,
+            due_exchanges=stored.due_exchanges,
+            scored_us=stored.scored_us,
+        )
+
+
+class Analysis:
+    """Judges batches of events with one model. Holds no state of its own."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def observe(
+        self, states: MutableMapping[tuple[str, str], EntityState], items: Sequence[tuple[Event, Fingerprint]]
+    ) -> list[Verdict]:
+        """Count every exchange for its key and organisation, and judge those that are due.
+
+        Args:
+            states: ("key" or "org", entity id) → state; missing ones are made.
+            items: exchanges in the order in which they are to count.
+
+        Returns:
+            Verdicts in the order of the exchanges that led to them, the key's before the organisation's.
+        """
+        due: list[tuple[EntityState, Moment, FeatureRow]] = []
+        for event, fp in items:
+            for kind, entity in (("key", event.key_id), ("org", event.org_id)):
+                if not entity:
+                    continue
+                state = states.get((kind, entity))
+                if state is None:
+                    state = states[kind, entity] = EntityState(Profile.new(entity, kind))
+                state.profile.update(event, fp)
+                state.exchanges += 1
+                if state.is_due():
+                    due.append((state, *_moment(state.profile)))
+        if not due:
+            return []
+        matrix = stack([row for _, _, row in due])
+        by_scorer = [scorer.score(matrix) for scorer in self.model.scorers]
+        verdicts = []
+        for number, (state, moment, _) in enumerate(due):
+            scores = [column[number] for column in by_scorer]
+            state.verdict = judge(self.model.policy, self.model.id, state.standing, moment, scores)
+            verdicts.append(state.verdict)
+        return verdicts
+
+
+def _moment(profile: Profile) -> tuple[Moment, FeatureRow]:
+    row = features(profile, profile.last_at_us)
+    moment = Moment(
+        entity_id=profile.entity_id,
+        entity_kind=profile.kind,
+        at_us=profile.last_at_us,
+        valuable=profile.valuable_total,
+        evidence=row.evidence,
+        authorised=bool(profile.authorised),
+    )
+    return moment, row
