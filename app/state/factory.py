@@ -1,7 +1,7 @@
 """The one place that builds clients of the state server.
 
 redis-py's own defaults wait 59 s on a frozen server (5 s, eleven attempts) and fail at once when the pool is empty, so
-every timeout, retry and pool size is set here. RESP2 is spoken: it is as fast, and every proxy in front of a server knows it.
+every timeout, retry and pool size is set here. RESP2 is spoken: it is as fast, and every proxy knows it.
 """
 
 from __future__ import annotations
