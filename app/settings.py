@@ -106,19 +106,19 @@ class GatewaySettings(Section):
 class LimitRule(Section):
     """Budgets of one plan at one scope. None means no limit."""
 
-    requests_per_min: Annotated[float, Field(gt=0)] | None = None
-    input_tokens_per_min: Annotated[float, Field(gt=0)] | None = None
-    output_tokens_per_min: Annotated[float, Field(gt=0)] | None = None
-    tokens_per_day: Annotated[float, Field(gt=0)] | None = None
-    concurrent: Annotated[int, Field(ge=1)] | None = None
+    requests_per_min: Annotated[float, Field(gt=0)] | None = Field(None, description="requests per minute")
+    input_tokens_per_min: Annotated[float, Field(gt=0)] | None = Field(None, description="input tokens per minute")
+    output_tokens_per_min: Annotated[float, Field(gt=0)] | None = Field(None, description="output tokens per minute")
+    tokens_per_day: Annotated[float, Field(gt=0)] | None = Field(None, description="input and output tokens per day")
+    concurrent: Annotated[int, Field(ge=1)] | None = Field(None, description="requests running at the same time")
 
 
 class PlanLimits(Section):
     """What one plan allows: per key, per organisation, and per key and model (by the model's exact name or `family*`)."""
 
-    key: LimitRule = LimitRule()
-    org: LimitRule = LimitRule()
-    models: dict[str, LimitRule] = Field(default_factory=dict)
+    key: LimitRule = Field(LimitRule(), description="budgets of each key")
+    org: LimitRule = Field(LimitRule(), description="budgets of all keys of an organisation together")
+    models: dict[str, LimitRule] = Field(default_factory=dict, description="budgets of each key for a model or `family*`")
 
 
 class LimitSettings(Section):
@@ -138,7 +138,7 @@ class LimitSettings(Section):
 class ActionRule(Section):
     """What enforcement does about a level."""
 
-    action: Literal["observe", "throttle"] = "observe"
+    action: Literal["observe", "throttle"] = Field("observe", description="observe: nothing; throttle: smaller budgets")
     factor: Annotated[float, Field(gt=0, le=1)] = Field(0.25, description="share of its budgets that a throttled key keeps")
     requests_per_min: Annotated[float, Field(gt=0)] | None = Field(
         20.0, description="ceiling for a throttled key whose plan has none"
@@ -150,9 +150,9 @@ class EnforcementSettings(Section):
     """Policy as data: level → action. Shadow counts what would have happened and changes nothing."""
 
     mode: Literal["shadow", "enforce"] = Field("shadow", description="shadow: count only; enforce: act")
-    watch: ActionRule = ActionRule()
-    suspect: ActionRule = ActionRule(action="throttle")
-    confirmed: ActionRule = ActionRule(action="throttle", factor=0.1)
+    watch: ActionRule = Field(ActionRule(), description="at level watch")
+    suspect: ActionRule = Field(ActionRule(action="throttle"), description="at level suspect")
+    confirmed: ActionRule = Field(ActionRule(action="throttle", factor=0.1), description="at level confirmed")
 
 
 class WorkerSettings(Section):
