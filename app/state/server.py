@@ -162,7 +162,7 @@ class StateServer:
 
 
 class _Embedded:
-    """A server in a folder of its own. `starting` and `stopping` are steps, to be taken to their end with pauses between."""
+    """A server in a folder of its own. `starting` and `stopping` are steps, to be taken to the end with pauses between."""
 
     def __init__(self, folder: Path) -> None:
         self._binary = find_binary()
