@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One request that wants to pass. `model` is as the client named it; tokens are an estimate and a reserve."""
 
     key_id: str
@@ -19,8 +19,7 @@ class Ask:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True, gc=False):
     """One budget after the decision.
 
     Attributes:
@@ -40,15 +39,15 @@ class Budget:
     window_sec: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What happens to a request.
 
     Attributes:
         admitted: it may pass.
         limited_by: name of the budget that refused it; "unavailable" where state is away and the policy is closed.
         scope: scope of that budget.
-        retry_after_ms: when it would pass; 0 when admitted.
+        retry_after_ms: when it would pass; 0 when admitted, and when it would never pass.
+        oversized: it asks for more than the whole budget holds, so that waiting does not help.
         throttled: a verdict narrowed the budgets (enforce mode), whether or not it passed.
         shadow_would: what enforce mode would have done to this request, "" for nothing: "throttle" or "refuse".
         degraded: "" when state decided, else what the failure policy did: open, local or closed.
@@ -60,6 +59,7 @@ class Decision:
     limited_by: str = ""
     scope: str = ""
     retry_after_ms: int = 0
+    oversized: bool = False
     throttled: bool = False
     shadow_would: str = ""
     degraded: str = ""
