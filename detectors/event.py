@@ -113,11 +113,21 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Event)
+_VERSION_BYTE = bytes((SCHEMA_VERSION,))
 
 
 def encode(event: Event) -> bytes:
-    """Event → bytes for the stream. Defaults are left out."""
-    return bytes((SCHEMA_VERSION,)) + _encoder.encode(event)
+    """Event → bytes for the stream. Defaults are left out, and a lone surrogate in a string becomes a question mark."""
+    try:
+        return _VERSION_BYTE + _encoder.encode(event)
+    except UnicodeEncodeError:
+        return _VERSION_BYTE + _encoder.encode(_encodable(event))
+
+
+def _encodable(event: Event) -> Event:
+    values = ((name, getattr(event, name)) for name in event.__struct_fields__)
+    strings = {name: value.encode("utf-8", "replace").decode() for name, value in values if isinstance(value, str)}
+    return msgspec.structs.replace(event, **strings)
 
 
 def decode(data: bytes) -> Event:
@@ -130,7 +140,7 @@ def decode(data: bytes) -> Event:
         raise BadEvent(f"event schema version is {data[0] if data else 'missing'}; this worker reads {SCHEMA_VERSION}")
     try:
         return _decoder.decode(memoryview(data)[1:])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # an unknown field may be nested without end
         # The library's message can quote nothing but field names and types, but it is the field we want, not the value.
         raise BadEvent(f"event does not decode: {type(error).__name__}") from None
 
