@@ -20,9 +20,12 @@ from detectors.fingerprint import Fingerprint, fingerprint
 
 Item = tuple[Event, Fingerprint]
 
+LATE_US = 60_000_000
+"""How far behind a younger exchange one may stand before it is counted as out of order: longer than most answers take."""
+
 
 class Feed(Protocol):
-    """One log that can be gone through once; `span` may be asked before."""
+    """One input, gone through once: `history` first if there is to be one, then `rest`. `span` may be asked before."""
 
     bad: BadLines
     notes: list[str]
@@ -36,19 +39,30 @@ class Feed(Protocol):
         """Event times of the first and last exchange, in µs, without handing any out."""
         ...
 
-    def items(self) -> Iterator[Item]:
-        """Every exchange, in order."""
+    def history(self, border_us: int) -> Iterator[Item]:
+        """What stands before the first exchange at or after the border."""
+        ...
+
+    def rest(self) -> Iterator[Item]:
+        """Everything that was not handed out yet, in order."""
         ...
 
 
 class LogFeed:
-    """A request log in the benchmark's format, or in another one through a mapping."""
+    """A request log in the benchmark's format, or in another one through a mapping.
+
+    It is taken in its own order. Logs are written when answers end and hold the times at which requests arrived, so small
+    steps back are normal, live as well; large ones are counted.
+    """
 
     def __init__(self, path: Path, builder: EventBuilder, bad: BadLines, parser: Parser | None = None) -> None:
         self._path = path
         self._builder = builder
         self._parser = parser
         self._log: LogFile | None = None
+        self._items: Iterator[Item] | None = None
+        self._beyond: list[Item] = []
+        self._late = 0
         self.bad = bad
         self.notes: list[str] = []
 
@@ -70,20 +84,46 @@ class LogFeed:
             meter.at(self.share, number)
         if first is None or last is None:
             # The real pass would say so as well, but only after the caller has used a span that does not exist.
-            for _ in self.items():
+            for _ in self.rest():
                 pass
             raise BadInput(f"{self._path}: no exchange could be read{f' ({log.damage})' if log.damage else ''}")
         return round(first * 1_000_000), round(last * 1_000_000)
 
-    def items(self) -> Iterator[Item]:
+    def history(self, border_us: int) -> Iterator[Item]:
+        """Ends at the first exchange at or after the border; earlier ones that stand behind it come with the rest."""
+        for item in self._read():
+            if item[0].at_us >= border_us:
+                self._beyond.append(item)
+                return
+            yield item
+
+    def rest(self) -> Iterator[Item]:
         """Line by line; what a line holds of prompts is dropped when the next one is read."""
+        while self._beyond:
+            yield self._beyond.pop()
+        yield from self._read()
+
+    def _read(self) -> Iterator[Item]:
+        """The one iterator over the file, so that a second caller goes on where the first stopped."""
+        if self._items is None:
+            self._items = self._lines()
+        return self._items
+
+    def _lines(self) -> Iterator[Item]:
         log = self._log = LogFile(self._path)
+        newest_us = 0
         for number, record in records.read(log, self.bad, self._parser or records.parse):
             try:
                 event = self._builder.event(record, number)
             except BadInput as error:
                 self.bad.add(number, str(error))
                 continue
+            newest_us = max(newest_us, event.at_us)
+            self._late += event.at_us < newest_us - LATE_US
             yield event, fingerprint(event)
         if log.damage:
             self.notes.append(log.damage)
+        if self._late:
+            self.notes.append(
+                f"{self._late:,} exchanges stand more than a minute behind a younger one; the log's order was kept"
+            )

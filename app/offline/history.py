@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from xxhash import xxh3_64_intdigest
+
+from app.errors import BadInput
 from app.offline.states import StateTable
 from detectors import model as models
+from detectors.analysis import EntityState
 from detectors.contract import Verdict
 from detectors.features import FeatureRow, features
+from detectors.verdict import Standing
+
+MAX_ROWS = 100_000
+"""Rows kept, at about 1 KB each; above it those of every second key are dropped, chosen by the hash of its id."""
 
 
 class History:
@@ -15,22 +23,65 @@ class History:
 
     The model will judge a key at exactly such moments, young and old, so the rows must show both. A key gives a row at its
     1st, 2nd, 4th, 8th … scoring and one at the end: a busy key is heard more often than a quiet one, but only a few times.
+    How much an organisation counts that has many keys, or many rows, is the model's matter: it has one vote.
+
+    Args:
+        owner_of: key id → organisation, or the key id itself where it belongs to none.
     """
 
-    def __init__(self) -> None:
-        self._rows: list[FeatureRow] = []
-        self._orgs: list[str] = []
+    def __init__(self, owner_of: Callable[[str], str], max_rows: int = MAX_ROWS) -> None:
+        self._owner_of = owner_of
+        self._max_rows = max_rows
+        self._rows: list[tuple[str, FeatureRow]] = []
         self._scorings: dict[str, int] = {}
+        self._taken_at: dict[str, int] = {}  # exchanges of a key when its last row was taken
+        self._below = 1 << 64  # keys whose hash lies below are sampled
 
-    def take(self, states: StateTable, verdicts: Sequence[Verdict], org_of: dict[str, str]) -> None:
+    def take(self, states: StateTable, verdicts: Sequence[Verdict]) -> None:
         """Rows of the keys that a batch scored."""
         for verdict in verdicts:
-            if verdict.entity_kind != "key":
+            key_id = verdict.entity_id
+            if verdict.entity_kind != "key" or not self._sampled(key_id):
                 continue
-            count = self._scorings[verdict.entity_id] = self._scorings.get(verdict.entity_id, 0) + 1
+            count = self._scorings[key_id] = self._scorings.get(key_id, 0) + 1
             if count & (count - 1) == 0:
-                self._add(states, verdict.entity_id)
+                self._add(key_id, states["key", key_id])
 
-    def _add(self, states: StateTable, key_id: str) -> None:
-        profile = states["key", key_id].profile
-        self._rows.append(features(profile, profile.last_at_us))
+    def fit(self, states: StateTable, seed: int) -> models.Model:
+        """The peer model of this history.
+
+        Raises:
+            BadInput: the history is too small, or a model cannot be fitted on it.
+        """
+        for key_id in sorted(self._scorings):
+            if key_id in self._scorings:  # adding may have thinned the sample
+                state = states["key", key_id]
+                if state.exchanges > self._taken_at[key_id]:
+                    self._add(key_id, state)
+                states.trim()
+        owners = [self._owner_of(key_id) for key_id, _ in self._rows]
+        try:
+            return models.fit([row for _, row in self._rows], owners, seed)
+        except models.BadModel as error:
+            raise BadInput(
+                f"{error}: the warm-up has {len(owners):,} scored moments of {len(set(owners)):,} organisations; "
+                "let it end later, or judge with a saved model"
+            ) from None
+
+    def forget_verdicts(self, states: StateTable) -> None:
+        """Every entity begins clear again under the new model; its profile and the rhythm of its scorings stay."""
+        for name in list(states):
+            state = states[name]
+            state.verdict, state.standing = None, Standing()
+            states.trim()
+
+    def _add(self, key_id: str, state: EntityState) -> None:
+        self._taken_at[key_id] = state.exchanges
+        self._rows.append((key_id, features(state.profile, state.profile.last_at_us)))
+        while len(self._rows) > self._max_rows:
+            self._below //= 2
+            self._rows = [(name, row) for name, row in self._rows if self._sampled(name)]
+            self._scorings = {name: count for name, count in self._scorings.items() if self._sampled(name)}
+
+    def _sampled(self, key_id: str) -> bool:
+        return xxh3_64_intdigest(key_id.encode()) < self._below

@@ -37,7 +37,7 @@ from typing import Any
 import msgspec
 
 from app.errors import BadInput, ConfigError
-from app.offline.records import Parser, Record, Response, Usage, rule_of
+from app.offline.records import Record, Response, Usage, rule_of
 
 _FIELDS = frozenset(
     ["ts", "key", "path", "ip", "headers", "request"]
@@ -49,7 +49,7 @@ _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _SECTIONS = {"fields", "time", "key", "defaults"}
 
 
-def load(path: Path, hash_key: Callable[[str], str]) -> Parser:
+def load(path: Path, hash_key: Callable[[str], str]) -> Mapping:
     """A mapping file → the parser of its lines.
 
     Args:
@@ -69,14 +69,18 @@ def load(path: Path, hash_key: Callable[[str], str]) -> Parser:
 
 
 class Mapping:
-    """Parser of lines whose fields lie elsewhere."""
+    """Parser of lines whose fields lie elsewhere; a `records.Parser`.
+
+    Attributes:
+        hashes_keys: key ids are keyed hashes of credentials in the log.
+    """
 
     def __init__(self, tree: dict[str, Any], name: str, hash_key: Callable[[str], str]) -> None:
         _check(tree, name)
         self._fields = {field: tuple(path.split(".")) for field, path in tree["fields"].items()}
         self._defaults: dict[str, Any] = tree.get("defaults", {})
         self._unit = tree.get("time", {}).get("unit", "s")
-        self._hash: bool = tree.get("key", {}).get("hash", False)
+        self.hashes_keys: bool = tree.get("key", {}).get("hash", False)
         self._hash_key = hash_key
 
     def __call__(self, line: bytes) -> Record:
@@ -133,7 +137,7 @@ class Mapping:
 
     def _key(self, value: Any) -> str:
         text = str(value).removeprefix("Bearer ")
-        if self._hash:
+        if self.hashes_keys:
             return self._hash_key(text)
         if text.startswith("sk-"):
             raise BadInput("field key looks like a credential; set hash = true under [key] so that only its hash is used")
@@ -190,7 +194,9 @@ def _json(value: Any, field: str) -> Any:
 
 def _headers(value: Any) -> dict[str, str]:
     """An object, or a list of [name, value] pairs → lower-case names, one value each."""
-    if value is None:
-        return {}
-    pairs = value.items() if isinstance(value, dict) else [p for p in value if isinstance(p, list) and len(p) == 2]
+    pairs: list[Any] = []
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    elif isinstance(value, list):
+        pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2]
     return {str(k).lower(): ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in pairs}

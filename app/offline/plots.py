@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from app.offline.tracks import HOUR_US, Track
+from app.offline.tracks import Track
 from detectors.contract import Level
 
 LEVEL_COLOURS = {Level.CLEAR: "#999999", Level.WATCH: "#56B4E9", Level.SUSPECT: "#E69F00", Level.CONFIRMED: "#D55E00"}
@@ -83,10 +83,10 @@ def timelines(tracks: Sequence[Track], path: Path, start_us: int, end_us: int) -
 
 
 def _timeline(axes: Axes, track: Track, start_us: int, end_us: int) -> None:
-    hours = sorted(track.hours)
+    hours = track.hours.items()
     axes.bar(
-        [_moment(hour * HOUR_US) for hour in hours],
-        [track.hours[hour] for hour in hours],
+        [_moment(at_us) for at_us, _ in hours],
+        [count for _, count in hours],
         width=1 / 24,
         align="edge",
         color="#BBBBBB",

@@ -32,7 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """What is known of the answer. `text` is None where it was not stored; `body` is a whole answer, for logs that hold it."""
+    """What is known of the answer. `text`: None where it was not stored; `body`: the whole answer where the log has it."""
 
     status: Status
     latency_ms: Millis = 0.0
@@ -102,9 +102,15 @@ def rule_of(error: Exception) -> str:
 
 @dataclass
 class BadLines:
-    """Lines that could not be used: how many, and the first few with their rules."""
+    """Lines that could not be used: how many, and the first few with their rules.
+
+    Attributes:
+        max_share: share of all lines above which the input is refused: it is probably in another format.
+        few: as many bad lines are always borne, if there are good ones as well: a short log must not fail on one line.
+    """
 
     max_share: float
+    few: int = 20
     total: int = 0
     bad: int = 0
     examples: list[tuple[int, str]] = field(default_factory=list)
@@ -114,7 +120,7 @@ class BadLines:
         """Count a bad line.
 
         Raises:
-            BadInput: more than the allowed share of at least 200 lines is bad, so this is probably another format.
+            BadInput: more of at least 200 lines are bad than may be.
         """
         self.bad += 1
         if len(self.examples) < self.keep:
@@ -123,12 +129,12 @@ class BadLines:
             self.check()
 
     def check(self) -> None:
-        """Refuse when the share of bad lines is above the limit; called along the way and at the end.
+        """Refuse when too many lines are bad; called along the way and at the end.
 
         Raises:
             BadInput: as `add`.
         """
-        if self.total and self.bad > self.max_share * self.total:
+        if self.total and (self.bad > max(self.few, self.max_share * self.total) or self.bad == self.total):
             number, rule = self.examples[0]
             raise BadInput(
                 f"{self.bad:,} of the first {self.total:,} lines break the format (at most {self.max_share:.1%} may); "

@@ -2,7 +2,7 @@
 
 Without a saved model a replay has two parts. The history, up to the end of the warm-up, builds profiles and gives the
 feature rows a peer model is fitted on; then the rest is judged with that model, profiles kept, verdicts begun afresh.
-With a saved model everything is judged, as live.
+With a saved model everything is judged, as live; verdicts before the end of a warm-up are formed but not reported.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from app.errors import BadInput
-from app.offline import report, verdicts
 from app.offline.feeds import Feed, Item
 from app.offline.history import History
+from app.offline.moments import written
 from app.offline.progress import Meter, Silent
 from app.offline.states import StateTable
 from app.offline.tracks import Track, Tracks
@@ -26,8 +25,6 @@ from detectors.contract import Verdict
 
 BATCH = 256
 """Exchanges analysed in one call. It changes the speed and never a verdict."""
-
-LATE_US = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,61 +36,79 @@ class Plan:
             saved model judges.
         model: a saved model; None: fit one on the warm-up.
         seed: of the fit.
-        hot_states: entity states kept as objects; the others wait on disk.
+        hot_states: entity states kept as objects, at about 30 KB each; the others wait on disk.
     """
 
     warmup_until_us: int | None = None
     model: models.Model | None = None
     seed: int = 0
-    hot_states: int = 50_000
+    hot_states: int = 20_000
+
+
+@dataclass
+class Run:
+    """Facts about a replay.
+
+    Attributes:
+        judged_from_us: event time from which verdicts count.
+        events: exchanges, of which `warmup_events` were earlier than that.
+        fitted: the model was fitted on this log's own warm-up.
+        seconds: wall clock.
+    """
+
+    source: str
+    start_us: int = 0
+    end_us: int = 0
+    judged_from_us: int = 0
+    model: str = ""
+    fitted: bool = False
+    events: int = 0
+    warmup_events: int = 0
+    seconds: float = 0.0
+
+    @property
+    def events_per_sec(self) -> float:
+        """Exchanges per second of wall clock."""
+        return self.events / max(1e-9, self.seconds)
 
 
 @dataclass
 class Outcome:
-    """What a replay found. `ranked` has every key of the log, most suspicious first."""
+    """What a replay found.
+
+    Attributes:
+        ranked: every key of the log, most suspicious first.
+        run: facts about the run.
+        model: what judged.
+        states: of every entity as the last exchange left it; `states.close()` gives their file back.
+    """
 
     ranked: list[Track]
-    run: report.Run
+    run: Run
     model: models.Model
-    seconds: float = 0.0
-    paths: list[Path] = field(default_factory=list)
+    states: StateTable
+    flagged: list[Track] = field(init=False)
 
-    @property
-    def flagged(self) -> list[Track]:
-        """The flagged keys, most suspicious first."""
-        return [track for track in self.ranked if track.flagged]
-
-    @property
-    def events_per_sec(self) -> float:
-        """Exchanges judged or taken as history per second of wall clock."""
-        return self.run.events / max(1e-9, self.seconds)
+    def __post_init__(self) -> None:
+        self.flagged = [track for track in self.ranked if track.flagged]
 
 
-def run(feed: Feed, plan: Plan, source: str, meter: Meter | None = None) -> Outcome:
+def play(feed: Feed, plan: Plan, source: str, meter: Meter | None = None) -> Outcome:
     """Play a feed.
 
     Raises:
-        BadInput: nothing could be read, too much of it is malformed, or the warm-up holds too little to fit a model on.
+        BadInput: nothing could be read, too much of it is malformed, the warm-up leaves nothing to judge, or it holds too
+            little to fit a model on.
     """
     started = time.monotonic()
-    outcome = _Player(feed, plan, source, meter or Silent()).play()
-    outcome.seconds = time.monotonic() - started
-    return outcome
-
-
-def write(outcome: Outcome, out: Path, with_report: bool = True) -> None:
-    """Write verdicts.jsonl, campaigns.jsonl and the report into a folder, which is made.
-
-    Raises:
-        BadInput: the folder cannot be written.
-    """
+    player = _Player(feed, plan, source, meter or Silent())
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        outcome.paths = [verdicts.write_verdicts(out, outcome.ranked), verdicts.write_campaigns(out)]
-        if with_report:
-            outcome.paths.append(report.write(out, outcome.run, outcome.ranked))
-    except OSError as error:
-        raise BadInput(f"{out}: {error.strerror or 'cannot be written'}") from None
+        outcome = player.play()
+    except BaseException:
+        player.states.close()
+        raise
+    outcome.run.seconds = time.monotonic() - started
+    return outcome
 
 
 class _Player:
@@ -102,29 +117,29 @@ class _Player:
         self._plan = plan
         self._meter = meter
         self._tracks = Tracks()
-        self._newest_us = 0
-        self._border_us = 0
-        self._states = StateTable(plan.hot_states)
-        self._run = report.Run(source=source, start_us=0, end_us=0, judged_from_us=0, model="", events=0, warmup_events=0)
-        self._run.bad = feed.bad
+        self.states = StateTable(plan.hot_states)
+        self._run = Run(source)
 
     def play(self) -> Outcome:
-        border_us = self._border_us = self._find_border()
-        items = self._feed.items()
-        model = self._plan.model
-        first: list[Item] = []
-        if model is None:
-            self._meter.stage("History")
-            model, first = self._history(items, border_us)
-        self._run.model = model.id
+        run = self._run
+        border_us = run.judged_from_us = self._find_border()
+        model = self._plan.model or self._history(border_us)
+        run.model = model.id
         self._meter.stage("Judging")
-        self._judge(first, items, Analysis(model))
-        self._states.close()
-        if not self._run.events:
-            raise BadInput(f"{self._run.source}: no exchange could be read")
-        self._run.judged_from_us = max(border_us, self._run.start_us)
-        self._run.notes += self._feed.notes
-        return Outcome(self._tracks.ranked(), self._run, model)
+        analysis = Analysis(model)
+        for batch in _batches(self._feed.rest()):
+            for verdict in self._step(analysis, batch):
+                if verdict.entity_kind == "key" and verdict.at_us >= border_us:
+                    self._tracks.of(verdict.entity_id).said(verdict)
+        if not run.events:
+            raise BadInput(f"{run.source}: no exchange could be read{self._damage()}")
+        if run.events == run.warmup_events:
+            raise BadInput(
+                f"the warm-up lasts until {written(border_us)}, but the last exchange of {run.source} is of "
+                f"{written(run.end_us)}: nothing is left to judge{self._damage()}"
+            )
+        run.judged_from_us = max(border_us, run.start_us)
+        return Outcome(self._tracks.ranked(), run, model, self.states)
 
     def _find_border(self) -> int:
         if self._plan.warmup_until_us is not None:
@@ -135,48 +150,47 @@ class _Player:
         first_us, last_us = self._feed.span(self._meter)
         return (first_us + last_us) // 2
 
-    def _history(self, items: Iterator[Item], border_us: int) -> tuple[models.Model, list[Item]]:
-        """Play up to the border and fit; gives back the item that was read beyond it."""
+    def _history(self, border_us: int) -> models.Model:
+        self._meter.stage("History")
         analysis = Analysis(models.rules_only())
-        history = History()
-        batch: list[Item] = []
-        beyond: list[Item] = []
-        for item in items:
-            if item[0].at_us >= border_us:
-                beyond.append(item)
-                break
-            batch.append(item)
-            if len(batch) == BATCH:
-                self._observe_history(analysis, history, batch)
-                batch = []
-        self._observe_history(analysis, history, batch)
-        model = history.fit(self._states, self._plan.seed)
-        history.forget_verdicts(self._states)
-        return model, beyond
+        history = History(self._tracks.owner_of)
+        for batch in _batches(self._feed.history(border_us)):
+            history.take(self.states, self._step(analysis, batch))
+        if not self._run.events:
+            self._explain_empty_history(border_us)
+        self._meter.stage("Fitting the model")
+        model = history.fit(self.states, self._plan.seed)
+        history.forget_verdicts(self.states)
+        self._run.fitted = True
+        return model
 
-    def _observe_history(self, analysis: Analysis, history: History, batch: Sequence[Item]) -> None:
-        history.take(self._states, self._step(analysis, batch))
+    def _explain_empty_history(self, border_us: int) -> None:
+        first = next(self._feed.rest(), None)
+        if first is None:
+            raise BadInput(f"{self._run.source}: no exchange could be read{self._damage()}")
+        raise BadInput(
+            f"the warm-up lasts until {written(border_us)}, but the first exchange of {self._run.source} is of "
+            f"{written(first[0].at_us)}: let it end later, or judge with a saved model"
+        )
 
-    def _judge(self, first: list[Item], items: Iterator[Item], analysis: Analysis) -> None:
-        batch = first + list(islice(items, BATCH - len(first)))
-        while batch:
-            for verdict in self._step(analysis, batch):
-                if verdict.entity_kind == "key" and verdict.at_us >= self._border_us:
-                    self._tracks.of(verdict.entity_id).said(verdict)
-            batch = list(islice(items, BATCH))
+    def _damage(self) -> str:
+        return f" ({'; '.join(self._feed.notes)})" if self._feed.notes else ""
 
     def _step(self, analysis: Analysis, batch: Sequence[Item]) -> list[Verdict]:
+        run = self._run
         for event, _ in batch:
-            judged = event.at_us >= self._border_us
+            judged = event.at_us >= run.judged_from_us
             self._tracks.of(event.key_id).saw(event, judged)
-            self._run.warmup_events += not judged
-            if self._run.events == 0 or event.at_us < self._run.start_us:
-                self._run.start_us = event.at_us
-            self._newest_us = max(self._newest_us, event.at_us)
-            self._run.late += event.at_us < self._newest_us - LATE_US
-            self._run.events += 1
-        self._run.end_us = self._newest_us
-        found = analysis.observe(self._states, batch)
-        self._states.trim()
-        self._meter.at(self._feed.share, self._run.events)
+            run.warmup_events += not judged
+            run.start_us = min(run.start_us or event.at_us, event.at_us)
+            run.end_us = max(run.end_us, event.at_us)
+            run.events += 1
+        found = analysis.observe(self.states, batch)
+        self.states.trim()
+        self._meter.at(self._feed.share, run.events)
         return found
+
+
+def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while batch := list(islice(items, BATCH)):
+        yield batch

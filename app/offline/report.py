@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from detectors.features import CATALOGUE, INDEX
-
 from app.offline import plots
 from app.offline.records import BadLines
+from app.offline.replay import Run
 from app.offline.tracks import Track
 from detectors.contract import Level
+from detectors.features import CATALOGUE, INDEX
 
 MAX_ROWS = 100
 MAX_TIMELINES = 12
@@ -21,36 +21,27 @@ MAX_DETAILS = 25
 MAX_DRIVERS = 15
 
 
-@dataclass
-class Run:
-    """What the report says about the run itself.
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a report is made of.
 
     Attributes:
-        judged_from_us: event time from which verdicts count.
-        late: events that came more than a minute of event time after a younger one.
-    """
-
-    source: str
-    start_us: int
-    end_us: int
-    judged_from_us: int
-    model: str
-    events: int
-    warmup_events: int
-    late: int = 0
-    bad: BadLines = field(default_factory=lambda: BadLines(1.0))
-    notes: list[str] = field(default_factory=list)
-
-
-def write(out: Path, run: Run, ranked: Sequence[Track]) -> Path:
-    """Write report.md and its pictures into a folder; returns the report's path.
-
-    Args:
-        out: existing folder.
         run: facts about the run.
         ranked: every key's track, most suspicious first.
+        bad: lines that could not be used.
+        notes: sentences about the input.
     """
-    active = [track for track in ranked if track.requests]
+
+    run: Run
+    ranked: Sequence[Track]
+    bad: BadLines
+    notes: Sequence[str]
+
+
+def write(out: Path, page: Page) -> Path:
+    """Write report.md and its pictures into an existing folder; returns the report's path."""
+    run = page.run
+    active = [track for track in page.ranked if track.requests]
     judged = [track for track in active if track.judged]
     flagged = [track for track in active if track.flagged]
     parts = [_head(run, active, judged, flagged)]
@@ -66,7 +57,7 @@ def write(out: Path, run: Run, ranked: Sequence[Track]) -> Path:
             plots.drivers(found, out / "features.png")
             parts.append(_decided(found))
         parts.append(_details(flagged))
-    parts += [_input(run), _reading(run)]
+    parts += [_input(page), _reading(run)]
     path = out / "report.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
@@ -110,12 +101,11 @@ def _flagged(flagged: Sequence[Track]) -> str:
     )
     rows = []
     for track in flagged[:MAX_ROWS]:
-        leaked = f"{track.last.leaked:,}" if track.last else "0"
         level = track.level.name.lower() + (" (authorised use)" if track.authorised else "")
         reason = _cell(track.reasons[0].text) if track.reasons else ""
         rows.append(
             f"| `{_code(track.key_id)}` | `{_code(track.org_id) or '–'}` | {_cell(track.plan)} | {level} "
-            f"| {track.score:.3f} | {_time(track.flagged_us or 0)} | {track.requests:,} | {leaked} | {reason} |"
+            f"| {track.score:.3f} | {_time(track.flagged_us or 0)} | {track.requests:,} | {track.leaked:,} | {reason} |"
         )
     more = f"\n{len(flagged) - MAX_ROWS:,} more are in `verdicts.jsonl`.\n" if len(flagged) > MAX_ROWS else ""
     shown = min(len(flagged), MAX_TIMELINES)
@@ -155,17 +145,12 @@ def _details(flagged: Sequence[Track]) -> str:
     return "\n".join(parts)
 
 
-def _input(run: Run) -> str:
-    lines = list(run.notes)
-    if run.bad.bad:
-        lines.append(f"{run.bad.bad:,} of {run.bad.total:,} lines could not be used and were left out:")
-        lines += [f"line {number:,}: {_cell(rule)}" for number, rule in run.bad.examples]
-        if run.bad.bad > len(run.bad.examples):
-            lines.append(f"and {run.bad.bad - len(run.bad.examples):,} more")
-    if run.late:
-        lines.append(
-            f"{run.late:,} exchanges stand more than a minute out of time order; they were taken in the log's order."
-        )
+def _input(page: Page) -> str:
+    lines = [_cell(note) for note in page.notes]
+    if page.bad.bad:
+        lines += [f"line {number:,}: {_cell(rule)}" for number, rule in page.bad.examples]
+        if page.bad.bad > len(page.bad.examples):
+            lines.append(f"and {page.bad.bad - len(page.bad.examples):,} more such lines")
     text = "\n".join(f"- {line}" for line in lines) or "Every line was used and in time order."
     return f"## Input\n\n{text}\n"
 

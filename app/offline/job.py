@@ -1,0 +1,189 @@
+"""`stillwatch replay` as a value and one function: what to read, how to judge it, what to write.
+
+The command line fills a `ReplayJob` and calls `run_replay`; everything that can be wrong with it is one `BadInput` or
+`ConfigError`, and what can be checked before the long part is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+from rich.console import Console
+
+from app.errors import BadInput, ConfigError
+from app.gateway.identity import Identifier, Identity
+from app.gateway.networks import Networks
+from app.gateway.observe import TextLimits
+from app.offline import accounts, mapping, moments, progress, replay, report, verdicts
+from app.offline.archive_reader import ArchiveFeed
+from app.offline.exchange import EventBuilder
+from app.offline.feeds import Feed, LogFeed
+from app.offline.records import BadLines
+from app.settings import Settings
+from detectors import model as models
+
+MAX_BAD_SHARE = 0.01
+"""Share of a log's lines that may be malformed; more is probably another format."""
+
+_PEPPER = SecretStr("replay: these hashes never leave the process")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayJob:
+    """One replay.
+
+    Attributes:
+        requests: request log (JSON Lines, plain or gzip), or the archive folder of a live deployment.
+        out: folder for verdicts.jsonl, campaigns.jsonl, report.md and its pictures; it is made.
+        accounts: accounts beside a log; without, every key is a stranger on the default plan.
+        networks: address plan beside a log.
+        warmup_until: unix seconds or ISO 8601 from which verdicts count; None: the middle of the log, or its start with
+            a saved model.
+        mapping: TOML that says where another log format keeps the fields, see `app.offline.mapping`.
+        model: folder of a saved model that judges; None: one is fitted on the warm-up.
+        save_model: folder into which the fitted model is written, for `worker.model_dir`.
+        seed: of the fit; the same input and seed give the same bytes in every output file.
+    """
+
+    requests: Path
+    out: Path
+    accounts: Path | None = None
+    networks: Path | None = None
+    warmup_until: str | None = None
+    mapping: Path | None = None
+    model: Path | None = None
+    save_model: Path | None = None
+    seed: int = 0
+
+
+@dataclass
+class Finished:
+    """What a replay did.
+
+    Attributes:
+        outcome: tracks, facts and the model.
+        notes: sentences about the input that a person should read.
+        paths: files that were written, the report last.
+    """
+
+    outcome: replay.Outcome
+    notes: list[str]
+    paths: list[Path] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """One sentence for the terminal."""
+        run = self.outcome.run
+        keys = sum(1 for track in self.outcome.ranked if track.requests)
+        return (
+            f"{len(self.outcome.flagged):,} of {keys:,} keys are flagged; {run.events:,} exchanges in {run.seconds:.0f} s "
+            f"({run.events_per_sec:,.0f}/s)"
+        )
+
+
+def run_replay(job: ReplayJob, settings: Settings, console: Console | None = None) -> Finished:
+    """Run a replay and write its files.
+
+    Args:
+        job: what to do.
+        settings: identity (pepper, default plan) and text bounds, as the gateway has them.
+        console: where progress is shown; None: nowhere.
+
+    Raises:
+        BadInput: a file is missing, malformed or too small; the message names the place and the rule.
+        ConfigError: an option contradicts another, or breaks its rule.
+    """
+    plan = _plan(job)
+    identities: dict[str, Identity] = {}
+    feed = _feed(job, settings, identities)
+    _check_writable(job.out)
+    with progress.meter(console) as meter:
+        outcome = replay.play(feed, plan, job.requests.name, meter)
+        outcome.states.close()
+        notes = _notes(feed, outcome, job, identities)
+        if job.save_model is not None:
+            _save(outcome.model, job.save_model)
+        meter.stage("Writing the report")
+        finished = Finished(outcome, notes)
+        try:
+            finished.paths = [
+                verdicts.write_verdicts(job.out, outcome.ranked),
+                verdicts.write_campaigns(job.out),
+                report.write(job.out, report.Page(outcome.run, outcome.ranked, feed.bad, notes)),
+            ]
+        except OSError as error:
+            raise BadInput(f"{job.out}: {error.strerror or 'cannot be written'}") from None
+    return finished
+
+
+def _plan(job: ReplayJob) -> replay.Plan:
+    if job.model is not None and job.save_model is not None:
+        raise ConfigError("--save-model writes the model that a replay fits; with --model none is fitted")
+    border = None if job.warmup_until is None else moments.parse(job.warmup_until, "--warmup-until")
+    try:
+        model = None if job.model is None else models.load(job.model)
+    except models.BadModel as error:
+        raise BadInput(f"--model: {error}") from None
+    return replay.Plan(warmup_until_us=border, model=model, seed=job.seed)
+
+
+def _feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity]) -> Feed:
+    """Opens the input; fills `identities` from the accounts file."""
+    if job.requests.is_dir():
+        for option, value in (("accounts", job.accounts), ("networks", job.networks), ("mapping", job.mapping)):
+            if value is not None:
+                raise ConfigError(f"--{option} is for request logs; an archive holds what the gateway knew")
+        return ArchiveFeed(job.requests)
+    identity = settings.identity
+    peppered = bool(identity.pepper.get_secret_value())
+    if not peppered:
+        identity = identity.model_copy(update={"pepper": _PEPPER})
+    identifier = Identifier(identity, None, Networks.load(job.networks) if job.networks else None)
+    parser = mapping.load(job.mapping, identifier.hasher.key) if job.mapping else None
+    if parser is not None and parser.hashes_keys and not peppered:
+        raise ConfigError("identity.pepper must be set: the mapping hashes credentials, and the hashes are written out")
+    if job.accounts:
+        identities |= accounts.load(job.accounts, identifier.hasher, identity.default_plan)
+    limits = TextLimits(settings.gateway.text_head_chars, settings.gateway.text_tail_chars)
+    builder = EventBuilder(identities, identifier, limits, identity.default_plan)
+    return LogFeed(job.requests, builder, BadLines(MAX_BAD_SHARE), parser)
+
+
+def _notes(feed: Feed, outcome: replay.Outcome, job: ReplayJob, identities: dict[str, Identity]) -> list[str]:
+    notes = list(feed.notes)
+    if feed.bad.bad:
+        number, rule = feed.bad.examples[0]
+        notes.append(
+            f"{feed.bad.bad:,} of {feed.bad.total:,} lines could not be used and were left out; "
+            f"the first is line {number}: {rule}"
+        )
+    if job.accounts:
+        strangers = sum(1 for track in outcome.ranked if track.key_id not in identities)
+        if strangers:
+            notes.append(
+                f"{strangers:,} of {len(outcome.ranked):,} keys are not in {job.accounts.name}; "
+                "they were judged as strangers on the default plan"
+            )
+    return notes
+
+
+def _check_writable(out: Path) -> None:
+    """Before the long part, not after it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise BadInput(f"--out {out}: {error.strerror or 'cannot be written'}") from None
+
+
+def _save(model: models.Model, directory: Path) -> None:
+    try:
+        models.save(model, directory)
+    except models.BadModel as error:
+        raise BadInput(f"--save-model: {error}") from None
+    except OSError as error:
+        raise BadInput(f"--save-model {directory}: {error.strerror or 'cannot be written'}") from None
