@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Response
-from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.admin import problems, routes_accounts, routes_keys
-from app.admin.accounts import AccountStore
+from app.admin import openapi, problems, routes_accounts, routes_keys
 from app.admin.auth import require_token
-from app.admin.guard import BodyGuard
+from app.admin.guard import Guard
 from app.admin.models import Alive
 from app.settings import Settings
+from app.state.accounts import AccountStore
 from app.state.reading import StateReader
+from app.telemetry import metrics
 from detectors.model import Model
 
 MAX_BODY_BYTES = 64 * 1024
@@ -24,15 +25,13 @@ MAX_IMPORT_BYTES = 32 * 1024 * 1024
 """About 150,000 accounts; more come in several imports."""
 
 
-def create_admin(
-    settings: Settings, reader: StateReader, accounts: AccountStore | None = None, *, model: Model | None = None
-) -> FastAPI:
+def create_admin(settings: Settings, reader: StateReader, accounts: AccountStore, *, model: Model | None = None) -> FastAPI:
     """The admin application.
 
     Args:
         settings: the whole tree; `admin.token` must be set.
         reader: of the state that the workers write.
-        accounts: directory to read and change accounts; without one the account routes are absent.
+        accounts: to read and change accounts.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
@@ -40,8 +39,7 @@ def create_admin(
     """
     guarded = APIRouter(dependencies=[Depends(require_token(settings.admin))], responses=problems.RESPONSES)
     guarded.include_router(routes_keys.router(settings, reader, accounts, model))
-    if accounts is not None:
-        guarded.include_router(routes_accounts.router(accounts))
+    guarded.include_router(routes_accounts.router(accounts))
     app = FastAPI(
         title="Stillwatch admin",
         version="1",
@@ -53,15 +51,15 @@ def create_admin(
         redirect_slashes=False,
     )
 
-    @guarded.get("/v1/openapi.json", tags=["service"], include_in_schema=False)
-    async def describe() -> dict[str, Any]:
+    @guarded.get("/v1/openapi.json", tags=["service"])
+    async def get_openapi() -> dict[str, Any]:
         """This API as an OpenAPI document."""
-        return get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        return openapi.describe(app)
 
     app.include_router(guarded)
     app.include_router(_open())
     problems.install(app)
-    app.add_middleware(BodyGuard, max_bytes=MAX_BODY_BYTES, larger={"/v1/accounts:import": MAX_IMPORT_BYTES})
+    app.add_middleware(Guard, max_bytes=MAX_BODY_BYTES, larger={routes_accounts.IMPORT_PATH: MAX_IMPORT_BYTES})
     return app
 
 
@@ -69,14 +67,13 @@ def _open() -> APIRouter:
     routes = APIRouter(tags=["service"])
 
     @routes.get("/healthz")
-    async def alive() -> Alive:
+    async def get_alive() -> Alive:
         """The process answers. Whether the service keeps up is at /v1/health."""
         return Alive()
 
     @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_metrics() -> Response:
         """Prometheus metrics of this process."""
-        body, content_type = exposition.render()
-        return Response(body, media_type=content_type)
+        return Response(generate_latest(metrics.REGISTRY), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return routes

@@ -1,15 +1,25 @@
-"""Outermost layer of the admin application: bounds a request's body and sets the answer's safety headers.
+"""Outermost layer of the admin application: bounds a request's body, makes the answer safe to hold, counts it.
 
-Pure ASGI: the body is counted as it is read, so a body without a length is bounded too.
+Pure ASGI: the body is counted as it is read, so a body without a length is bounded too. A body has a time as well: one that
+stalls would hold its connection for ever.
 """
 
 from __future__ import annotations
+
+import asyncio
+import logging
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.admin.problems import ProblemResponse
+from app.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+BODY_TIMEOUT_SEC = 60.0
+"""The largest import over a slow line, 5 Mbit/s, takes as long."""
 
 _ANSWER_HEADERS = {
     "cache-control": "no-store",
@@ -19,20 +29,24 @@ _ANSWER_HEADERS = {
 }
 
 
-class _TooLarge(HTTPException):
+class _Refused(HTTPException):
     """An HTTPException because FastAPI turns any other error that is raised while it reads a body into a 400."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, _sentence(limit))
 
+class Guard:
+    """Answers 413 to a body above the limit of its route, 415 to a compressed one, 408 to a slow one, 500 to a fault."""
 
-class BodyGuard:
-    """Answers 413 to a body above the limit of its route, and 415 to one that is compressed."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int, larger: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        larger: dict[str, int] | None = None,
+        body_timeout_sec: float = BODY_TIMEOUT_SEC,
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._larger = larger or {}
+        self._body_timeout_sec = body_timeout_sec
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
@@ -40,49 +54,96 @@ class BodyGuard:
             await self._app(scope, receive, send)
             return
         limit = self._larger.get(scope["path"], self._max_bytes)
-        started = False
-        seen = 0
-
-        async def bounded() -> Message:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > limit:
-                    raise _TooLarge(limit)
-            return message
-
-        async def guarded(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(scope=message)
-                for name, value in _ANSWER_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        refusal = self._refusal(scope, limit)
+        answer = _Answer(scope, send)
+        refusal = _refusal(scope, limit)
         if refusal:
-            await refusal(scope, receive, guarded)
+            await refusal(scope, receive, answer.send)
             return
         try:
-            await self._app(scope, bounded, guarded)
-        except _TooLarge:
-            if started:
+            await self._app(scope, _Body(receive, limit, self._body_timeout_sec).receive, answer.send)
+        except _Refused as error:
+            if answer.started:
                 raise
-            await _too_large(limit)(scope, receive, guarded)
+            problem = ProblemResponse(error.status_code, error.detail, headers={"connection": "close"})
+            await problem(scope, receive, answer.send)
+        except Exception as error:
+            _log_fault(scope, error)
+            if answer.started:
+                raise
+            # A caller learns nothing about the inside.
+            problem = ProblemResponse(500, "The request failed inside; the log of the admin process has the reason.")
+            await problem(scope, receive, answer.send)
 
-    def _refusal(self, scope: Scope, limit: int) -> ProblemResponse | None:
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
-                return _too_large(limit)
-            if name == b"content-encoding" and value.strip().lower() != b"identity":
-                return ProblemResponse(415, "Bodies must be sent uncompressed.")
-        return None
+
+class _Body:
+    """A request's body, counted and timed while it is read."""
+
+    def __init__(self, receive: Receive, limit: int, timeout_sec: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._seen = 0
+        self._ended = False
+        self._timeout_sec = timeout_sec
+        self._until: float | None = None
+
+    async def receive(self) -> Message:
+        """The next message; behind the body it is the client's leaving, for which there is no deadline."""
+        if self._ended:
+            return await self._receive()
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._timeout_sec
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            raise _Refused(408, "The body did not arrive in time.") from None
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            if self._seen > self._limit:
+                raise _Refused(413, _sentence(self._limit))
+        self._ended = not message.get("more_body", False)
+        return message
 
 
-def _too_large(limit: int) -> ProblemResponse:
-    return ProblemResponse(413, _sentence(limit), headers={"connection": "close"})
+class _Answer:
+    """An answer on its way: gets its headers, and is counted by route name and status class."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            for name, value in _ANSWER_HEADERS.items():
+                headers.setdefault(name, value)
+            # The router leaves the route it chose in the scope; its name is a function of ours, never a client's word.
+            route = getattr(self._scope.get("route"), "name", "none")
+            metrics.ADMIN_REQUESTS.labels(route=route, status=f"{message['status'] // 100}xx").inc()
+        await self._send(message)
+
+
+def _refusal(scope: Scope, limit: int) -> ProblemResponse | None:
+    for name, value in scope["headers"]:
+        # 20 digits are beyond any limit, and int() of thousands of them would take its time.
+        if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > limit):
+            return ProblemResponse(413, _sentence(limit), headers={"connection": "close"})
+        if name == b"content-encoding" and value.strip().lower() != b"identity":
+            return ProblemResponse(415, "Bodies must be sent uncompressed.", headers={"connection": "close"})
+    return None
+
+
+def _log_fault(scope: Scope, error: Exception) -> None:
+    """Says where it broke without the message, which may quote what the caller sent or what is stored."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
+    route = getattr(scope.get("route"), "name", "none")
+    log.error("an admin request failed: route %s, %s at %s", route, type(error).__name__, place)
 
 
 def _sentence(limit: int) -> str:

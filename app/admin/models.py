@@ -2,18 +2,60 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from detectors.contract import Level, Status
 
-KEY_ID = r"^[0-9a-f]{1,64}$"
+KEY_ID = r"^[0-9a-f]{32}$"
+KEY_PREFIX = r"^[0-9a-f]{1,32}$"
 NAME = r"^[0-9A-Za-z_.:@-]{1,128}$"
 
 LevelName = Literal["clear", "watch", "suspect", "confirmed"]
+KeyId = Annotated[str, StringConstraints(pattern=KEY_ID)]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
+NameOrEmpty = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.:@-]{0,128}$")]
+
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _in_utc(value: datetime) -> datetime:
+    """A time without a zone is taken as UTC."""
+    try:
+        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:  # the first and last days of the calendar have no neighbours in other zones
+        moment = datetime.min.replace(tzinfo=UTC)
+    if not _EARLIEST <= moment < _LATEST:
+        raise ValueError("must be between 1970 and 2200")
+    return moment
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+class KeyQuery(BaseModel):
+    """What a list of keys is asked for. An unknown parameter is an error rather than a silent typo."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: LevelName | None = Field(None, description="only keys at this level, most suspicious first")
+    q: Annotated[str, StringConstraints(pattern=KEY_PREFIX)] | None = Field(
+        None, description="only keys whose id starts so; such a list has one page"
+    )
+    limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="keys in one page")
+    cursor: Annotated[str, Field(max_length=256)] = Field("", description="next_cursor of the page before")
+
+
+class AccountQuery(BaseModel):
+    """What a list of accounts is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="about so many accounts in one page")
+    cursor: Annotated[int, Field(ge=0, lt=2**64)] = Field(0, description="next_cursor of the page before")
 
 
 class Out(BaseModel):
@@ -107,7 +149,9 @@ class ActionOut(Out):
     would: str = Field(description="what the policy asks for; differs from `action` only in shadow mode")
     factor: float | None = Field(description="share of its budgets a throttled key keeps")
     requests_per_min: float | None = Field(description="ceiling for a throttled key whose plan has none")
-    until: datetime | None = Field(description="when the action ends unless a new verdict renews it")
+    until: datetime | None = Field(
+        description="when it ends unless a new verdict renews it; null when nothing is asked for"
+    )
 
 
 class AccountIn(BaseModel):
@@ -115,18 +159,24 @@ class AccountIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    org_id: Name | Literal[""] = Field(
+    org_id: NameOrEmpty = Field(
         "", description="organisation the key belongs to; keys of one share budgets and a partition"
     )
-    plan: Name | Literal[""] = Field("", description="a name under limits.plans; empty: identity.default_plan")
-    created_at: datetime | None = Field(None, description="when the key was created")
-    payment_id: Name | Literal[""] = Field("", description="keyed hash of the payment token; never the token")
+    plan: NameOrEmpty = Field("", description="a name under limits.plans; empty: identity.default_plan")
+    created_at: Moment | None = Field(None, description="when the key was created; without a zone it is taken as UTC")
+    payment_id: NameOrEmpty = Field("", description="keyed hash of the payment token; never the token")
     authorised: list[Name] = Field(
         [], max_length=16, description="uses that the contract allows, e.g. evaluation, synthetic_data"
     )
     country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = Field(
         "", description="ISO 3166 code in capitals"
     )
+
+
+class AccountLine(AccountIn):
+    """One line of an import."""
+
+    key_id: KeyId = Field(description="keyed hash of the credential, in hex")
 
 
 class AccountOut(Out):
@@ -139,6 +189,13 @@ class AccountOut(Out):
     payment_id: str
     authorised: list[str]
     country: str
+
+
+class AccountList(Out):
+    """Some accounts, in no order; one may come on two pages. Only a missing `next_cursor` says that there are no more."""
+
+    accounts: list[AccountOut]
+    next_cursor: str | None = Field(description="give it as `cursor` to get the next page; null on the last one")
 
 
 class ImportOut(Out):

@@ -5,6 +5,7 @@ A message never repeats the value: it may be a secret that was pasted into the w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -50,16 +51,19 @@ class ProblemResponse(JSONResponse):
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text, "content": {MEDIA_TYPE: {}}}
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, text in (
         (401, "No token, or not the right one"),
         (404, "Nothing is known under that id"),
+        (408, "The body did not arrive in time"),
         (413, "The body is too large"),
+        (415, "The body is compressed"),
         (422, "A field breaks its rule"),
+        (500, "The request failed inside"),
         (503, "State cannot be reached"),
     )
 }
-"""What every guarded route may answer besides success, for the OpenAPI document."""
+"""What every guarded route may answer besides success, for the OpenAPI document. The guard makes 408, 413, 415 and 500."""
 
 
 def install(app: FastAPI) -> None:
@@ -86,22 +90,23 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(BadInput)
     async def bad(_: Request, error: Exception) -> ProblemResponse:
-        return ProblemResponse(422, str(error))
-
-    @app.exception_handler(Exception)
-    async def fault(_: Request, __: Exception) -> ProblemResponse:
-        # The traceback is in the log; a caller learns nothing about the inside.
-        return ProblemResponse(500, "The request failed inside; the log of the admin process has the reason.")
+        field, colon, rule = str(error).partition(": ")
+        return ProblemResponse(422, str(error), [FieldError(field=field, rule=rule)] if colon else ())
 
 
+_FIELD_NAME = re.compile(r"[a-z][a-z_]{0,31}|body line \d+")
 _SENTENCES = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 
 
 def _place(location: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in location) or "request"
+    # The name of an unknown field is the caller's word; one that does not look like a name is not repeated.
+    parts = [str(part) if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "?" for part in location]
+    return ".".join(parts) or "request"
 
 
 def _rule(error: dict[str, Any]) -> str:
     if error["type"] == "json_invalid":
         return "must be valid JSON"
+    if error["type"] == "extra_forbidden":
+        return "is not a field here"
     return str(error["msg"]).removeprefix("Value error, ")

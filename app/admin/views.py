@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.admin.models import (
+    AccountIn,
+    AccountOut,
+    ActionOut,
     FeatureOut,
     Health,
     KeyItem,
@@ -20,7 +23,9 @@ from app.admin.models import (
     level_name,
     status_name,
 )
-from app.settings import Settings
+from app.enforcement.policy import decode_verdict
+from app.settings import EnforcementSettings, Settings
+from app.state.accounts import Account
 from app.state.reading import KeyRow, StateHealth
 from detectors.contract import Level, ScoreStatus, Verdict
 from detectors.features import CATALOGUE, features
@@ -37,10 +42,8 @@ def moment(at_us: int) -> datetime:
 
 
 def micros(value: datetime | None) -> int | None:
-    """Time → µs; one without a zone is taken as UTC."""
-    if value is None:
-        return None
-    return round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    """Time with a zone → µs."""
+    return None if value is None else round(value.timestamp() * 1_000_000)
 
 
 def key_item(row: KeyRow) -> KeyItem:
@@ -50,6 +53,48 @@ def key_item(row: KeyRow) -> KeyItem:
         level=level_name(row.level),
         score=None if row.level is Level.CLEAR else row.score,
         last_seen=None if row.last_seen_ms is None else moment(row.last_seen_ms * 1000),
+    )
+
+
+def action(stored: str, policy: EnforcementSettings, now_us: int) -> ActionOut:
+    """What enforcement does about a key at this time, from the string that `decide` reads."""
+    found = decode_verdict(stored)
+    if found is None or found.action == "observe" or now_us >= found.until_us:
+        return ActionOut(
+            mode=policy.mode, action="observe", would="observe", factor=None, requests_per_min=None, until=None
+        )
+    return ActionOut(
+        mode=policy.mode,
+        action=found.action if policy.mode == "enforce" else "observe",
+        would=found.action,
+        factor=found.factor,
+        requests_per_min=found.requests_per_min,
+        until=moment(found.until_us),
+    )
+
+
+def account(key_id: str, found: Account) -> AccountOut:
+    """An account as it is stored."""
+    return AccountOut(
+        key_id=key_id,
+        org_id=found.org_id,
+        plan=found.plan,
+        created_at=None if found.created_us is None else moment(found.created_us),
+        payment_id=found.payment_id,
+        authorised=list(found.authorised),
+        country=found.country,
+    )
+
+
+def stored_account(given: AccountIn) -> Account:
+    """An account as it will be stored."""
+    return Account(
+        org_id=given.org_id,
+        plan=given.plan,
+        created_us=micros(given.created_at),
+        payment_id=given.payment_id,
+        authorised=tuple(given.authorised),
+        country=given.country,
     )
 
 
@@ -103,18 +148,21 @@ def profile(found: Profile) -> ProfileOut:
 def feature_list(found: Profile, model: Model | None) -> list[FeatureOut]:
     """Every feature of the catalogue at the time of the last exchange, with its place among the peers."""
     row = features(found, found.last_at_us)
-    return [
-        FeatureOut(
-            name=entry.name,
-            value=float(row.values[at]) if row.present[at] else None,
-            unit=entry.unit,
-            window=entry.window,
-            peer_percentile=None,
-            suspicious=entry.suspicious,
-            meaning=entry.meaning,
+    listed = []
+    for at, entry in enumerate(CATALOGUE):
+        value = float(row.values[at]) if row.present[at] else None
+        listed.append(
+            FeatureOut(
+                name=entry.name,
+                value=value,
+                unit=entry.unit,
+                window=entry.window,
+                peer_percentile=None if model is None or value is None else model.percentile(entry.name, value, row.groups),
+                suspicious=entry.suspicious,
+                meaning=entry.meaning,
+            )
         )
-        for at, entry in enumerate(CATALOGUE)
-    ]
+    return listed
 
 
 def timeline_item(item: Mapping[str, Any]) -> TimelineItem:

@@ -1,11 +1,13 @@
 """What people may look at: keys by level, one key's state and timeline, and how far the workers are.
 
 Read-only. A key lives in the partition of its account root, which may have changed since it was last seen, so a key is
-looked for in every partition in one pipelined round trip instead of trusting the present account.
+looked for in every partition in one pipelined round trip instead of trusting the present account. Where two partitions
+know it, the one that saw it last counts, and the other's memory of it is neither listed nor shown.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from app.errors import BadInput
 from app.state.calls import Client, reachable
 from app.state.keys import WORKERS, PartitionKeys, partition_of
 from app.state.partition import KIND_LETTER
@@ -102,7 +105,13 @@ class StateReader:
             level: only keys at this level; None lists every key. CLEAR lists those seen that are at no other level.
             prefix: only keys whose id starts so. A search answers with the first `limit` by id and has no next page.
             limit: at most this many, 1 to MAX_PAGE.
-            cursor: as the previous page gave it; one that is not ours starts over.
+            cursor: as the previous page gave it; "" for the first page.
+
+        While nothing changes, the pages hold every key exactly once. A key that is seen or judged again between two pages
+        moves to where it then belongs.
+
+        Raises:
+            BadInput: the cursor is not one that a page gave.
         """
         limit = max(1, min(limit, MAX_PAGE))
         if prefix:
@@ -118,13 +127,7 @@ class StateReader:
         """Partition that knows the key; the one that saw it last when an account moved; None when none does."""
         if not _KEY_ID.fullmatch(key_id):
             return None
-        with reachable("key index"):
-            pipe = self._client.pipeline(transaction=False)
-            for names in self._all:
-                pipe.zscore(names.seen, key_id)
-            seen = await pipe.execute()
-        known = [(score, number) for number, score in enumerate(seen) if score is not None]
-        return max(known)[1] if known else None
+        return (await self._newest([key_id])).get(key_id)
 
     async def key_state(self, key_id: str) -> StoredKey | None:
         """What is stored about the key, or None when it was never seen or is forgotten."""
@@ -157,7 +160,10 @@ class StateReader:
         return [msgspec.json.decode(item) for item in found]
 
     async def counts(self) -> dict[Level, int]:
-        """Keys at each level; CLEAR counts those seen that are at no other."""
+        """Keys at each level; CLEAR counts those seen that are at no other.
+
+        A key whose account moved to another partition counts in both until the old one has forgotten it.
+        """
         return _levels(await self._measure())
 
     async def health(self) -> StateHealth:
@@ -209,8 +215,8 @@ class StateReader:
             if not page:
                 break
             after = page[-1][:2]
-            clear = await self._without_flagged(page) if skip_flagged else page
-            found += clear[: limit - len(found)]
+            wanted = await self._current(await self._without_flagged(page) if skip_flagged else page)
+            found += wanted[: limit - len(found)]
             if len(found) == limit and found[-1][:2] != after:
                 more, after = True, found[-1][:2]
             if not more:
@@ -248,6 +254,27 @@ class StateReader:
         ranks = await self._scores("flagged", [(key_id, number) for _, key_id, number in page])
         return [item for item, rank in zip(page, ranks, strict=True) if rank is None]
 
+    async def _current(self, page: list[tuple[float, str, int]]) -> list[tuple[float, str, int]]:
+        """Those that their partition saw last: a key whose account moved is remembered by two."""
+        newest = await self._newest([key_id for _, key_id, _ in page])
+        return [item for item in page if newest.get(item[1], item[2]) == item[2]]
+
+    async def _newest(self, key_ids: list[str]) -> dict[str, int]:
+        """Key id → the partition that saw it last, for those that any has seen."""
+        if not key_ids:
+            return {}
+        with reachable("key index"):
+            pipe = self._client.pipeline(transaction=False)
+            for names in self._all:
+                pipe.zmscore(names.seen, key_ids)
+            answers = await pipe.execute()
+        newest: dict[str, tuple[float, int]] = {}
+        for number, scores in enumerate(answers):
+            for key_id, score in zip(key_ids, scores, strict=True):
+                if score is not None:
+                    newest[key_id] = max(newest.get(key_id, (score, number)), (score, number))
+        return {key_id: number for key_id, (_, number) in newest.items()}
+
     async def _scores(self, index: str, keys: Iterable[tuple[str, int]]) -> list[float | None]:
         with reachable("key index"):
             pipe = self._client.pipeline(transaction=False)
@@ -268,26 +295,33 @@ class StateReader:
     async def _search(self, prefix: str, level: Level | None, limit: int) -> tuple[KeyRow, ...]:
         if not _KEY_ID.fullmatch(prefix):  # nothing that MATCH would read as a pattern gets through
             return ()
-        found: list[tuple[str, int]] = []
+        found: set[str] = set()
         for names in self._all:
             position = 0
             while True:
                 with reachable("key index"):
                     answer: Any = await self._client.zscan(names.seen, position, match=f"{prefix}*", count=_SCAN_COUNT)
                 position, page = answer
-                found += [(member.decode(), names.partition) for member, _ in page]
+                found.update(member.decode() for member, _ in page)
                 if not position:
                     break
-        rows = await self._rows(sorted(set(found))[: limit if level is None else None])
+        first = sorted(found)[: limit if level is None else None]
+        newest = await self._newest(first)
+        rows = await self._rows([(key_id, newest[key_id]) for key_id in first if key_id in newest])
         return tuple(row for row in rows if level is None or row.level is level)[:limit]
 
 
 def _parse_cursor(cursor: str) -> tuple[float, str] | None:
+    if not cursor:
+        return None
     score, _, key_id = cursor.partition(" ")
     try:
-        return (float(score), key_id) if key_id else None
+        at = float(score)
     except ValueError:
-        return None
+        at = math.nan
+    if not (math.isfinite(at) and _KEY_ID.fullmatch(key_id)):
+        raise BadInput("cursor: must be the next_cursor of a page of this list")
+    return at, key_id
 
 
 def _split_rank(rank: float | None) -> tuple[Level, float]:

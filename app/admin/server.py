@@ -1,0 +1,124 @@
+"""The admin process: the admin application on a socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.admin.api import create_admin
+from app.admin.auth import require_token
+from app.errors import ConfigError
+from app.gateway.protocol import guarded
+from app.settings import Settings
+from app.state.accounts import AccountStore
+from app.state.calls import Client
+from app.state.factory import background_client
+from app.state.reading import StateReader
+from app.state.server import StateServer
+from app.telemetry import metrics
+from app.telemetry.exposition import EmbeddedServer, listen, version
+from detectors import model as models
+
+_GRACE_SEC = 5
+"""Running requests get as long to end at shutdown; none of them takes that long."""
+
+
+class AdminServer:
+    """A running admin API.
+
+    Attributes:
+        url: base address, with the port that was really taken.
+    """
+
+    def __init__(
+        self, app: FastAPI, settings: Settings, sock: socket.socket, client: Client, state: StateServer | None
+    ) -> None:
+        self._sock = sock
+        self._client = client
+        self._state = state
+        host, port = sock.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        config = uvicorn.Config(
+            app,
+            http=guarded(settings.gateway),  # the same bounds on a request's head
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SEC,
+        )
+        self._server = EmbeddedServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to accept requests; returns when the socket is served."""
+        self._task = await self._server.start(self._sock)
+
+    async def stop(self) -> None:
+        """Stop accepting, let running answers end, then let go of the state server."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._sock.close()
+        await self._client.aclose()
+        if self._state is not None:
+            await self._state.stop()
+
+
+async def start(settings: Settings, *, state_url: str | None = None) -> AdminServer:
+    """Start an admin API with everything it needs. The state server need not answer: until it does, reads get a 503.
+
+    Args:
+        settings: the whole tree; `admin.token` must be set.
+        state_url: address of a state server that is already running; None resolves one from the settings.
+
+    Raises:
+        ConfigError: a setting does not fit, the model cannot be read, or the port is taken.
+    """
+    require_token(settings.admin)  # before anything is opened
+    model = _load_model(settings)
+    sock = listen(settings.admin.host, settings.admin.port, "admin.port")
+    state: StateServer | None = None
+    client: Client | None = None
+    try:
+        if state_url is None:
+            state = StateServer(settings.state)
+            await state.start()
+            state_url = state.url
+        client = background_client(state_url, settings)
+        app = create_admin(settings, StateReader(client, settings.state.partitions), AccountStore(client), model=model)
+        metrics.BUILD_INFO.labels(version(), "admin").set(1)
+        server = AdminServer(app, settings, sock, client, state)
+        await server.start()
+    except BaseException:
+        sock.close()
+        if client is not None:
+            await client.aclose()
+        if state is not None:
+            await state.stop()
+        raise
+    return server
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, state_url: str | None = None) -> None:
+    """Run an admin API until `stop` is set."""
+    server = await start(settings, state_url=state_url)
+    try:
+        await stop.wait()
+    finally:
+        await server.stop()
+
+
+def _load_model(settings: Settings) -> models.Model | None:
+    """The model the workers judge with, for percentiles; None when only the named rules judge."""
+    if settings.worker.model_dir is None:
+        return None
+    try:
+        return models.load(settings.worker.model_dir)
+    except models.BadModel as error:
+        raise ConfigError(f"worker.model_dir: {error}") from None
