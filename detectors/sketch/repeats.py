@@ -2,7 +2,8 @@
 
 Rejection sampling asks each question exactly k times; honest repetition has no such peak. The last few distinct requests
 are kept with their counts; when one is pushed out, its occurrences enter the histogram at its final count. An item that
-returns after it was pushed out counts as a new one: that is the error, and it only ever hides repetition.
+returns after it was pushed out counts as a new one, and a count stops at 255: that is the error, and it only ever hides
+repetition.
 """
 
 from __future__ import annotations
