@@ -182,6 +182,13 @@ class AdminSettings(Section):
     token: SecretStr = Field(SecretStr(""), description="bearer token of the admin API; at least 24 characters; no default")
 
 
+class LogSettings(Section):
+    """What a process writes to standard error. Neither form holds prompts, credentials or addresses."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is written")
+    format: Literal["plain", "json"] = Field("plain", description="plain: lines for people; json: one object per line")
+
+
 class Settings(Section):
     """The whole tree."""
 
@@ -192,6 +199,7 @@ class Settings(Section):
     enforcement: EnforcementSettings = EnforcementSettings()
     worker: WorkerSettings = WorkerSettings()
     admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
 
     @field_validator("identity")
     @classmethod
