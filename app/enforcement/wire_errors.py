@@ -36,6 +36,7 @@ BAD_REQUEST = Kind(400, "invalid_request_error", None, "invalid_request_error")
 BAD_JSON = Kind(400, "invalid_request_error", "invalid_json", "invalid_request_error")
 UNAUTHENTICATED = Kind(401, "invalid_request_error", "invalid_api_key", "authentication_error")
 SUSPENDED = Kind(403, "request_forbidden", "access_suspended", "permission_error", retry=False)
+METHOD = Kind(405, "invalid_request_error", "method_not_supported", "invalid_request_error")
 TIMEOUT = Kind(408, "invalid_request_error", "request_timeout", "invalid_request_error")
 TOO_LARGE = Kind(413, "invalid_request_error", "request_too_large", "request_too_large")
 ENCODING = Kind(415, "invalid_request_error", "unsupported_content_encoding", "invalid_request_error")
@@ -157,8 +158,10 @@ def stream_error(kind: Kind, message: str, *, dialect: str, route: str, request_
     if dialect == "anthropic":
         return b"event: error\ndata: " + _anthropic(kind, message, request_id, None) + b"\n\n"
     if route == "responses":
-        data = {"type": "error", "code": kind.openai_code, "message": message, "param": None, "sequence_number": 0}
-        return b"event: error\ndata: " + orjson.dumps(data) + b"\n\n"
+        # The flat members are the documented event; the SDK raises only on the nested one, and yields the other.
+        error = {"message": message, "type": kind.openai_type, "param": None, "code": kind.openai_code}
+        flat = {"type": "error", "code": kind.openai_code, "message": message, "param": None, "sequence_number": 0}
+        return b"event: error\ndata: " + orjson.dumps({**flat, "error": error}) + b"\n\n"
     return b"data: " + _openai(kind, message) + b"\n\n"
 
 

@@ -10,6 +10,7 @@ Only the request is charged: the answer, and with it the tokens, is never seen h
 from __future__ import annotations
 
 import re
+import urllib.parse
 from typing import Any
 
 from app.enforcement.wire_errors import Refuse, WireError
@@ -60,7 +61,7 @@ class AuthzExchange(Exchange):
         original = dict(self.scope["headers"])
         method = original.get(b"x-original-method") or original.get(b"x-forwarded-method") or b""
         uri = original.get(b"x-original-uri") or original.get(b"x-forwarded-uri") or b""
-        path = uri.partition(b"?")[0].decode("latin-1")
+        path = urllib.parse.unquote_to_bytes(uri.partition(b"?")[0]).decode("utf-8", "replace")
         route = self.route = classify(method.decode() if _METHOD.match(method) else "POST", path or "/")
         head = self.head = core.guard.read(self.scope)
         identity = self.identity = core.identifier.identify(head, route.dialect)

@@ -112,7 +112,8 @@ class Guard:
         wire = head.wire
         host: bytes | None = None
         named: set[bytes] | None = None
-        size = 0
+        # The target is part of the head, too: no URL of an API needs more than its headers may.
+        size = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
         for name, value in headers:
             size += len(name) + len(value) + 4
             if name in _DROPPED:

@@ -177,8 +177,8 @@ def _bearer(value: bytes) -> bytes:
     """Token of an Authorization header; another scheme than Bearer is taken whole, as it still names a caller."""
     if value[:7] == b"Bearer ":
         return value[7:].strip()
-    scheme, _, token = value.partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else value.strip()
+    parts = value.split(None, 1)  # upstreams differ in the white space they take; the key must not
+    return parts[1].strip() if len(parts) == 2 and parts[0].lower() == b"bearer" else value.strip()
 
 
 def _bound(memory: dict[Any, Any], size: int) -> None:

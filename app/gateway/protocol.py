@@ -19,9 +19,6 @@ from app.gateway.deadlines import Deadlines
 from app.settings import GatewaySettings
 from app.telemetry import metrics
 
-_SLACK_BYTES = 65_536
-"""One read may hold a head and the body behind it; the exact limit is checked where the head is parsed."""
-
 
 class Watcher(Protocol):
     """Who wants to know that the client is gone."""
@@ -48,6 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.watcher: Watcher | None = None
         self._in_head = False
         self._head_bytes = 0
+        self._pipelined = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected; its first head is due."""
@@ -67,19 +65,27 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._in_head and not self._answering():
             # The first byte after an answer, be it only a line end, starts the time of the next head.
             self._begin_head()
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.max_head_bytes + _SLACK_BYTES:
-                self._reject(wire_errors.HEADERS_TOO_LARGE, "The request headers are too large.", "header_bytes")
-                return
+        self._pipelined = False
         super().data_received(data)
+        if self._in_head and not self._pipelined:
+            # Not finished within this read, so all of the read was head. One that is finished, the guard measures
+            # exactly; of one that began behind another request in this read, counting starts with the next.
+            self._head_bytes += len(data)
+            if self._head_bytes > self.max_head_bytes:
+                self._reject(wire_errors.HEADERS_TOO_LARGE, "The request headers are too large.", "header_bytes")
 
     def on_message_begin(self) -> None:
         """A request begins, perhaps behind another one that is still being answered."""
         super().on_message_begin()
         self.scope["stillwatch.link"] = self  # type: ignore[typeddict-unknown-key]
         if not self._in_head:
+            self._pipelined = True
             self._begin_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. A trailer comes here too, and would stand among the headers as if it had been checked."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there in time."""
@@ -91,6 +97,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def _answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever uvicorn declares
         return cycle is not None and not cycle.response_complete
+
+    def _waiting_for_body(self) -> bool:
+        cycle = self.cycle
+        return not self.pipeline and cycle.more_body and not cycle.response_started
 
     def _begin_head(self) -> None:
         self._in_head = True
@@ -107,6 +117,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         """Close without ending the answer, so that the client sees it was cut."""
+        self.cycle.disconnected = True  # else uvicorn would report an application that forgot to end its answer
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
@@ -119,7 +130,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if transport.is_closing():
             return
         metrics.REJECTS.labels(why).inc()
-        if not self._answering():
+        if not self._answering() or self._waiting_for_body():
             error = wire_errors.render(kind, message, dialect="openai", request_id="")
             lines = [STATUS_LINE[error.status]]
             lines += [b"%b: %b\r\n" % pair for pair in error.headers if pair[1]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from app.enforcement.wire_errors import BAD_REQUEST, Refuse
+from app.enforcement.wire_errors import BAD_REQUEST, METHOD, Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ _POSTS = {
 _EXACT = {prefix + path: route for path, route in _POSTS.items() for prefix in ("", "/v1")}
 _OPERATION = {route.name: route for route in _POSTS.values()}
 _SLASHES = re.compile("/{2,}")
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""What is proxied. TRACE would show a client what we add to its request; CONNECT is for proxies of another kind."""
 
 
 def classify(method: str, path: str) -> Route:
@@ -48,13 +50,18 @@ def classify(method: str, path: str) -> Route:
     of a route must not be that cheap.
 
     Raises:
-        Refuse: the path has a dot segment, with which a client could leave the configured upstream path.
+        Refuse: the method is none that is proxied, or the path has a dot segment, with which a client could leave the
+            configured upstream path.
     """
     if method == "POST":
         route = _EXACT.get(path)
         if route is not None:
             return route
-    if "/." in path and any(part in (".", "..") for part in path.split("/")):
+    if method not in _METHODS:
+        raise Refuse(METHOD, "This method is not supported.", "method")
+    if not path.startswith("/"):
+        raise Refuse(BAD_REQUEST, "The path must start with a slash.", "path")
+    if "." in path and any(part in (".", "..") for part in path.replace("\\", "/").split("/")):
         raise Refuse(BAD_REQUEST, "The path must not contain . or .. segments.", "path")
     plain = _SLASHES.sub("/", path).rstrip("/")
     if method == "POST":

@@ -30,9 +30,14 @@ _IDLE_SEC = 4.0
 """Idle connections are not used after this. Many model servers close theirs after five seconds, and a request that meets
 the close on its way is lost."""
 
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding upgrade".split(b" ")
+_HEAD_MAX_BYTES = 256 * 1024
+"""Bytes of one answer's header fields, informational ones included; no model server comes near."""
+
+_NOT_PASSED_ON = frozenset(
+    # Hop by hop (RFC 9110 7.6.1), and the date, which the server that the client talks to sets itself.
+    b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding upgrade date".split(b" ")
 )
+_USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"transfer-encoding", b"te", b"upgrade", b"trailer", b""))
 _UNSAFE_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 Headers = list[tuple[bytes, bytes]]
@@ -58,8 +63,10 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_chunked",
         "_chunks",
+        "_head_bytes",
         "_held",
         "_keep",
+        "_named",
         "_parser",
         "_paused",
         "_pool",
@@ -98,6 +105,8 @@ class Connection(asyncio.Protocol):
         self.length = -1
         self.framed = True
         self._chunked = False
+        self._head_bytes = 0
+        self._named: set[bytes] = set()
         self.complete = False
         self.failed = ""
         self.fresh = True
@@ -170,16 +179,16 @@ class Connection(asyncio.Protocol):
         self._pool.silence.set(self)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # Also bytes behind a complete answer: that one stands, but nothing more is believed of this connection.
             self._keep = False
-            if not self.complete:
-                self._fail("protocol")
-            self.close()
-            return
-        except httptools.HttpParserUpgrade:
             self._fail("protocol")
             self.close()
-            return
+        if not self.status:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_MAX_BYTES:
+                self._fail("protocol")
+                self.close()
         self._wake()
 
     def eof_received(self) -> bool:
@@ -211,13 +220,17 @@ class Connection(asyncio.Protocol):
             raise ValueError("an answer without a request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header, or a trailer, which is not passed on."""
+        if self.status:
+            return
         name = name.lower()
         if name == b"content-length":
             self.length = int(value) if value.isdigit() else -1
-        elif name in _HOP_BY_HOP:
+        elif name in _NOT_PASSED_ON:
             if name == b"transfer-encoding":
                 self._chunked = True
+            elif name == b"connection":
+                self._named.update(option.strip().lower() for option in value.split(b","))
             return
         elif _UNSAFE_VALUE.search(value):
             raise ValueError("a header value with control characters")
@@ -232,10 +245,17 @@ class Connection(asyncio.Protocol):
             self.headers = []
             self.length = -1
             self._chunked = False
+            self._named.clear()
             return
         self._keep = self._parser.should_keep_alive()
+        if not self._named <= _USUAL_OPTIONS:
+            self.headers = [pair for pair in self.headers if pair[0] not in self._named]
+        if status in (204, 304):
+            # A length there is that of another answer (RFC 9110 8.6); the server in front would wait for its bytes.
+            self.headers = [pair for pair in self.headers if pair[0] != b"content-length"]
+            self.length = 0
         # With neither a length nor chunks, the body ends with the connection.
-        self.framed = self._chunked or self.length >= 0 or status in (204, 304)
+        self.framed = self._chunked or self.length >= 0
         self.status = status
         if self.no_body:
             self.complete = True

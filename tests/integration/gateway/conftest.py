@@ -1,0 +1,183 @@
+"""Gateways in front of the simulated model API, and clients below the level of any HTTP library."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from app.simulate.rig import Rig, RunningGateway
+
+_HEAD = re.compile(rb"HTTP/1\.1 (\d{3})[^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
+
+
+@pytest.fixture(scope="session")
+def rig() -> Iterator[Rig]:
+    """The simulated API and a thread for gateways, once per process."""
+    made = Rig()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway(rig: Rig) -> RunningGateway:
+    """A gateway with the default settings and no limits."""
+    return rig.gateway()
+
+
+@pytest.fixture
+def key() -> str:
+    """A credential of its own for each test, by which its calls and events are found."""
+    return f"sk-{uuid.uuid4().hex}"
+
+
+@dataclass
+class Reply:
+    """One answer as it stood on the wire."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """Value of a header that must be there once."""
+        (value,) = [value for found, value in self.headers if found == name]
+        return value
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return orjson.loads(self.body)
+
+
+@dataclass
+class Wire:
+    """What came back on one connection."""
+
+    raw: bytes = b""
+    closed: bool = False
+    seconds: float = 0.0
+    arrivals: list[tuple[float, bytes]] = field(default_factory=list)
+
+    @property
+    def replies(self) -> list[Reply]:
+        """Everything that came, as complete answers; fails on bytes that are none."""
+        found = []
+        rest = self.raw
+        while rest:
+            head = _HEAD.match(rest)
+            assert head is not None, f"no HTTP: {rest[:80]!r}"
+            pairs = [line.split(b": ", 1) for line in head[2].split(b"\r\n")[:-1]]
+            headers = [(name.decode().lower(), value.decode("latin-1")) for name, value in pairs]
+            rest = rest[head.end() :]
+            status = int(head[1])
+            named = dict(headers)
+            if status == 100:
+                body = b""
+            elif named.get("transfer-encoding") == "chunked":
+                body, rest = _unchunked(rest)
+            else:
+                length = int(named.get("content-length", "0"))
+                assert len(rest) >= length, "the answer is cut"
+                body, rest = rest[:length], rest[length:]
+            found.append(Reply(status, headers, body))
+        return found
+
+    @property
+    def reply(self) -> Reply:
+        """The only answer."""
+        (only,) = self.replies
+        return only
+
+
+def _unchunked(rest: bytes) -> tuple[bytes, bytes]:
+    parts = []
+    while True:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size, 16)
+        assert rest[length : length + 2] == b"\r\n", "the chunk is cut"
+        parts.append(rest[:length])
+        rest = rest[length + 2 :]
+        if not length:
+            return b"".join(parts), rest
+
+
+class RawClient:
+    """Sends bytes as they are, and says when it is content."""
+
+    def __call__(
+        self,
+        url: str,
+        pieces: bytes | Sequence[bytes | float],
+        *,
+        replies: int = 1,
+        timeout_sec: float = 2.0,
+        leave: bool = False,
+    ) -> Wire:
+        """Send and read.
+
+        Args:
+            url: base address of the server.
+            pieces: bytes to send, and seconds to wait in between.
+            replies: complete answers to wait for; the connection's end is always enough.
+            timeout_sec: longest wait for them, from the last byte sent.
+            leave: close the connection after the sending, and read nothing.
+        """
+        address = urlsplit(url)
+        wire = Wire()
+        began = time.monotonic()
+        with socket.create_connection((address.hostname, address.port), timeout=timeout_sec) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                for piece in [pieces] if isinstance(pieces, bytes) else pieces:
+                    if isinstance(piece, bytes):
+                        sock.sendall(piece)
+                    else:
+                        sock.settimeout(piece)
+                        _read(sock, wire, began)
+                        if wire.closed:
+                            break
+                sock.settimeout(timeout_sec)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the server has seen enough; what it said is read below
+            until = time.monotonic() + timeout_sec
+            while not leave and not wire.closed and not _enough(wire, replies) and time.monotonic() < until:
+                sock.settimeout(max(0.001, until - time.monotonic()))
+                _read(sock, wire, began)
+        wire.seconds = time.monotonic() - began
+        return wire
+
+
+def _read(sock: socket.socket, wire: Wire, began: float) -> None:
+    try:
+        data = sock.recv(65536)
+    except TimeoutError:
+        return
+    except ConnectionResetError:
+        data = b""
+    if data:
+        wire.raw += data
+        wire.arrivals.append((time.monotonic() - began, data))
+    else:
+        wire.closed = True
+
+
+def _enough(wire: Wire, replies: int) -> bool:
+    try:
+        return len([reply for reply in wire.replies if reply.status != 100]) >= replies
+    except (AssertionError, ValueError):
+        return False
+
+
+@pytest.fixture(scope="session")
+def raw() -> RawClient:
+    """A client that sends bytes as they are."""
+    return RawClient()
