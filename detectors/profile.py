@@ -33,11 +33,12 @@ from detectors.sketch.models import ModelTable
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
 from detectors.sketch.topk import SpaceSaving
-from detectors.tally import COUNTERS, Seen, is_generated, is_valuable, tally
+from detectors.tally import COUNTERS, INDEX, Seen, is_generated, is_valuable, tally
 
 PROFILE_VERSION = 1
 
 _LOW32 = 0xFFFFFFFF
+_GENERATED = INDEX["generated"]
 
 TOPS = {"system": 6, "head": 8, "tail": 8, "grams": 12, "contract": 6, "parameters": 8, "elicited": 12}
 """Top-k sketches and their sizes. An element that is constant in a key is met early and then counted exactly; the size
@@ -150,7 +151,7 @@ class Profile:
 
     def decayed(self, counter: str, now_us: int) -> float:
         """7-day value of a counter at a time."""
-        return float(self.week[COUNTERS.index(counter)]) * WEEK.fade(now_us, self.landmarks[2])
+        return float(self.week[INDEX[counter]]) * WEEK.fade(now_us, self.landmarks[2])
 
     # ------------------------------------------------------------------ update
 
@@ -214,13 +215,14 @@ class Profile:
         elements = {"system": fp.system & _LOW32, "head": fp.head & _LOW32, "tail": fp.tail & _LOW32}
         constant = self._constant_grams(fp.grams)
         tops = self.tops
+        enough = TEMPLATE_SHARE * float(self.week[_GENERATED])
         for name, item in elements.items():
             if item:
                 top = tops[name]
-                seen.templated = seen.templated or top.floor(item) >= TEMPLATE_SHARE * top.total > 0.0
+                seen.templated = seen.templated or top.floor(item) >= enough > 0.0
                 top.add(item, weight)
         for gram in constant:
-            seen.templated = seen.templated or tops["grams"].floor(gram) >= TEMPLATE_SHARE * tops["head"].total > 0.0
+            seen.templated = seen.templated or tops["grams"].floor(gram) >= enough > 0.0
             tops["grams"].add(gram, weight)
         if fp.contract:
             tops["contract"].add(fp.contract & _LOW32, weight)
@@ -280,7 +282,9 @@ class Profile:
         newest = max(a.last_at_us, b.last_at_us)
         a._advance(newest)
         b._advance(newest)
-        later, earlier = (a, b) if a.last_at_us >= b.last_at_us else (b, a)
+        # Ties are broken by what is taken over, so that the result does not depend on which of the two was asked.
+        a_first = (a.last_at_us, a.plan, a.authorised, a.last_grams) >= (b.last_at_us, b.plan, b.authorised, b.last_grams)
+        later, earlier = (a, b) if a_first else (b, a)
         out.plan = later.plan or earlier.plan
         out.created_us = max(a.created_us, b.created_us)
         out.authorised = later.authorised
@@ -348,6 +352,13 @@ class Profile:
             raise BadProfile(f"profile does not decode: {type(error).__name__}") from None
         if stored.version != PROFILE_VERSION:
             raise BadProfile(f"profile version is {stored.version}; this release reads {PROFILE_VERSION}")
+        try:
+            return cls._restored(stored)
+        except (ValueError, struct.error) as error:
+            raise BadProfile(f"profile does not decode: {type(error).__name__}") from None
+
+    @classmethod
+    def _restored(cls, stored: Stored) -> Profile:
         out = cls(stored.entity_id, stored.kind)
         out.plan, out.created_us, out.authorised = stored.plan, stored.created_us, stored.authorised
         out.first_at_us, out.last_at_us, out.landmarks = stored.first_at_us, stored.last_at_us, stored.landmarks
@@ -363,6 +374,8 @@ class Profile:
         out.cells = CellMap.from_bytes(stored.cells)
         out.models = ModelTable.from_bytes(stored.models)
         out.last_grams = list(stored.last_grams)
+        if len(out.last_grams) > GRAM_MEMORY or any(len(grams) % 4 for grams in out.last_grams):
+            raise ValueError("remembered shingles have the wrong length")
         return out
 
 
@@ -371,6 +384,8 @@ def _named(sizes: dict[str, int], parts: tuple[bytes, ...], kind: Any) -> dict[s
 
 
 def _floats(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    if len(data) != 8 * len(COUNTERS):
+        raise ValueError("counters have the wrong length")
     return np.frombuffer(data, "<f8").astype(np.float64)
 
 

@@ -79,7 +79,13 @@ class CellMap:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CellMap:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no map of this size.
+        """
+        if len(data) != _HEAD.size + CELLS // 4:
+            raise ValueError("cell map has the wrong length")
         out = cls()
         out.generation = _HEAD.unpack_from(data)[0]
         body = data[_HEAD.size :]

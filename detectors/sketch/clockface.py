@@ -69,7 +69,13 @@ class HourRing:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> HourRing:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no ring of this size.
+        """
+        if len(data) != _HEAD.size + HOURS // 8:
+            raise ValueError("hour ring has the wrong length")
         out = cls()
         out.newest = _HEAD.unpack_from(data)[0]
         out.bits = int.from_bytes(data[_HEAD.size :], "little")

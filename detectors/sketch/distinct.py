@@ -107,11 +107,20 @@ class Distinct:
 
     @classmethod
     def from_bytes(cls, registers: int, data: bytes) -> Distinct:
-        """Inverse of `to_bytes`."""
-        out = cls(registers)
-        dense, out.estimate = _HEAD.unpack_from(data)
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no counter of this size.
+        """
         body = data[_HEAD.size :]
+        dense = len(data) >= _HEAD.size and data[0] == 1
+        if len(data) < _HEAD.size or (len(body) != registers if dense else len(body) % 8 or len(body) > registers):
+            raise ValueError("distinct counter has the wrong length")
+        out = cls(registers)
+        out.estimate = _HEAD.unpack_from(data)[1]
         if dense:
+            if max(body) > _CAP:
+                raise ValueError("distinct counter has a register above its cap")
             out.exact = None
             out._registers = bytearray(body)
             out._flip = sum(1 << (_CAP - register) for register in out._registers)

@@ -59,7 +59,13 @@ class ModelTable:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ModelTable:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no table of this size.
+        """
         out = cls()
+        if len(data) % _ENTRY.size or len(data) > CAPACITY * _ENTRY.size:
+            raise ValueError("model table has the wrong length")
         out.entries = {item: [first, count] for item, first, count in _ENTRY.iter_unpack(data)}
         return out

@@ -53,7 +53,13 @@ class RecentSet:
 
     @classmethod
     def from_bytes(cls, capacity: int, data: bytes) -> RecentSet:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no set of this size.
+        """
+        if len(data) % 4 or len(data) > 4 * capacity:
+            raise ValueError("recent set has the wrong length")
         out = cls(capacity)
         out.items = dict.fromkeys(struct.unpack(f"<{len(data) // 4}I", data))
         return out
@@ -112,7 +118,14 @@ class SimilarWindow:
 
     @classmethod
     def from_bytes(cls, capacity: int, data: bytes) -> SimilarWindow:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no window of this size.
+        """
+        rows_bytes = len(data) - 1
+        if rows_bytes < 0 or rows_bytes % cls.POSITIONS or rows_bytes > capacity * cls.POSITIONS or data[0] >= capacity:
+            raise ValueError("similar window has the wrong length")
         out = cls(capacity)
         rows = np.frombuffer(data, np.uint8, offset=1).reshape(-1, cls.POSITIONS)
         out.next, out.filled = data[0], len(rows)

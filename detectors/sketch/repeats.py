@@ -67,9 +67,15 @@ class Repeats:
 
     @classmethod
     def from_bytes(cls, capacity: int, data: bytes) -> Repeats:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no histogram of this size.
+        """
         out = cls(capacity)
-        n = (len(data) - 8 * BINS) // 5
+        n, rest = divmod(len(data) - 8 * BINS, 5)
+        if rest or not 0 <= n <= capacity:
+            raise ValueError("repeats have the wrong length")
         values = struct.unpack(f"<{BINS}d{n}I{n}B", data)
         out.closed = list(values[:BINS])
         out.live = dict(zip(values[BINS : BINS + n], values[BINS + n :], strict=True))

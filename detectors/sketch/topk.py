@@ -101,7 +101,14 @@ class SpaceSaving:
 
     @classmethod
     def from_bytes(cls, capacity: int, data: bytes) -> SpaceSaving:
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no sketch of this size.
+        """
+        size = len(data) - _TOTAL.size
+        if size < 0 or size % _ENTRY.size or size > capacity * _ENTRY.size:
+            raise ValueError("top-k sketch has the wrong length")
         out = cls(capacity)
         out.total = _TOTAL.unpack_from(data)[0]
         out.entries = {item: [count, error] for item, count, error in _ENTRY.iter_unpack(memoryview(data)[_TOTAL.size :])}

@@ -1,4 +1,4 @@
-"""Counting sketches against an exact count of the same stream: the stated error bound, and what a merge of two halves keeps."""
+"""Counting sketches against an exact count of the same stream: the stated error, and what a merge of two halves keeps."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from detectors.sketch.repeats import BINS, Repeats
 
 NOW_US = 1_790_000_000_000_000
 
-skewed = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 200)), max_size=200)
+skewed = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 200)), max_size=120)
 """Few items often, many rarely; no item more often than a count of one byte holds."""
 
 
