@@ -1,4 +1,4 @@
-"""The one place that builds clients of the state server.
+"""The one place that builds redis-py clients; the decision path has a connection of its own (`app.state.link`).
 
 redis-py's own defaults wait 59 s on a frozen server (5 s, eleven attempts) and fail at once when the pool is empty, so
 every timeout, retry and pool size is set here. RESP2 is spoken: it is as fast, and every proxy knows it.
@@ -7,12 +7,12 @@ every timeout, retry and pool size is set here. RESP2 is spoken: it is as fast, 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import redis.asyncio as aioredis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
-from redis.backoff import FullJitterBackoff, NoBackoff
+from redis.backoff import FullJitterBackoff
 
 from app.errors import ConfigError
 from app.settings import Settings
@@ -23,15 +23,14 @@ URL_OPTIONS = frozenset(
 """What the query of an address may set. Timeouts, retries and pool sizes are ours: an address must not undo them."""
 
 MAX_CONNECTIONS = 64
-"""Connections of one client; loops, batches and operators' requests of one process need fewer."""
+"""Connections of one client; loops, batches and operators' requests of one process need fewer. Those above it wait."""
 
-DECISION_POOL_WAIT_SEC = 0.02
-"""Longest wait of a decision for a free connection; longer would eat the time of the call itself."""
-
-BACKGROUND_RETRIES = 3
-"""Attempts after the first, with full jitter between 0 and at most RETRY_CAP_SEC, for calls nobody waits for."""
+RETRIES = 3
+"""Attempts after the first, with a pause of 0 to at most RETRY_CAP_SEC (full jitter)."""
 
 RETRY_CAP_SEC = 0.25
+
+_RULE = "state.redis_url must be redis://host:port/db, rediss://host:port/db or unix:///path/to/socket?db=0"
 
 
 def background_client(url: str, settings: Settings) -> aioredis.Redis:
@@ -43,30 +42,14 @@ def background_client(url: str, settings: Settings) -> aioredis.Redis:
         ConfigError: `url` is no address of a state server; the message names the setting and quotes nothing of the address.
     """
     seconds = settings.state.background_timeout_ms / 1000
-    retry = Retry(FullJitterBackoff(cap=RETRY_CAP_SEC), BACKGROUND_RETRIES)
-    return _client(url, timeout_sec=seconds, wait_sec=seconds, retry=retry)
-
-
-def decision_client(url: str, settings: Settings) -> aioredis.Redis:
-    """A client for the one call a request waits for: `state.decision_timeout_ms`, no retry.
-
-    Raises:
-        ConfigError: as `background_client`.
-    """
-    seconds = settings.state.decision_timeout_ms / 1000
-    return _client(url, timeout_sec=seconds, wait_sec=DECISION_POOL_WAIT_SEC, retry=Retry(NoBackoff(), 0))
-
-
-def _client(url: str, *, timeout_sec: float, wait_sec: float, retry: Retry) -> aioredis.Redis:
-    options = parse_address(url)
     pool = aioredis.BlockingConnectionPool(
         max_connections=MAX_CONNECTIONS,
-        timeout=wait_sec,
-        socket_timeout=timeout_sec,
-        socket_connect_timeout=timeout_sec,
-        retry=retry,
+        timeout=seconds,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        retry=Retry(FullJitterBackoff(cap=RETRY_CAP_SEC), RETRIES),
         protocol=2,
-        **options,
+        **parse_address(url),
     )
     return aioredis.Redis.from_pool(pool)
 
@@ -77,21 +60,21 @@ def parse_address(url: str) -> dict[str, Any]:
     Raises:
         ConfigError: as `background_client`.
     """
-    try:
-        parts = urlsplit(url)
-        options: dict[str, Any] = dict(parse_url(url))
-        unknown = sorted({name for name, _ in parse_qsl(parts.query)} - URL_OPTIONS)
-        usable = bool(parts.path if parts.scheme == "unix" else parts.hostname)
-        number = parts.path.strip("/")
-        plain = parts.scheme == "unix" or not number or number.isdecimal()
-    except ValueError:
-        usable = False
-    if not usable or not plain:
-        raise ConfigError(
-            "state.redis_url must be redis://host:port/db, rediss://host:port/db or unix:///path/to/socket?db=0"
-        )
-    if unknown:
-        # The name of an option is not secret, but what a slip of the pen made of a password might look like one.
-        allowed = ", ".join(sorted(URL_OPTIONS))
-        raise ConfigError(f"state.redis_url has an option that is not one of {allowed}")
+    parts, options = _parse(url)
+    place = parts.path if parts and parts.scheme == "unix" else parts and parts.hostname
+    if not parts or not place:
+        raise ConfigError(_RULE)
+    database = "" if parts.scheme == "unix" else parts.path.strip("/")
+    if database and not database.isdecimal():
+        raise ConfigError(_RULE)
+    if {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - URL_OPTIONS:
+        # Which one is not said: after a slip of the pen it may be a piece of a password.
+        raise ConfigError(f"state.redis_url may have these options only: {', '.join(sorted(URL_OPTIONS))}")
     return options
+
+
+def _parse(url: str) -> tuple[SplitResult | None, dict[str, Any]]:
+    try:
+        return urlsplit(url), dict(parse_url(url))
+    except ValueError:
+        return None, {}
