@@ -221,16 +221,15 @@ class Exchange:
         details = None
         policies: tuple[str, ...] = ()
         limited = decision is not None and not decision.admitted
+        passed = self.capture is not None and not limited  # admitted; the upstream is why there is no answer
         if limited and decision is not None:
             policies = (decision.limited_by,)
             if decision.throttled:
                 details = {"error_code": "ramp_limit_exceeded"}
-        else:
+        elif not passed:
             core.tally.rejected(refuse.why)
-        passed = decision is not None and decision.admitted
+            self.answer.decision = "refused"
         if not passed:
-            if not limited:
-                self.answer.decision = "refused"
             core.tally.decided(self.route.name, self.answer.decision)
         error = wire_errors.render(
             refuse.kind,

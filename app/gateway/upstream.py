@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._keep = False
             self._fail("protocol")
             self.close()
-        if not self.status:
+        if not self.status:  # one that is complete within its first read cannot be too large
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_MAX_BYTES:
                 self._fail("protocol")
@@ -239,6 +239,8 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is complete."""
         status = self._parser.get_status_code()
+        if not 100 <= status < 600:
+            raise ValueError("a status of no class")
         if status < 200:
             if status == 101:
                 raise ValueError("an upgrade that nobody asked for")
@@ -247,6 +249,8 @@ class Connection(asyncio.Protocol):
             self._chunked = False
             self._named.clear()
             return
+        if self._head_bytes and sum(len(name) + len(value) for name, value in self.headers) > _HEAD_MAX_BYTES:
+            raise ValueError("the head of the answer is too large")
         self._keep = self._parser.should_keep_alive()
         if not self._named <= _USUAL_OPTIONS:
             self.headers = [pair for pair in self.headers if pair[0] not in self._named]

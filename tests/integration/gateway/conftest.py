@@ -141,8 +141,10 @@ class RawClient:
                     if isinstance(piece, bytes):
                         sock.sendall(piece)
                     else:
-                        sock.settimeout(piece)
-                        _read(sock, wire, began)
+                        until = time.monotonic() + piece
+                        while not wire.closed and (left := until - time.monotonic()) > 0:
+                            sock.settimeout(left)
+                            _read(sock, wire, began)
                         if wire.closed:
                             break
                 sock.settimeout(timeout_sec)
