@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from xxhash import xxh3_64_intdigest
 
@@ -38,7 +39,7 @@ class History:
         self._below = 1 << 64  # keys whose hash lies below are sampled
 
     def take(self, states: StateTable, verdicts: Sequence[Verdict]) -> None:
-        """Rows of the keys that a batch scored."""
+        """Rows of the keys that an exchange led to score; `states` are those right after it."""
         for verdict in verdicts:
             key_id = verdict.entity_id
             if verdict.entity_kind != "key" or not self._sampled(key_id):
@@ -59,9 +60,11 @@ class History:
                 if state.exchanges > self._taken_at[key_id]:
                     self._add(key_id, state)
                 states.trim()
-        owners = [self._owner_of(key_id) for key_id, _ in self._rows]
+        # By key, each key's in its order: the same exchanges give the same model however their keys were interleaved.
+        rows = sorted(self._rows, key=itemgetter(0))
+        owners = [self._owner_of(key_id) for key_id, _ in rows]
         try:
-            return models.fit([row for _, row in self._rows], owners, seed)
+            return models.fit([row for _, row in rows], owners, seed)
         except models.BadModel as error:
             raise BadInput(
                 f"{error}: the warm-up has {len(owners):,} scored moments of {len(set(owners)):,} organisations; "

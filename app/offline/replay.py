@@ -154,8 +154,9 @@ class _Player:
         self._meter.stage("History")
         analysis = Analysis(models.rules_only())
         history = History(self._tracks.owner_of)
-        for batch in _batches(self._feed.history(border_us)):
-            history.take(self.states, self._step(analysis, batch))
+        for item in self._feed.history(border_us):
+            # One at a time: a row must show the profile as it was when the key was scored.
+            history.take(self.states, self._step(analysis, [item]))
         if not self._run.events:
             self._explain_empty_history(border_us)
         self._meter.stage("Fitting the model")
