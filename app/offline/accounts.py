@@ -11,10 +11,16 @@ from app.gateway.identity import Hasher, Identity
 from app.offline.source import LogFile
 
 
-def load(path: Path, hasher: Hasher, default_plan: str) -> Mapping[str, Identity]:
+def load(path: Path, hasher: Hasher, default_plan: str, hashed: bool = False) -> Mapping[str, Identity]:
     """Accounts file (JSONL, plain or gzip) → identity by key, under the name that the log has for it.
 
     Unlike a log, every line must be right: a key that silently loses its organisation would be judged as someone else.
+
+    Args:
+        path: the file.
+        hasher: of payment tokens, and of credentials.
+        default_plan: plan of an account that names none.
+        hashed: the log holds credentials and is read under their hashes, so `key` here is a credential too.
 
     Raises:
         BadInput: the file cannot be read, or a line breaks a rule; the message names the line.
@@ -23,7 +29,7 @@ def load(path: Path, hasher: Hasher, default_plan: str) -> Mapping[str, Identity
     found: dict[str, Identity] = {}
     for number, line in log.lines():
         try:
-            identity = identity_of(parse(line), hasher, default_plan)
+            identity = _identity(parse(line), hasher, default_plan, hashed)
         except BadInput as error:
             raise BadInput(f"accounts file {path}, line {number}: {error}") from None
         if identity.key_id in found:
@@ -34,10 +40,10 @@ def load(path: Path, hasher: Hasher, default_plan: str) -> Mapping[str, Identity
     return found
 
 
-def identity_of(account: AccountLine, hasher: Hasher, default_plan: str) -> Identity:
+def _identity(account: AccountLine, hasher: Hasher, default_plan: str, hashed: bool) -> Identity:
     """The account as the gateway would know it; the payment token only as its keyed hash."""
     return Identity(
-        key_id=account.key or account.key_id,
+        key_id=hasher.key(account.key) if hashed and account.key else account.key or account.key_id,
         org_id=account.org,
         plan=account.plan or default_plan,
         key_created_us=account.created_us,

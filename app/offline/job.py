@@ -143,10 +143,11 @@ def _feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity]) -
         identity = identity.model_copy(update={"pepper": _PEPPER})
     identifier = Identifier(identity, None, Networks.load(job.networks) if job.networks else None)
     parser = mapping.load(job.mapping, identifier.hasher.key) if job.mapping else None
-    if parser is not None and parser.hashes_keys and not peppered:
+    hashed = parser is not None and parser.hashes_keys
+    if hashed and not peppered:
         raise ConfigError("identity.pepper must be set: the mapping hashes credentials, and the hashes are written out")
     if job.accounts:
-        identities |= accounts.load(job.accounts, identifier.hasher, identity.default_plan)
+        identities |= accounts.load(job.accounts, identifier.hasher, identity.default_plan, hashed)
     limits = TextLimits(settings.gateway.text_head_chars, settings.gateway.text_tail_chars)
     builder = EventBuilder(identities, identifier, limits, identity.default_plan)
     return LogFeed(job.requests, builder, BadLines(MAX_BAD_SHARE), parser)

@@ -48,6 +48,17 @@ def test_account_time_and_network_are_in_the_event(tmp_path: Path) -> None:
     assert (event.roles, event.user_head, event.answer_head, event.answer_chars) == ("su", "hi", "hello", 5)
 
 
+def test_credentials_in_both_files_meet_under_their_hash(tmp_path: Path) -> None:
+    """Beside a log of credentials the accounts are known by the same keyed hashes; one given as a hash stays as it is."""
+    path = tmp_path / "accounts.jsonl"
+    path.write_text('{"key": "sk-1", "org": "o_1"}\n{"key_id": "k_2", "org": "o_2"}\n')
+    hasher = Hasher(PEPPER)
+    assert {key: found.org_id for key, found in accounts.load(path, hasher, "default", hashed=True).items()} == {
+        hasher.key("sk-1"): "o_1",
+        "k_2": "o_2",
+    }
+
+
 def test_a_key_without_account_is_a_stranger_on_the_default_plan(tmp_path: Path) -> None:
     """It is judged by itself, as live."""
     event = _event(tmp_path, {}, key="k_2")
