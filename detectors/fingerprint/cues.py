@@ -86,7 +86,7 @@ MAKING = _stems(
     generate | create | come up with | invent | propose | write a new | write one | produce | compose | draft
     design | simulate
     erzeug | erstell | erfinde | entwirf
-    génér | crée | invente | rédige | imagine
+    génér | génèr | crée | invente | rédige | imagine
     genera | crea | inventa | elabora
     gere  | gerar | crie | elabore
     придум | состав | созда | сгенерир
@@ -106,7 +106,7 @@ TASKS = _stems(
     tâche | exercice | énoncé | consigne
     tarea | pregunta | ejercicio | instruccion | diálogo
     tarefa | pergunta | exercício
-    compito | domanda | esercizio | istruzion
+    compit | domand | eserciz | istruzion
     задан | вопрос | упражнен | инструкц | диалог | задач
     任务 | 问题 | 指令 | 练习 | 题目 | 对话
     課題 | 質問 | 問題 | 対話

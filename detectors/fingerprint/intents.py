@@ -31,10 +31,15 @@ SHORT_ANSWER_TOKENS = 32
 _SCALE = re.compile(
     r"[01](?<!\d[01])\s?(?:-|–|—|~|to|bis|à|a|до|到|至|から|에서|إلى|से|\.\.)\s?(?:5|7|10|100)(?!\d)|/\s?(?:5|10|100)(?!\d)"
 )
-# "score": 7 · 7/10 · [[A]] · a bare number or single word: what a judge answers
+# "score": 7 · 7/10 · [[A]] · [result] 7 · <score>7</score> · a bare number or single word: what a judge answers
 _VERDICT = re.compile(
-    r'[\s"{\[(<*]*(?:[^\W\d][\w -]{0,24}["\]>*]*\s*[:=]\s*)?["\[*]*'
-    r'(?:\d{1,3}(?:\.\d+)?|[^\W\d]\w{0,11})(?:\s*/\s*\d+)?[\s"}\])>*.]*$'
+    r'[\s"{\[(<*]*(?:[^\W\d][\w -]{0,24}(?:["\]>*]*\s*[:=]|["\]>*]+)\s*)?["\[(*]*'
+    r'(?:\d{1,3}(?:\.\d+)?\w?|[^\W\d]\w{0,11})(?:\s*/\s*\d+)?(?:</?\w{1,24}>|[\s"}\])>*.])*$'
+)
+# {"score": 7, "why": … · 7 out of 10 · 7/10: a verdict with a word or two around it
+_MARK = re.compile(
+    r'\{\s*"[\w -]{1,24}"\s*:\s*\d{1,3}(?:\.\d+)?\s*[,}]'
+    r"|\d\s?(?:/|out of|von|sur|de|di|из)\s?(?:5|10|100)(?!\d)"
 )
 _NUMBERED = re.compile(r"^\s{0,4}(?:[^\W\d]\w{0,15}\s)?(\d{1,3})\s?[.):]", re.MULTILINE)
 _SPEAKER = re.compile(r"^\s{0,4}[\[(*]{0,2}([^\W\d][\w ]{0,19})[\])*]{0,2}\s?[::]", re.MULTILINE)
@@ -92,11 +97,9 @@ def _elicitation(event: Event, zone: str, user: str, rest: str, written: int, co
 
 def _judging(event: Event, zone: str, answer: str, written: int, contract: Contract) -> int:
     short = written <= SHORT_ANSWER_TOKENS and event.input_tokens >= 4 * written
-    verdict = bool(_VERDICT.match(answer[:80])) if answer else short
+    verdict = bool(_VERDICT.match(answer[:80]) or _MARK.search(answer[:160])) if answer else short
     scaled = bool(_SCALE.search(zone))
-    if short and scaled and verdict:
-        return JUDGE
-    return JUDGE if short and cues.any_in(zone, cues.GRADING) else 0
+    return JUDGE if short and verdict and (scaled or cues.any_in(zone, cues.GRADING)) else 0
 
 
 def _making(event: Event, zone: str, user: str, answer: str, written: int) -> int:
