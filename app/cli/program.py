@@ -1,0 +1,55 @@
+"""The commands in the order in which help lists them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli import archive, config, demo, keys, replay, services
+
+program = typer.Typer(
+    name="stillwatch",
+    help="Finds the keys, and the groups of keys, that harvest a model API to train another model.",
+    epilog="Settings come from a TOML file (--config), the environment (STILLWATCH_SECTION__FIELD) and --set; "
+    "the last wins. Exit status: 0 done, 1 tried and failed, 2 wrong option or setting.",
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_SHOW = "See it work"
+_RUN = "Run the service"
+_LOOK = "Look and check"
+
+program.command("demo", rich_help_panel=_SHOW)(demo.demo)
+program.command("serve", rich_help_panel=_RUN)(services.serve)
+program.command("worker", rich_help_panel=_RUN)(services.worker)
+program.command("admin", rich_help_panel=_RUN)(services.admin)
+program.command("all", rich_help_panel=_RUN)(services.everything)
+program.command("replay", rich_help_panel=_LOOK)(replay.replay)
+program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
+program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
+program.add_typer(config.group, name="config", rich_help_panel=_LOOK)
+
+
+@program.command("version", rich_help_panel=_LOOK)
+def version() -> None:
+    """Print the version."""
+    from app.telemetry.exposition import version
+
+    print(version())
+
+
+@program.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if show_version:
+        version()
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
