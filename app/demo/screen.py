@@ -1,0 +1,106 @@
+"""What is seen of the demonstration: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from app.demo.findings import Finding
+
+PLAIN_WIDTH = 150
+PLAIN_EVERY_SEC = 10.0
+REASONS = 2
+_STYLES = {"confirmed": "bold red", "suspect": "red", "watch": "yellow", "clear": "green", "warming up": "dim"}
+
+
+def console() -> Console:
+    """Standard output; as wide as a table needs where it is no terminal."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+class View(Protocol):
+    """Shows how the live part goes."""
+
+    def show(self, findings: Sequence[Finding], seconds: float) -> None:
+        """The present state, `seconds` after the traffic began."""
+        ...
+
+
+@contextmanager
+def view(screen: Console) -> Iterator[View]:
+    """The view that suits the console."""
+    if not screen.is_terminal:
+        yield _Lines(screen)
+        return
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+        yield _Live(live)
+
+
+def table(findings: Sequence[Finding], title: str = "", reasons: int = REASONS) -> Table:
+    """One row per key: who was planted there and what the service found. Attackers come last."""
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    made.add_column("planted as", no_wrap=True)
+    made.add_column("key", no_wrap=True, style="dim")
+    made.add_column("level", no_wrap=True)
+    for name in ("score", "requests", "limited", "leaked"):
+        made.add_column(name, justify="right", no_wrap=True)
+    made.add_column("action", no_wrap=True)
+    made.add_column("top reasons", ratio=1)
+    attacks = False
+    for found in findings:
+        if found.client.kind.attack and not attacks:
+            attacks = True
+            made.add_section()
+        style = _STYLES.get(found.level, "")
+        made.add_row(
+            found.client.name,
+            found.key_id[:8],
+            f"[{style}]{found.level}[/]",
+            f"{found.score:.3f}",
+            f"{found.tally.sent:,}",
+            f"{found.tally.limited:,}",
+            f"{found.leaked:,}",
+            found.action if not found.acted_on else f"[red]{found.action}[/]",
+            escape("; ".join(text.rstrip(".") for text in found.reasons[:reasons])) if found.level != "clear" else "",
+        )
+    return made
+
+
+def summary(findings: Sequence[Finding], seconds: float) -> str:
+    """One line: requests so far, refusals, and how many keys are at each level."""
+    levels = Counter(found.level for found in findings)
+    counted = ", ".join(
+        f"{levels[name]} {name}" for name in ("confirmed", "suspect", "watch", "clear", "warming up") if levels[name]
+    )
+    sent = sum(found.tally.sent for found in findings)
+    limited = sum(found.tally.limited for found in findings)
+    return f"{seconds:3.0f} s: {sent:,} requests, {limited:,} refused with 429; keys: {counted}"
+
+
+class _Lines:
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+        self._last = time.monotonic()
+
+    def show(self, findings: Sequence[Finding], seconds: float) -> None:
+        if time.monotonic() - self._last >= PLAIN_EVERY_SEC:
+            self._last = time.monotonic()
+            self._screen.print(summary(findings, seconds), soft_wrap=True)
+
+
+class _Live:
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def show(self, findings: Sequence[Finding], seconds: float) -> None:
+        self._live.update(table(findings, summary(findings, seconds), reasons=1), refresh=True)

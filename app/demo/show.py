@@ -1,0 +1,240 @@
+"""The sequence of the demonstration: a past, a model, the processes, live traffic, a table, and where to look next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TypeAlias
+
+from rich.console import Console
+
+from app import main
+from app.demo import cast, history, screen
+from app.demo.findings import Finding, Observer, shortfall
+from app.demo.stage import Ground, Stage
+from app.errors import ConfigError, StillwatchError
+from app.gateway.identity import Hasher
+from app.offline import progress
+from app.simulate.traffic.player import Player
+from app.simulate.traffic.population import Client
+
+LOOK_EVERY_SEC = 1.5
+PATIENCE_SEC = 30.0
+"""How much longer traffic may run while an attacker is not flagged yet: a busy machine sends less in the same time."""
+
+CATCH_UP_SEC = 20.0
+_Until: TypeAlias = Callable[[Sequence[Finding], float], bool]
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for on the command line."""
+
+    once: bool
+    seconds: float
+    seed: int
+    keep: Path | None
+
+
+def run(wish: Wish) -> int:
+    """Run the demonstration; returns the exit status.
+
+    Raises:
+        StillwatchError: something could not be started, or ended by itself.
+    """
+    view = screen.console()
+    with _folder(wish.keep) as folder, _terminable():
+        ground = Ground.new(folder, os.environ.get("STILLWATCH_REDIS_URL", ""))
+        clients = cast.live(wish.seed)
+        past = _past(ground, wish, view)
+        show = _Show(wish, ground, clients, past, view)
+        main.run(show.live)
+        return show.status
+
+
+def _past(ground: Ground, wish: Wish, view: Console) -> history.Past:
+    clients = cast.past(wish.seed)
+    view.print(f"Stillwatch, live on this machine. Everything is in {ground.folder}", soft_wrap=True)
+    folder = ground.folder / "history"
+    folder.mkdir()
+    with progress.meter(view) as meter:
+        past = history.make(folder, clients, ground.settings(), wish.seed, time.time(), meter)
+    found, facts = past.outcome, past.outcome.run
+    keys = sum(1 for track in found.ranked if track.requests)
+    judged = facts.events - facts.warmup_events
+    view.print(
+        f"Model {found.model.id} is fitted on {facts.warmup_events:,} exchanges of {len(clients)} honest customers; "
+        f"of {keys} keys in the {judged:,} exchanges after that it flags {len(found.flagged)}.",
+        soft_wrap=True,
+    )
+    return past
+
+
+class _Show:
+    """The live part."""
+
+    def __init__(self, wish: Wish, ground: Ground, clients: Sequence[Client], past: history.Past, view: Console) -> None:
+        self.status = INTERRUPTED
+        self._wish = wish
+        self._ground = ground
+        self._clients = clients
+        self._past = past
+        self._view = view
+
+    async def live(self, stop: asyncio.Event) -> None:
+        """Everything that needs the processes; sets `status`."""
+        now = time.time()
+        lines = [cast.account(client, client.credential, now) for client in self._clients]
+        cast.write_lines(self._ground.accounts_file, lines)
+        self._view.print("Starting state server, model API, gateway, worker and admin API …")
+        async with Stage(self._ground, self._past.model_dir) as stage:
+            for name, address in stage.addresses.items():
+                self._view.print(f"  {name:<18} {address}", soft_wrap=True)
+            broken = asyncio.create_task(stage.broken())
+            work = asyncio.create_task(self._traffic(stage, stop))
+            await asyncio.wait((broken, work), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                await asyncio.wait((work,))
+                raise StillwatchError(f"{broken.result()}; its last words are in {self._ground.folder / 'processes.log'}")
+            broken.cancel()
+            work.result()
+
+    async def _traffic(self, stage: Stage, stop: asyncio.Event) -> None:
+        hasher = Hasher(self._ground.pepper)
+        observer = Observer(stage.addresses["admin"], self._ground.token, hasher)
+        player = Player(stage.addresses["gateway"], self._clients)
+        attackers = sum(client.kind.attack for client in self._clients)
+        self._view.print(
+            f"Sending traffic of {len(self._clients) - attackers} honest keys and {attackers} attackers through the "
+            f"gateway for {self._wish.seconds:.0f} s; policy is enforced.",
+            soft_wrap=True,
+        )
+        playing = asyncio.create_task(player.run())
+        try:
+            await self._watch(observer, player, stop, until=self._enough)
+            if stop.is_set():
+                return
+            if self._wish.once:
+                player.stop()
+                await playing
+                await self._caught_up(observer)
+            found = await observer.look(self._clients, player.tallies)
+            self._conclude(found, stage)
+            if not self._wish.once:
+                self._view.print("\nTraffic goes on. Ctrl-C ends the demonstration.")
+                await self._watch(observer, player, stop, until=lambda _findings, _seconds: False)
+        finally:
+            player.stop()
+            await playing
+            await observer.close()
+
+    async def _watch(self, observer: Observer, player: Player, stop: asyncio.Event, until: _Until) -> None:
+        """Show how it goes until told to stop or `until` says that it is enough."""
+        began = time.monotonic()
+        with screen.view(self._view) as view:
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK_EVERY_SEC)
+                findings = await observer.look(self._clients, player.tallies)
+                seconds = time.monotonic() - began
+                view.show(findings, seconds)
+                if until(findings, seconds):
+                    return
+
+    def _enough(self, findings: Sequence[Finding], seconds: float) -> bool:
+        missed = any(found.client.kind.attack and not found.flagged for found in findings)
+        return seconds >= self._wish.seconds + (PATIENCE_SEC if missed else 0)
+
+    async def _caught_up(self, observer: Observer) -> None:
+        """Wait until everything that was sent is judged: nothing waits, twice in a row (the gateway appends in batches)."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_SEC):
+                quiet = 0
+                while quiet < 2:
+                    await asyncio.sleep(0.3)
+                    quiet = 0 if await observer.waiting() else quiet + 1
+
+    def _conclude(self, findings: Sequence[Finding], stage: Stage) -> None:
+        view = self._view
+        view.print()
+        view.print(screen.table(findings))
+        wrong = shortfall(findings)
+        self.status = 1 if wrong else 0
+        limited = sum(found.tally.limited for found in findings if found.client.kind.attack)
+        attackers = sum(found.client.kind.attack for found in findings)
+        good = (
+            f"All {attackers} attackers are flagged, {limited:,} of their requests were refused, no honest key is acted on."
+        )
+        view.print(f"[red]Not as it should be: {wrong}.[/]" if wrong else f"[green]{good}[/]", soft_wrap=True)
+        self._where_next(findings, stage)
+
+    def _where_next(self, findings: Sequence[Finding], stage: Stage) -> None:
+        worst = max(findings, key=lambda found: (found.flagged, found.score))
+        admin, token = stage.addresses["admin"], self._ground.token
+        lines = [
+            ("suspects, with reasons", f"curl -H 'Authorization: Bearer {token}' '{admin}/v1/keys?level=suspect'"),
+            ("one of them", f"curl -H 'Authorization: Bearer {token}' {admin}/v1/keys/{worst.key_id}"),
+            ("metrics", f"curl {stage.addresses['gateway metrics']}"),
+            ("be a client", _as_client(self._clients[0], stage.addresses["gateway"])),
+        ]
+        if self._wish.keep is not None:
+            data = self._ground.folder / "data"
+            lines += [
+                ("the archive", f"stillwatch archive check {data / 'archive'}"),
+                (
+                    "judge the past again",
+                    f"stillwatch replay {self._past.log} --accounts {self._past.accounts} --out {data / 'replay'}",
+                ),
+            ]
+        ended = self._wish.once
+        self._view.print("\nWhere to look next" + (" (run it without --once and it stays up):" if ended else ":"))
+        for what, command in lines:
+            self._view.print(f"  {what + ':':<24} {command}", soft_wrap=True, markup=False)
+
+
+def _as_client(client: Client, gateway: str) -> str:
+    body = '{"model": "still-large-2", "messages": [{"role": "user", "content": "Why do stills distil?"}]}'
+    return (
+        f"curl {gateway}/v1/chat/completions -H 'Authorization: Bearer {client.credential}' "
+        f"-H 'Content-Type: application/json' -d '{body}'"
+    )
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """The folder of the run: one that stays and was asked for, or one that is removed at the end."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="stillwatch-demo-") as name:
+            yield Path(name)
+        return
+    try:
+        keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(keep.iterdir()):
+            raise ConfigError(f"--keep {keep}: the folder must be new or empty")
+    except OSError as error:
+        raise ConfigError(f"--keep {keep}: {error.strerror or 'cannot be used'}") from None
+    yield keep.resolve()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that the folder is removed then too."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
