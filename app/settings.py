@@ -64,7 +64,9 @@ class IdentitySettings(Section):
     unknown_keys: Literal["allow", "deny"] = Field(
         "allow", description="allow: the upstream authenticates; deny: a key that is in no account gets 401"
     )
-    accounts_file: Path | None = Field(None, description="JSONL of accounts loaded into state at start")
+    accounts_file: Path | None = Field(
+        None, description="JSONL of accounts stored at each start; key is the credential itself, or give key_id, its hash"
+    )
     networks_file: Path | None = Field(None, description="JSONL address plan: prefix, asn, class, country")
     trusted_proxies: tuple[str, ...] = Field((), description="networks (CIDR) whose X-Forwarded-For is believed")
     default_plan: str = Field("default", description="plan of a key without an account")

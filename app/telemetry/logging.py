@@ -21,7 +21,7 @@ import orjson
 from app.errors import StillwatchError
 from app.settings import Settings
 
-OURS = ("app", "detectors", "__main__")
+OURS = ("app", "detectors", "stillwatch", "__main__")
 """Loggers whose messages may hold their arguments."""
 
 FIELDS = frozenset(("worker", "partition", "key_id", "org_id", "route", "outcome", "rule", "count", "seconds"))
