@@ -1,4 +1,4 @@
-"""`python -m app.worker`: one worker, settings from the environment, until SIGTERM or SIGINT."""
+"""`python -m app.worker`: one bare worker, without metrics; settings from the environment. See also `stillwatch worker`."""
 
 from __future__ import annotations
 
