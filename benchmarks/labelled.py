@@ -1,0 +1,84 @@
+"""Runs of the labelled traffic benchmark: where it is, and one of its runs, generated once and kept in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ENV = "STILLWATCH_BENCH"
+
+
+class NoBench(Exception):
+    """The benchmark is not on this machine, or refuses; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRun:
+    """One generated run: requests.jsonl.gz, accounts.jsonl, networks.jsonl, truth.json in `folder`."""
+
+    folder: Path
+    bench: Path
+
+    @property
+    def warmup_until(self) -> str:
+        """Unix seconds: the one value of the answer key that a detector is told."""
+        truth: dict[str, Any] = json.loads((self.folder / "truth.json").read_text())
+        return str(truth["warmup_until"])
+
+
+def find_bench() -> Path:
+    """Folder of the benchmark.
+
+    Raises:
+        NoBench: it is not where the environment or the usual place says.
+    """
+    folder = Path(os.environ.get(ENV) or ROOT.parent / "shared" / "bench")
+    if not (folder / "traffic.py").is_file():
+        raise NoBench(f"the labelled benchmark is not in {folder}: set {ENV} to its folder")
+    return folder.resolve()
+
+
+def generate(profile: str, seed: int) -> LabelledRun:
+    """The run of a profile and seed; a later call on the same machine finds it ready.
+
+    Raises:
+        NoBench: the benchmark is missing, does not know the profile, or refuses the seed.
+    """
+    bench = find_bench()
+    toml = bench / "profiles" / f"{profile}.toml"
+    if not toml.is_file():
+        known = ", ".join(sorted(path.stem for path in toml.parent.glob("*.toml")))
+        raise NoBench(f"the labelled benchmark has no profile {profile}; it has {known}")
+    folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / f"{profile}-{seed}"
+    if not (folder / "complete").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        python(bench, "traffic.py", "--data", bench.parent / "data", "--profile", toml, "--seed", seed, "--out", folder)
+        (folder / "complete").touch()
+    return LabelledRun(folder, bench)
+
+
+def python(bench: Path, script: str, *args: object) -> str:
+    """Output of one of the benchmark's scripts.
+
+    Raises:
+        NoBench: it failed; the message is its last line.
+    """
+    done = subprocess.run(
+        [sys.executable, str(bench / script), *map(str, args)],
+        cwd=bench,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise NoBench(f"the labelled benchmark's {script} failed: {last}")
+    return done.stdout
