@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 
 import uvicorn
@@ -10,9 +11,10 @@ from fastapi import FastAPI
 
 from app.admin.api import create_admin
 from app.admin.auth import require_token
-from app.errors import ConfigError
+from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
 from app.settings import Settings
+from app.state import meta
 from app.state.accounts import AccountStore
 from app.state.calls import Client
 from app.state.factory import background_client
@@ -22,6 +24,8 @@ from app.telemetry import metrics
 from app.telemetry.exposition import EmbeddedServer, listen, version
 from detectors import model as models
 
+log = logging.getLogger(__name__)
+
 _GRACE_SEC = 5
 """Running requests get as long to end at shutdown; none of them takes that long."""
 
@@ -30,12 +34,14 @@ class AdminServer:
     """A running admin API.
 
     Attributes:
+        app: the application that is served.
         url: base address, with the port that was really taken.
     """
 
     def __init__(
         self, app: FastAPI, settings: Settings, sock: socket.socket, client: Client, state: StateServer | None
     ) -> None:
+        self.app = app
         self._sock = sock
         self._client = client
         self._state = state
@@ -91,6 +97,10 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
             await state.start()
             state_url = state.url
         client = background_client(state_url, settings)
+        try:
+            await meta.check(client, settings)
+        except StateUnavailable as error:
+            log.warning("%s; until it does, every answer is a 503", error)
         app = create_admin(settings, StateReader(client, settings.state.partitions), AccountStore(client), model=model)
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, state)

@@ -126,7 +126,7 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         ConfigError: the address is taken, not ours, or not allowed; the message names `setting`.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's algorithm off only where it is: else answers wait 40 ms for an ACK.
+    # The protocol is named because asyncio turns Nagle's algorithm off only where it is; else answers wait 40 ms for an ACK
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
