@@ -3,7 +3,7 @@
     python -m benchmarks.detection [--profile dev-small] [--seeds 1 2 3] [--keep DIR] [--full]
 
 Prints a row per seed, their mean, and false positives by stratum and recall by family over all seeds; `--full` prints the
-scorer's own table for each seed as well. `--keep` leaves verdicts, the replay's report and the scorer's report.json in a folder.
+scorer's own table for each seed as well. `--keep` leaves verdicts, the replay's report and the scorer's report.json.
 """
 
 from __future__ import annotations
@@ -81,10 +81,11 @@ def summary(runs: Sequence[Scored]) -> Iterator[str]:
     yield ""
     yield from _pooled("False positives by stratum", runs, lambda r: r["fpr_by_stratum"])
     yield ""
-    families = [{name: entry["own_level"] for name, entry in run.report["recall_by"]["family"].items()} for run in runs]
-    yield from _pooled(
-        "Recall by family, own level", runs, lambda r: families[[run.report is r for run in runs].index(True)]
-    )
+    yield from _pooled("Recall by family", runs, _families)
+
+
+def _families(report: dict[str, Any]) -> dict[str, Any]:
+    return {name: entry["own_level"] for name, entry in report["recall_by"]["family"].items()}
 
 
 def _pooled(title: str, runs: Sequence[Scored], part: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Runs of the labelled traffic benchmark: where it is, and one of its runs, generated once and kept in a temporary folder."""
+"""Runs of the labelled traffic benchmark: generated once, and kept in a temporary folder."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def generate(profile: str, seed: int) -> LabelledRun:
         raise NoBench(f"the labelled benchmark has no profile {profile}; it has {known}")
     folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / f"{profile}-{seed}"
     if not (folder / "complete").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         python(bench, "traffic.py", "--data", bench.parent / "data", "--profile", toml, "--seed", seed, "--out", folder)
         (folder / "complete").touch()
     return LabelledRun(folder, bench)

@@ -37,7 +37,7 @@ class Row:
 
     def __str__(self) -> str:
         return (
-            f"{self.name:<24} {self.per_sec:>8,.0f} events/s  {1000 * self.cpu_seconds / self.events:>6.2f} CPU-s per 1,000  "
+            f"{self.name:<24} {self.per_sec:>8,.0f} events/s  {1000 * self.cpu_seconds / self.events:>6.2f} CPU-s per 1,000 "
             f"{self.peak_mib:>6,.0f} MiB  ({self.events:,} events in {self.seconds:.1f} s)"
         )
 
