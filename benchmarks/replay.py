@@ -36,9 +36,10 @@ class Row:
         return self.events / self.seconds
 
     def __str__(self) -> str:
+        cpu = 1000 * self.cpu_seconds / self.events
         return (
-            f"{self.name:<24} {self.per_sec:>8,.0f} events/s  {1000 * self.cpu_seconds / self.events:>6.2f} CPU-s per 1,000 "
-            f"{self.peak_mib:>6,.0f} MiB  ({self.events:,} events in {self.seconds:.1f} s)"
+            f"{self.name:<24} {self.per_sec:>8,.0f} events/s  {cpu:>6.2f} CPU-s per 1,000  {self.peak_mib:>6,.0f} MiB  "
+            f"({self.events:,} events in {self.seconds:.1f} s)"
         )
 
 
