@@ -1,0 +1,139 @@
+"""What a gateway needs besides its socket: started in order, stopped in reverse.
+
+state server → layout check → accounts → event log → limiter → Core. A gateway starts without state wherever the policies
+allow it: it then decides by `limits.on_state_loss` and spools events until the state server answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from app.errors import ConfigError, StateUnavailable
+from app.gateway import account_file
+from app.gateway.core import Core
+from app.gateway.identity import Hasher
+from app.gateway.networks import Networks
+from app.limits.limiter import Limiter
+from app.settings import Settings
+from app.state import meta
+from app.state.accounts import Account, AccountDirectory, AccountStore
+from app.state.calls import Client
+from app.state.events import EventLog
+from app.state.factory import background_client
+from app.state.server import StateServer
+
+log = logging.getLogger(__name__)
+
+CHECK_SEC = 1.0
+"""Pause between attempts to check the layout of a state server that was away at the start."""
+
+STALE_SEC = 30.0
+"""Age of the accounts from which on the health sentence mentions it."""
+
+
+class Services:
+    """The running services of one gateway process.
+
+    Attributes:
+        core: for `Gateway` and `StillwatchMiddleware`.
+    """
+
+    def __init__(self, core: Core, accounts: AccountDirectory, stack: AsyncExitStack, *, checked: bool) -> None:
+        self.core = core
+        self._accounts = accounts
+        self._stack = stack
+        self._checked = checked  # the state was made with these settings
+        self._fault = ""
+
+    @classmethod
+    async def start(cls, settings: Settings, state_url: str | None = None) -> Services:
+        """Start everything.
+
+        Args:
+            settings: the whole tree.
+            state_url: address of a state server that is already running; None resolves one from the settings.
+
+        Raises:
+            ConfigError: a setting does not fit, or does not fit the state.
+            BadInput: the accounts or the networks file breaks a rule.
+            StateUnavailable: the state server is away and nothing else tells who may pass, while unknown keys are denied.
+        """
+        told, networks = _read_files(settings)
+        async with AsyncExitStack() as stack:
+            if state_url is None:
+                state_url = (await stack.enter_async_context(StateServer(settings.state))).url
+            client = background_client(state_url, settings)
+            stack.push_async_callback(client.aclose)
+            checked = await _check(client, settings, required=settings.identity.unknown_keys == "deny" and not told)
+            accounts = AccountDirectory(AccountStore(client), told)
+            await accounts.start()
+            stack.push_async_callback(accounts.stop)
+            events = EventLog(state_url, settings.state, settings.spool_dir)
+            await events.start()
+            stack.push_async_callback(events.stop)
+            limiter = Limiter(state_url, settings, events)
+            await limiter.start()
+            stack.push_async_callback(limiter.stop)
+            core = Core(settings, limiter=limiter, accounts=accounts, events=events, networks=networks)
+            services = cls(core, accounts, stack, checked=checked)
+            if not checked:
+                stack.push_async_callback(_end, asyncio.create_task(services._check_later(client, settings)))
+            services._stack = stack.pop_all()
+        return services
+
+    async def stop(self) -> None:
+        """Stop everything in reverse order; events that wait are delivered or spooled."""
+        await self._stack.aclose()
+
+    def health(self) -> tuple[bool, str]:
+        """(ready for traffic, one sentence).
+
+        A gateway that has lost its state stays ready: it goes on by its failure policies, and taking all gateways out of
+        service at once would turn a loss of limits into a loss of service.
+        """
+        if self._fault:
+            return False, self._fault
+        age = self._accounts.age_sec
+        if age is None or not self._checked:
+            return False, "the state server has not answered since the start"
+        if age > STALE_SEC:
+            return True, f"degraded: the state server has not answered for {age:.0f} s; the failure policies decide"
+        return True, "ok"
+
+    async def _check_later(self, client: Client, settings: Settings) -> None:
+        """What the start could not check. It is too late to refuse then, so the gateway takes itself out of service."""
+        while not self._checked and not self._fault:
+            await asyncio.sleep(CHECK_SEC)
+            try:
+                self._checked = await _check(client, settings, required=True)
+            except StateUnavailable:
+                continue
+            except ConfigError as error:
+                self._fault = str(error)
+                log.critical("%s; stop this gateway", error)
+
+
+async def _check(client: Client, settings: Settings, required: bool) -> bool:
+    """Whether the state was checked; false when its server is away and the gateway may start without it."""
+    try:
+        await meta.check(client, settings)
+    except StateUnavailable as error:
+        if required:
+            raise
+        log.warning("%s; starting without it, by limits.on_state_loss = %s", error, settings.limits.on_state_loss)
+        return False
+    return True
+
+
+def _read_files(settings: Settings) -> tuple[dict[str, Account], Networks | None]:
+    identity = settings.identity
+    hasher = Hasher(identity.pepper.get_secret_value())
+    told = account_file.load(identity.accounts_file, hasher) if identity.accounts_file else {}
+    return told, Networks.load(identity.networks_file) if identity.networks_file else None
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
