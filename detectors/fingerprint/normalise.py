@@ -16,9 +16,10 @@ TAIL_CHARS = 512
 _MASKED = re.compile(
     r'https?://\S{1,300}|"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|「[^」\n]{1,200}」|`[^`\n]{1,200}`'
 )
-_ASCII_TOKEN = re.compile(r"</?[a-z_][a-z0-9_:-]{0,31}>|[a-z0-9_]+", re.ASCII)
+# A tag, a number with its separators (8,421.50 · 2026-10-01 · 12:30), or a word.
+_ASCII_TOKEN = re.compile(r"</?[a-z_][a-z0-9_:-]{0,31}>|\d+(?:[.,:/-]\d+)+|[a-z0-9_]+", re.ASCII)
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_ANY_TOKEN = re.compile(rf"</?[^\W\d][\w:-]{{0,31}}>|[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_ANY_TOKEN = re.compile(rf"</?[^\W\d][\w:-]{{0,31}}>|[{_UNSPACED}]|\d+(?:[.,:/-]\d+)+|[^\W{_UNSPACED}]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -46,7 +47,7 @@ def pieces(head: str, tail: str, chars: int) -> tuple[str, str]:
 
 
 def _mask(token: str) -> str:
-    if token.isdigit():
+    if token.isdigit() or (token[0].isdigit() and not token.isalnum() and "_" not in token):
         return "0"
     if len(token) >= 24 or (len(token) >= 6 and any(map(str.isdigit, token))):
         return "#"
