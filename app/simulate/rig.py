@@ -46,7 +46,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(_CALL_SEC)
 
     def at_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
-        """Await `stop` when the thread is stopped; the last one given comes first."""
+        """Await `stop` when the thread is stopped, together with all others."""
         self._stops.append(stop)
 
     def serve(self, app: Any, **options: Any) -> str:
@@ -74,15 +74,14 @@ class LoopThread:
 
     def stop(self) -> None:
         """Stop the servers, then the loop."""
-        while self._stops:
-            self.call(_awaited(self._stops.pop()))
+        self.call(_all(self._stops))
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_CALL_SEC)
         self.loop.close()
 
 
-async def _awaited(stop: Callable[[], Awaitable[None]]) -> None:
-    await stop()
+async def _all(stops: list[Callable[[], Awaitable[None]]]) -> None:
+    await asyncio.gather(*(stop() for stop in stops))
 
 
 class EventList:
