@@ -151,7 +151,8 @@ class Analysis:
         verdicts = []
         for number, (state, moment, _) in enumerate(due):
             scores = [column[number] for column in by_scorer]
-            state.verdict = judge(self.model.policy, self.model.id, state.standing, moment, scores)
+            held = state.verdict.reasons if state.verdict is not None else ()
+            state.verdict = judge(self.model.policy, self.model.id, state.standing, moment, scores, held)
             verdicts.append(state.verdict)
         return verdicts
 
@@ -164,6 +165,6 @@ def _moment(profile: Profile) -> tuple[Moment, FeatureRow]:
         at_us=profile.last_at_us,
         valuable=profile.valuable_total,
         evidence=row.evidence,
-        authorised=bool(profile.authorised),
+        authorised=profile.authorised,
     )
     return moment, row

@@ -1,4 +1,4 @@
-"""Model: scorers, calibration and policy in one, saved as a folder without pickle.
+"""Model: scorers, calibration and policy in one; fitted on a provider's own history, deterministic by seed.
 
 A model's `id` is a digest of everything in it: two models with one id give the same verdicts.
 """
@@ -6,22 +6,45 @@ A model's `id` is a digest of everything in it: two models with one id give the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from detectors.catalogue import CATALOGUE_VERSION
-from detectors.contract import Scorer
-from detectors.features import FeatureRow
-from detectors.verdict import Policy
+from detectors import calibrate, model_files, reference
+from detectors.calibrate import Conformal
+from detectors.catalogue import INDEX
+from detectors.contract import FeatureMatrix, Scorer
+from detectors.features import FeatureRow, stack
+from detectors.model_files import BadModel
+from detectors.policy import Policy, demoted
+from detectors.reference import Reference
+from detectors.scorers import forest, tails
+from detectors.scorers.forest import Forest
+from detectors.scorers.isolation import IsolationScorer
+from detectors.scorers.registry import RULES
+from detectors.scorers.surprise import surprises
+from detectors.scorers.tails import TailScorer
 
-FORMAT_VERSION = 1
+__all__ = ["BadModel", "Model", "TooLittleHistory", "fit", "load", "rules_only", "save"]
 
+LEAST_ORGS = 20
+"""Voters below which there is no peer group: the rarest p-value would be above 0.04."""
 
-class BadModel(ValueError):
-    """A model that cannot be used; the message is one sentence."""
+FOLDS = 5
+"""Parts of the history; the statistics of each are calibrated by what was fitted on the others (Vovk 2015)."""
+
+HONEST_CERTAIN = 0.005
+"""Share of the history's organisations that may fulfil a certain rule before it counts as a mistake about honest
+customers and not as contamination, which is 0.1 to 1 % of requests and far less of organisations."""
+
+HONEST_PATTERN = 0.05
+
+FEW = 2
+"""… and this many organisations in any case: in a small history one is a large share."""
 
 
 class TooLittleHistory(BadModel):
@@ -29,54 +52,177 @@ class TooLittleHistory(BadModel):
 
 
 @dataclass(frozen=True)
+class Peers:
+    """The fitted part of a model."""
+
+    reference: Reference
+    forest: Forest
+    tails: Conformal
+    isolation: Conformal
+
+
+@dataclass(frozen=True)
 class Model:
     """What judges.
 
     Attributes:
-        scorers: in the order of their scores in a verdict.
         policy: what the scores mean.
-        id: digest of all of it.
+        peers: what is normal; None when only the named rules judge.
+        notes: how it was fitted, for people.
     """
 
-    scorers: tuple[Scorer, ...]
     policy: Policy
-    id: str = field(default="")
+    peers: Peers | None
+    notes: dict[str, object]
+
+    @cached_property
+    def scorers(self) -> tuple[Scorer, ...]:
+        """In the order of their scores in a verdict: the peer scorers, then the rules."""
+        known = None if self.peers is None else self.peers.reference
+        rules = tuple(make(known) for make in RULES.values())
+        if self.peers is None:
+            return rules
+        fitted = self.peers
+        return (
+            TailScorer(fitted.reference, fitted.tails),
+            IsolationScorer(fitted.reference, fitted.forest, fitted.isolation),
+            *rules,
+        )
+
+    @cached_property
+    def id(self) -> str:
+        """Digest of scorers, calibration and policy, 16 hex digits."""
+        arrays = {} if self.peers is None else model_files.arrays_of(self)
+        whole = blake2b(msgspec.json.encode(model_files.identity(self)), digest_size=8)
+        for name, array in sorted(arrays.items()):
+            whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            whole.update(np.ascontiguousarray(array).tobytes())
+        return whole.hexdigest()
 
     def percentile(self, feature_name: str, value: float, groups: tuple[str, ...]) -> float | None:
-        """Share of the peer group with a lower value, 0–100; None without peers."""
-        return None
+        """Share of the peer group with a lower value, 0–100; None without peers.
+
+        Raises:
+            KeyError: there is no such feature.
+        """
+        column = INDEX[feature_name]
+        return None if self.peers is None else self.peers.reference.percentile(column, value, groups)
 
 
 def rules_only() -> Model:
-    """The model that needs no history: named rules alone."""
-    policy = Policy()
-    seed = msgspec.json.encode((FORMAT_VERSION, CATALOGUE_VERSION, policy))
-    return Model((), policy, blake2b(seed, digest_size=8).hexdigest())
+    """The model that needs no history: the named rules alone, without percentiles."""
+    return Model(Policy(), None, {})
 
 
 def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int) -> Model:
-    """Fit on the history of a provider's own traffic.
+    """Fit on the history of a provider's own traffic, which may hold a little of what is to be found.
 
     Args:
-        rows: feature rows at the moments at which entities were scored.
+        rows: feature rows at the moments at which entities were scored; those with too little evidence are left out.
         orgs: the organisation (or, without one, the key) behind each row; it has one vote.
-        seed: of every random choice; the same rows and seed give the same model.
+        seed: of every random choice; the same rows, orgs and seed give the same model.
 
     Raises:
-        TooLittleHistory: too few organisations have enough exchanges.
+        TooLittleHistory: fewer than 20 organisations have enough exchanges.
     """
-    raise TooLittleHistory("the history holds too few exchanges to fit a model on")
+    policy = Policy()
+    used = [at for at, row in enumerate(rows) if row.evidence >= policy.least_evidence]
+    voters = [orgs[at] for at in used]
+    if len(set(voters)) < LEAST_ORGS:
+        raise TooLittleHistory(
+            f"the history has {len(set(voters))} organisations with {policy.least_evidence} answered exchanges or more; "
+            f"a model needs {LEAST_ORGS}"
+        )
+    matrix = stack([rows[at] for at in used])
+    policy, dirty, rates = _check_rules(policy, matrix, voters)
+    keep = [at for at, org in enumerate(voters) if org not in dirty]
+    matrix, voters = stack([rows[used[at]] for at in keep]), [voters[at] for at in keep]
+    if len(set(voters)) < LEAST_ORGS:
+        raise TooLittleHistory(f"the history has fewer than {LEAST_ORGS} organisations that no certain rule recognises")
+    notes: dict[str, object] = {
+        "rows": len(voters),
+        "organisations": len(set(voters)),
+        "taken_out": len(dirty),
+        "seed": seed,
+        "share_of_organisations_by_rule": rates,
+    }
+    return Model(policy, _fit_peers(matrix, voters, seed), notes)
+
+
+def _check_rules(policy: Policy, matrix: FeatureMatrix, voters: Sequence[str]) -> tuple[Policy, set[str], dict[str, float]]:
+    """Rules that honest customers fulfil are demoted; who fulfils one of the others for certain is contamination."""
+    everyone = len(set(voters))
+    rules = dict(policy.rules)
+    dirty: set[str] = set()
+    rates = {}
+    for name, make in RULES.items():
+        known = rules[name]
+        values = [score.value for score in make(None).score(matrix)]
+        fulfilled = {org for org, value in zip(voters, values, strict=True) if value >= 0.5}
+        rates[name] = round(len(fulfilled) / everyone, 6)
+        certain = known.confirmed is not None
+        if len(fulfilled) > max(FEW, (HONEST_CERTAIN if certain else HONEST_PATTERN) * everyone):
+            rules[name] = demoted(known, pattern_too=not certain)
+        elif certain and known.confirmed is not None:
+            bar = known.confirmed
+            dirty |= {org for org, value in zip(voters, values, strict=True) if value >= bar}
+    return msgspec.structs.replace(policy, rules=rules), dirty, rates
+
+
+def _fit_peers(matrix: FeatureMatrix, voters: list[str], seed: int) -> Peers:
+    """Final fit on everything; calibration by cross-fitting, whole organisations at a time."""
+    names = np.array(sorted(set(voters)))
+    np.random.default_rng(seed).shuffle(names)
+    fold_of = {str(name): at % FOLDS for at, name in enumerate(names)}
+    folds = np.array([fold_of[org] for org in voters])
+    sums, depths = np.zeros(len(voters)), np.zeros(len(voters))
+    for fold in range(FOLDS):
+        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        known, trees = _fit_scorers(_take(matrix, outside), [voters[at] for at in outside], seed)
+        found = surprises(known, _take(matrix, inside))
+        sums[inside] = [tails.statistic(row) for row in found]
+        depths[inside] = [trees.isolation(row) for row in found]
+    known, trees = _fit_scorers(matrix, voters, seed)
+    return Peers(
+        known,
+        trees,
+        calibrate.fit(sums.tolist(), voters, matrix.groups),
+        calibrate.fit(depths.tolist(), voters, matrix.groups),
+    )
+
+
+def _fit_scorers(matrix: FeatureMatrix, voters: Sequence[str], seed: int) -> tuple[Reference, Forest]:
+    known = reference.fit(matrix, voters)
+    return known, forest.fit(surprises(known, matrix), seed)
+
+
+def _take(matrix: FeatureMatrix, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> FeatureMatrix:
+    return FeatureMatrix(
+        matrix.values[rows], matrix.present[rows], matrix.evidence[rows], tuple(matrix.groups[at] for at in rows)
+    )
 
 
 def save(model: Model, directory: Path) -> None:
-    """Write a model into a folder, which is made."""
-    raise BadModel("this model cannot be saved")
+    """Write a model into a folder, which is made; see `model_files`.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    model_files.write(model, directory)
 
 
 def load(directory: Path) -> Model:
     """Read a model from a folder.
 
     Raises:
-        BadModel: the folder holds no model of this release, or its checksums do not agree.
+        BadModel: the folder holds no model that this release can use, or it is not what was saved.
     """
-    raise BadModel(f"{directory}: there is no model")
+    policy, arrays, notes, saved_id = model_files.read(directory)
+    peers = None
+    if arrays:
+        known, trees, sums, depths = model_files.peers_from(arrays)
+        peers = Peers(known, trees, sums, depths)
+    model = Model(policy, peers, notes)
+    if model.id != saved_id:
+        raise BadModel(f"{directory}: the model's id is {model.id}, its manifest says {saved_id}")
+    return model

@@ -1,29 +1,22 @@
 """Scores → Verdict: levels by a policy that is data, hysteresis in event time, reasons, and what has leaked.
 
-A level rises at once and falls one step at a time, after the evidence for it has been gone for as long as the policy asks.
+A level rises at once and falls one step at a time, after the evidence for it has been gone for as long as the policy
+asks. More evidence never lowers a level: the level called for rises with every score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from detectors.contract import Level, Reason, Score, Status, Verdict
-from detectors.sketch.decay import HOUR_US
+from detectors.contract import Level, Reason, Score, ScoreStatus, Status, Verdict
+from detectors.policy import Policy, RulePolicy
 
 MAX_REASONS = 5
-
-
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a score means. Kept inside the model, so that a verdict's `model_id` names it too.
-
-    Attributes:
-        calm_us: how long a level must not have been called for before it falls by one.
-    """
-
-    calm_us: int = 24 * HOUR_US
+CLEAR_REASONS = 2
+"""Reasons kept of an entity that is clear: enough to see what moves it, and most entities are clear."""
 
 
 class Standing(msgspec.Struct, array_like=True):
@@ -52,6 +45,7 @@ class Moment:
         at_us: newest event time of the entity; never goes back from one moment to the next.
         valuable: unique valuable responses ever taken.
         evidence: answered exchanges, decayed.
+        authorised: uses the entity's contract allows.
     """
 
     entity_id: str
@@ -59,29 +53,101 @@ class Moment:
     at_us: int
     valuable: int
     evidence: int
-    authorised: bool
+    authorised: tuple[str, ...] = ()
 
 
-def judge(policy: Policy, model_id: str, standing: Standing, moment: Moment, scores: Sequence[Score]) -> Verdict:
-    """The verdict at a moment; moves `standing` on."""
-    called = Level.CLEAR
+def judge(
+    policy: Policy,
+    model_id: str,
+    standing: Standing,
+    moment: Moment,
+    scores: Sequence[Score],
+    held: tuple[Reason, ...] = (),
+) -> Verdict:
+    """The verdict at a moment; moves `standing` on.
+
+    Args:
+        policy: what scores mean.
+        model_id: of the model the policy belongs to.
+        standing: the entity's memory, changed in place.
+        moment: facts about the entity.
+        scores: of every scorer of the model.
+        held: reasons of the verdict before, which explain a level that is still held though nothing calls for it now.
+    """
+    warm = moment.evidence >= policy.least_evidence and any(score.status is ScoreStatus.SCORED for score in scores)
+    called, excused = level_called(policy, moment, scores) if warm else (Level.CLEAR, True)
     _move(policy, standing, moment, called)
+    level = Level(standing.level)
+    reasons = held if called < level and held else _reasons(policy, scores, MAX_REASONS if level else CLEAR_REASONS)
     return Verdict(
         entity_id=moment.entity_id,
         entity_kind=moment.entity_kind,
-        status=Status.WARMING_UP,
-        score=0.0,
-        level=Level(standing.level),
+        status=Status.JUDGED if warm else Status.WARMING_UP,
+        score=combined(policy, moment, scores) if warm else 0.0,
+        level=level,
         at_us=moment.at_us,
         since_us=standing.since_us,
         flagged_us=standing.flagged_us,
-        reasons=_reasons(scores),
-        scores=tuple(scores),
+        reasons=reasons,
+        # Reasons stand once, in order of weight; each score keeps its number.
+        scores=tuple(replace(score, reasons=()) for score in scores),
         leaked=0 if standing.leak_base is None else max(0, moment.valuable - standing.leak_base),
         evidence=moment.evidence,
-        authorised=moment.authorised,
+        authorised=bool(moment.authorised) and excused,
         model_id=model_id,
     )
+
+
+def level_called(policy: Policy, moment: Moment, scores: Sequence[Score]) -> tuple[Level, bool]:
+    """Level that the scores call for, and whether the entity's contract covers everything that calls for one."""
+    rare = _peer_score(policy, scores) if moment.evidence >= policy.peers_evidence else 0.0
+    called = Level.WATCH if rare >= policy.watch else Level.CLEAR
+    if policy.suspect is not None and rare >= policy.suspect and not moment.authorised:
+        called = Level.SUSPECT
+    excused = True
+    for score in scores:
+        rule = policy.rules.get(score.scorer)
+        if rule is None or score.status is not ScoreStatus.SCORED:
+            continue
+        found = _rule_level(policy, rule, score.value, rare, moment.evidence)
+        if _is_excused(rule, moment):
+            found = min(found, Level.WATCH)
+        elif found > Level.CLEAR:
+            excused = False
+        called = max(called, found)
+    return called, excused
+
+
+def combined(policy: Policy, moment: Moment, scores: Sequence[Score]) -> float:
+    """One score in [0, 1] that ranks entities: the peers' p-value, shrunk by every rule in proportion to its score.
+
+    Without a peer score the p-value is 1: then the rules alone speak.
+    """
+    doubt = 1.0 - _peer_score(policy, scores)
+    for score in scores:
+        rule = policy.rules.get(score.scorer)
+        if rule is not None and score.status is ScoreStatus.SCORED and not _is_excused(rule, moment):
+            doubt *= 1.0 - rule.weight * score.value
+    return 1.0 - doubt
+
+
+def _peer_score(policy: Policy, scores: Sequence[Score]) -> float:
+    found = [score.value for score in scores if score.scorer in policy.peer_scorers and score.status is ScoreStatus.SCORED]
+    return max(found, default=0.0)
+
+
+def _rule_level(policy: Policy, rule: RulePolicy, value: float, rare: float, evidence: int) -> Level:
+    if rule.confirmed is not None and value >= rule.confirmed and evidence >= policy.confirmed_evidence:
+        return Level.CONFIRMED
+    if rule.suspect is not None and value >= rule.suspect:
+        return Level.SUSPECT
+    if rule.suspect_if_rare is not None and value >= rule.suspect_if_rare and rare >= policy.rare:
+        return Level.SUSPECT
+    return Level.WATCH if rule.watch is not None and value >= rule.watch else Level.CLEAR
+
+
+def _is_excused(rule: RulePolicy, moment: Moment) -> bool:
+    return any(use in rule.excused_by for use in moment.authorised)
 
 
 def _move(policy: Policy, standing: Standing, moment: Moment, called: Level) -> None:
@@ -99,6 +165,13 @@ def _move(policy: Policy, standing: Standing, moment: Moment, called: Level) -> 
         standing.flagged_us = moment.at_us
 
 
-def _reasons(scores: Sequence[Score]) -> tuple[Reason, ...]:
-    found = [reason for score in scores for reason in score.reasons]
-    return tuple(sorted(found, key=lambda reason: (-reason.weight, reason.feature))[:MAX_REASONS])
+def _reasons(policy: Policy, scores: Sequence[Score], most: int) -> tuple[Reason, ...]:
+    """Of the rules that found something, strongest first, then of the peer scorers; each feature once."""
+    scored = [score for score in scores if score.status is ScoreStatus.SCORED and score.reasons]
+    # A rule's half is its threshold; a peer score is a rank and says nothing below the top.
+    scored.sort(key=lambda score: (score.scorer in policy.peer_scorers, -score.value, score.scorer))
+    kept: dict[str, Reason] = {}
+    for score in scored:
+        for reason in sorted(score.reasons, key=lambda reason: (-reason.weight, reason.feature)):
+            kept.setdefault(reason.feature, reason)
+    return tuple(kept.values())[:most]

@@ -1,0 +1,174 @@
+"""A model as a folder: `peers.npz` and `manifest.json`, with a checksum for every file. No pickle is written or read.
+
+The manifest says which release can use the model: format, catalogue, fingerprint and scorer versions must be ours.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calibrate import Conformal
+from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION
+from detectors.fingerprint.record import FINGERPRINT_VERSION
+from detectors.policy import Policy
+from detectors.reference import GRID, Reference
+from detectors.scorers.forest import Forest
+
+if TYPE_CHECKING:
+    from detectors.model import Model
+
+FORMAT_VERSION = 1
+MANIFEST, ARRAYS = "manifest.json", "peers.npz"
+MAX_FILE_BYTES = 256 * 1024 * 1024
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class BadModel(ValueError):
+    """A model that cannot be used; the message is one sentence."""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the folder holds, and for which release."""
+
+    format: int
+    id: str
+    catalogue: str
+    fingerprint: int
+    scorers: dict[str, str]
+    policy: Policy
+    files: dict[str, str]
+    notes: dict[str, Any]
+
+
+def identity(model: Model) -> tuple[object, ...]:
+    """The part of a model that is not arrays and yet decides verdicts."""
+    versions = {scorer.name: scorer.version for scorer in model.scorers}
+    return FORMAT_VERSION, CATALOGUE_VERSION, FINGERPRINT_VERSION, versions, msgspec.to_builtins(model.policy)
+
+
+def arrays_of(model: Model) -> Arrays:
+    """The fitted numbers by name."""
+    peers = model.peers
+    assert peers is not None
+    out: Arrays = {
+        "reference.names": np.array(peers.reference.names, np.str_),
+        "reference.quantiles": peers.reference.quantiles,
+        "reference.votes": peers.reference.votes,
+        "forest.feature": peers.forest.feature,
+        "forest.threshold": peers.forest.threshold,
+        "forest.left": peers.forest.left,
+        "forest.right": peers.forest.right,
+        "forest.depth": peers.forest.depth,
+        "forest.scale": np.array(peers.forest.scale),
+    }
+    for name, conformal in (("tails", peers.tails), ("isolation", peers.isolation)):
+        for group, highest in conformal.peers.items():
+            out[f"{name}/{group}"] = highest
+    return out
+
+
+def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal]:
+    """Inverse of `arrays_of`.
+
+    Raises:
+        BadModel: an array is missing or has the wrong shape.
+    """
+    try:
+        known = Reference(
+            tuple(str(name) for name in arrays["reference.names"]), arrays["reference.quantiles"], arrays["reference.votes"]
+        )
+        parts = {name: arrays[f"forest.{name}"] for name in ("feature", "threshold", "left", "right", "depth")}
+        trees = Forest(**parts, scale=float(arrays["forest.scale"]))
+    except KeyError as error:
+        raise BadModel(f"the model has no array {error.args[0]}") from None
+    shape = (len(known.names), len(CATALOGUE))
+    nodes = trees.feature.shape
+    fits = known.quantiles.shape == (*shape, len(GRID)) and known.votes.shape == shape
+    if not fits or len(nodes) != 2 or any(part.shape != nodes for part in parts.values()):
+        raise BadModel("the model's arrays do not fit together")
+    for child in (trees.left, trees.right):
+        if child.size and not (child.min() >= 0 and child.max() < nodes[1]):
+            raise BadModel("the model's trees point outside themselves")
+    sums, depths = (
+        Conformal({name.partition("/")[2]: part for name, part in sorted(arrays.items()) if name.startswith(f"{kind}/")})
+        for kind in ("tails", "isolation")
+    )
+    return known, trees, sums, depths
+
+
+def write(model: Model, directory: Path) -> None:
+    """Write the folder; the manifest comes last, so that a half-written model is none."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = {}
+    if model.peers is not None:
+        held = io.BytesIO()
+        np.savez_compressed(held, allow_pickle=False, **arrays_of(model))
+        _replace(directory / ARRAYS, held.getvalue())
+        files[ARRAYS] = sha256(held.getvalue()).hexdigest()
+    manifest = Manifest(
+        format=FORMAT_VERSION,
+        id=model.id,
+        catalogue=CATALOGUE_VERSION,
+        fingerprint=FINGERPRINT_VERSION,
+        scorers={scorer.name: scorer.version for scorer in model.scorers},
+        policy=model.policy,
+        files=files,
+        notes=model.notes,
+    )
+    _replace(directory / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def read(directory: Path) -> tuple[Policy, Arrays, dict[str, Any], str]:
+    """Policy, arrays (none for a model of rules alone), notes and id of a folder.
+
+    Raises:
+        BadModel: the folder holds no model, one of another release, or files that are not what was saved.
+    """
+    try:
+        manifest = msgspec.json.decode(_bytes(directory / MANIFEST), type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadModel(f"{directory / MANIFEST} is no manifest: {error}") from None
+    ours = {"format": FORMAT_VERSION, "catalogue": CATALOGUE_VERSION, "fingerprint": FINGERPRINT_VERSION}
+    for name, version in ours.items():
+        if getattr(manifest, name) != version:
+            raise BadModel(f"{directory}: {name} version is {getattr(manifest, name)}; this release reads {version}")
+    arrays: Arrays = {}
+    for name, checksum in manifest.files.items():
+        if name != ARRAYS:
+            raise BadModel(f"{directory}: the manifest names a file that this release does not know")
+        data = _bytes(directory / name)
+        if sha256(data).hexdigest() != checksum:
+            raise BadModel(f"{directory / name}: the checksum is not the manifest's")
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as held:
+                arrays = {key: held[key] for key in held.files}
+        except (ValueError, OSError, EOFError) as error:
+            raise BadModel(f"{directory / name} does not decode: {type(error).__name__}") from None
+    return manifest.policy, arrays, manifest.notes, manifest.id
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadModel(f"{path} is larger than {MAX_FILE_BYTES:,} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadModel(f"{path}: {error.strerror or 'cannot be read'}") from None

@@ -1,0 +1,97 @@
+"""Policy: what scores mean, as data. It is saved inside the model, and calibration can only make it more careful.
+
+Rules come in two kinds. The signs of a *certain* one have no honest twin among the known strata: it raises SUSPECT by
+itself. A *pattern* has one: by itself it is worth a look (WATCH), and it raises SUSPECT only where the peer-group
+scorers, which know nothing of the rule, find the entity rare as well.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from detectors.scorers import (
+    forced_reasoning,
+    isolation,
+    logit_sweep,
+    probe,
+    reconstruction,
+    rejection_sampling,
+    tails,
+    task_harvest,
+)
+from detectors.sketch.decay import HOUR_US
+
+
+class RulePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one rule's score leads to. A threshold of None never leads there.
+
+    Attributes:
+        watch: score from which the level is at least WATCH.
+        suspect: score from which it is at least SUSPECT.
+        suspect_if_rare: the same, where the peer scorers find the entity rare (`Policy.rare`).
+        confirmed: score from which it is CONFIRMED, given `Policy.confirmed_evidence`.
+        weight: how far a score of 1 shrinks the remaining doubt, 0–1; see `verdict.combined`.
+        excused_by: contracted uses under which the rule finds nothing but what was agreed.
+    """
+
+    watch: float | None = 0.5
+    suspect: float | None = None
+    suspect_if_rare: float | None = None
+    confirmed: float | None = None
+    weight: float = 0.9
+    excused_by: tuple[str, ...] = ()
+
+
+CERTAIN = RulePolicy(suspect=0.5, confirmed=0.95, weight=0.999)
+PATTERN = RulePolicy(suspect_if_rare=0.5)
+
+_EVALUATION, _SYNTHETIC = "evaluation", "synthetic_data"
+
+RULES: dict[str, RulePolicy] = {
+    logit_sweep.NAME: CERTAIN,
+    forced_reasoning.NAME: msgspec.structs.replace(CERTAIN, excused_by=(_SYNTHETIC,)),
+    rejection_sampling.NAME: RulePolicy(
+        suspect=0.75, suspect_if_rare=0.5, weight=0.99, excused_by=(_EVALUATION, _SYNTHETIC)
+    ),
+    task_harvest.NAME: msgspec.structs.replace(PATTERN, excused_by=(_SYNTHETIC,)),
+    reconstruction.NAME: msgspec.structs.replace(PATTERN, excused_by=(_EVALUATION, _SYNTHETIC)),
+    probe.NAME: msgspec.structs.replace(PATTERN, excused_by=(_EVALUATION,)),
+}
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What scores mean.
+
+    Attributes:
+        peer_scorers: scorers whose score is 1 − a conformal p-value.
+        rules: by the rule's name.
+        least_evidence: answered exchanges below which an entity is warming up.
+        watch: peer score from which the level is at least WATCH. About one honest organisation in a hundred ever has it.
+        rare: peer score that supports a pattern.
+        suspect: peer score from which the level is SUSPECT without any rule; None: never. A score of 0.999 needs a thousand
+            peers, and even then it is one honest organisation in a thousand per peer scorer.
+        peers_evidence: answered exchanges below which peer scores raise nothing: a share of few is extreme by chance.
+        confirmed_evidence: answered exchanges below which nothing is CONFIRMED.
+        calm_us: how long a level must not have been called for before it falls by one.
+    """
+
+    peer_scorers: tuple[str, ...] = (tails.NAME, isolation.NAME)
+    rules: dict[str, RulePolicy] = msgspec.field(default_factory=RULES.copy)
+    least_evidence: int = 5
+    watch: float = 0.99
+    rare: float = 0.95
+    suspect: float | None = None
+    peers_evidence: int = 20
+    confirmed_evidence: int = 40
+    calm_us: int = 24 * HOUR_US
+
+
+def demoted(rule: RulePolicy, pattern_too: bool) -> RulePolicy:
+    """The rule's policy where honest customers were found to fulfil it: certain becomes pattern, pattern becomes WATCH."""
+    return msgspec.structs.replace(
+        rule,
+        suspect=None,
+        confirmed=None,
+        suspect_if_rare=None if pattern_too else (rule.suspect_if_rare or rule.suspect),
+        weight=min(rule.weight, 0.5 if pattern_too else PATTERN.weight),
+    )

@@ -1,0 +1,105 @@
+"""What scorers share: which rows they may judge, and how a reason reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.catalogue import CATALOGUE, INDEX
+from detectors.contract import FeatureMatrix, Reason, Score, ScoreStatus
+
+
+class Percentiles(Protocol):
+    """Where a value lies among comparable entities; a fitted `reference.Reference` is one."""
+
+    def percentile(self, column: int, value: float, groups: Sequence[str]) -> float | None:
+        """Share of the peer group with a lower value, 0–100; None without peers."""
+        ...
+
+
+def score_rows(
+    matrix: FeatureMatrix, name: str, version: str, least_evidence: int, score_row: Callable[[int], Score | None]
+) -> list[Score]:
+    """One score per row: of `score_row` where there is enough evidence and every number is finite.
+
+    Args:
+        matrix: the rows.
+        name: of the scorer.
+        version: of the scorer.
+        least_evidence: answered exchanges below which a row is WARMING_UP.
+        score_row: row number → Score; None for NOT_APPLICABLE.
+    """
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(matrix.values), axis=1)
+    found = []
+    for row in range(len(matrix)):
+        status = ScoreStatus.NOT_APPLICABLE
+        if not finite[row]:
+            status = ScoreStatus.FAILED
+        elif matrix.evidence[row] < least_evidence:
+            status = ScoreStatus.WARMING_UP
+        else:
+            score = score_row(row)
+            if score is not None:
+                found.append(score)
+                continue
+        found.append(Score(name, version, status))
+    return found
+
+
+def reason(column: int, value: float, percentile: float | None, direction: str, weight: float) -> Reason:
+    """A reason with its sentence."""
+    name = CATALOGUE[column].name
+    return Reason(name, value, percentile, direction, weight, sentence(name, value, percentile, direction))
+
+
+def sentence(feature: str, value: float, percentile: float | None, direction: str) -> str:
+    """ "The share of … is 0.97; 99 % of comparable keys are lower." Made of the catalogue's words and of numbers alone."""
+    entry = CATALOGUE[INDEX[feature]]
+    meaning = entry.meaning.split(";")[0].split(":")[0]
+    unit = "" if entry.unit in ("share", "ratio", "exponent", "distance") else f" {entry.unit}"
+    said = f"The {meaning} is {_number(value)}{unit}"
+    if percentile is None:
+        return f"{said}, which is {direction}; no comparable keys are known."
+    side, share = ("lower", percentile) if direction == "high" else ("not lower", 100.0 - percentile)
+    return f"{said}; {_percent(share)} % of comparable keys are {side}."
+
+
+def _number(value: float) -> str:
+    if value >= 1e15:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _percent(share: float) -> str:
+    # 99.97 must not read as 100: that would claim that nobody is alike.
+    return f"{share:.1f}".rstrip("0").rstrip(".") if share in (0.0, 100.0) or 0.05 <= share <= 99.94 else f"{share:.2f}"
+
+
+def top_reasons(
+    shares: NDArray[np.float64],
+    columns: NDArray[np.int64],
+    matrix: FeatureMatrix,
+    row: int,
+    percentiles: Percentiles,
+    least_share: float = 0.05,
+    most: int = 5,
+) -> tuple[Reason, ...]:
+    """The features that explain most of a score.
+
+    Args:
+        shares: what each of `columns` contributes, ≥ 0, summing to at most 1.
+        columns: catalogue columns.
+    """
+    found = []
+    for at in np.argsort(-shares, kind="stable")[:most]:
+        if shares[at] < least_share:
+            break
+        column = int(columns[at])
+        value = float(matrix.values[row, column])
+        direction = "low" if CATALOGUE[column].suspicious == "low" else "high"
+        place = percentiles.percentile(column, value, matrix.groups[row])
+        found.append(reason(column, value, place, direction, float(shares[at])))
+    return tuple(found)
