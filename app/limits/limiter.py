@@ -1,10 +1,30 @@
-"""What a request asks of the budgets, and what it is answered."""
+"""What a request asks of the budgets, what it is answered, and who answers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+
+from app.enforcement.policy import decode_verdict
+from app.errors import StateUnavailable
+from app.limits.budgets import Plans
+from app.limits.local import KnownThrottles, LocalBudgets, Throttle
+from app.limits.reservation import Reservation
+from app.settings import Settings
+from app.state.decisions import Decisions
+from app.state.events import EventLog
+from app.state.keys import PartitionKeys, partition_of
+from app.state.schedule import MINUTE_US, Schedule
+
+_ADMITTED, _OVERSIZED = 1, 2
+_NARROWED, _WOULD_NARROW = 1, 2
+_SHADOW_EFFECT = ("", "", "throttle", "refuse")
+
+_SLOT_WAIT_MS = 1000
+"""When a slot will be free is not known; a client that asks every second is cheap."""
+
+_CLOSED_WAIT_MS = 1000
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -65,3 +85,198 @@ class Decision(msgspec.Struct, frozen=True):
     degraded: str = ""
     budgets: tuple[Budget, ...] = ()
     reservation: Any = None
+
+
+class Limiter:
+    """Decides in one round trip, and settles without making anybody wait."""
+
+    def __init__(self, settings: Settings, url: str, events: EventLog) -> None:
+        """Not connected yet.
+
+        Args:
+            settings: limits, enforcement, and the timeout of a decision.
+            url: of the state server.
+            events: takes what is settled, and the events that come with it.
+        """
+        self._enforce = settings.enforcement.mode == "enforce"
+        self._on_loss = settings.limits.on_state_loss
+        self._events = events
+        self._decisions = Decisions(url, settings.state.decision_timeout_ms, enforce=self._enforce)
+        self._plans = Plans(settings.limits, self._decisions.prepare)
+        self._partitions = tuple(PartitionKeys(number) for number in range(settings.state.partitions))
+        self._throttles = KnownThrottles()
+        self._local = LocalBudgets(settings.limits.replicas)
+
+    @property
+    def ready(self) -> bool:
+        """State answers; otherwise the failure policy decides."""
+        return self._decisions.link.ready
+
+    async def start(self) -> bool:
+        """Connects; false when the server is still away, which does not keep anybody from asking."""
+        return await self._decisions.link.start()
+
+    async def stop(self) -> None:
+        """Closes the connection."""
+        await self._decisions.link.stop()
+
+    async def decide(self, ask: Ask) -> Decision:
+        """Charge a request, or refuse it. Never raises but when it is cancelled; takes at most the decision timeout."""
+        org_id = ask.org_id
+        key_id = ask.key_id
+        partition = partition_of(org_id or key_id, len(self._partitions))
+        schedule = self._plans.schedule(ask.plan, ask.model, org_id != "")
+        names = _names(self._partitions[partition], schedule, key_id, org_id)
+        input_tokens = max(0, ask.input_tokens)
+        output_tokens = max(0, ask.output_tokens)
+        reservation = Reservation(partition, ask.request_id, schedule, names, input_tokens, output_tokens)
+        try:
+            reply = await self._decisions.decide(schedule, names, ask.request_id, input_tokens, output_tokens)
+        except StateUnavailable:
+            return self._without_state(ask, reservation)
+        status, which, wait_us, effect, now_us = reply[:5]
+        throttle = None
+        if effect:
+            throttle = _throttle(reply[-1])
+            self._throttles.learn(key_id, throttle)
+        elif self._throttles:
+            self._throttles.learn(key_id, None)
+        narrowed = throttle.factor if throttle is not None and effect == _NARROWED else 1.0
+        budgets = _budgets(schedule, reply, narrowed)
+        if throttle is not None and effect == _NARROWED and schedule.ceiling and throttle.requests_per_min:
+            budgets.append(_ceiling(throttle.requests_per_min, reply[-2]))
+        would = "" if status != _ADMITTED else _SHADOW_EFFECT[effect]
+        if status == _ADMITTED:
+            reservation.at_us = now_us
+            reservation.factor = narrowed
+            if effect == _WOULD_NARROW and throttle is not None:
+                reservation.shadow = throttle.factor
+            return Decision(
+                True,
+                throttled=effect == _NARROWED,
+                shadow_would=would,
+                budgets=tuple(budgets),
+                reservation=reservation,
+            )
+        reservation.schedule = None
+        limited_by, scope = _named(schedule, which)
+        return Decision(
+            False,
+            limited_by,
+            scope,
+            retry_after_ms=0 if status == _OVERSIZED else -(-wait_us // 1000) or _SLOT_WAIT_MS,
+            oversized=status == _OVERSIZED,
+            throttled=effect == _NARROWED,
+            budgets=tuple(budgets),
+            reservation=reservation,
+        )
+
+    def settle(
+        self, reservation: Any, *, input_tokens: int, output_tokens: int, event: bytes | None, refund: bool = False
+    ) -> None:
+        """True up what was reserved, free the slots, append the event; returns at once and never raises.
+
+        Args:
+            reservation: of the decision; a second settlement of it does nothing.
+            input_tokens: true usage, ≥ 0.
+            output_tokens: true usage, ≥ 0.
+            event: encoded exchange, None logs nothing.
+            refund: the request failed: give all reserved tokens back. The request itself stays charged.
+        """
+        if reservation is None or reservation.settled:
+            return
+        reservation.settled = True
+        if refund:
+            input_tokens = output_tokens = 0
+        settlements = reservation.settlements(max(0, input_tokens), max(0, output_tokens))
+        if reservation.local:
+            self._local.settle(reservation, max(0, input_tokens), max(0, output_tokens))
+        if settlements or event is not None:
+            self._events.append(event, reservation.partition, settlements)
+
+    def _without_state(self, ask: Ask, reservation: Reservation) -> Decision:
+        """What the failure policy says. What state may have charged before it fell silent stays charged."""
+        if self._on_loss == "closed":
+            return Decision(
+                False, "unavailable", retry_after_ms=_CLOSED_WAIT_MS, degraded="closed", reservation=reservation
+            )
+        if self._on_loss == "open":
+            return Decision(True, degraded="open", reservation=reservation)
+        known = self._throttles.get(ask.key_id)
+        throttle = known if self._enforce else None
+        refusal = self._local.charge(reservation, throttle)
+        if refusal is None:
+            return Decision(
+                True,
+                throttled=throttle is not None,
+                shadow_would="throttle" if known is not None and throttle is None else "",
+                degraded="local",
+                reservation=reservation,
+            )
+        return Decision(
+            False,
+            refusal.name,
+            refusal.scope,
+            retry_after_ms=0 if refusal.oversized else -(-refusal.wait_us // 1000) or _SLOT_WAIT_MS,
+            oversized=refusal.oversized,
+            throttled=throttle is not None,
+            degraded="local",
+            reservation=reservation,
+        )
+
+
+def _names(keys: PartitionKeys, schedule: Schedule, key_id: str, org_id: str) -> list[bytes]:
+    """KEYS of decide.lua."""
+    names = [keys.verdict(key_id).encode(), keys.limits("k", key_id).encode()]
+    if schedule.org_hash:
+        names.append(keys.limits("o", org_id).encode())
+    for slot in schedule.slots:
+        if slot.scope == "organization":
+            names.append(keys.inflight("o", org_id).encode())
+        else:
+            names.append(keys.inflight("k", f"{key_id}:{slot.suffix}" if slot.suffix else key_id).encode())
+    return names
+
+
+def _throttle(verdict: bytes) -> Throttle | None:
+    action = decode_verdict(verdict)
+    return Throttle(action.factor, action.requests_per_min, action.until_us) if action is not None else None
+
+
+def _budgets(schedule: Schedule, reply: list[Any], narrowed: float) -> list[Budget]:
+    """What is left after the decision."""
+    found = []
+    at = 5
+    for bucket in schedule.buckets:
+        level = reply[at]
+        limit, interval_us = bucket.limit, bucket.interval_us
+        if narrowed != 1.0 and bucket.scope != "organization":
+            limit *= narrowed
+            interval_us /= narrowed
+        left = (bucket.full_us - level) / interval_us
+        found.append(
+            Budget(bucket.name, bucket.scope, limit, left if left > 0 else 0.0, -(-level // 1000), bucket.window_sec)
+        )
+        at += 1
+    for slot in schedule.slots:
+        limit = slot.limit
+        if narrowed != 1.0 and slot.scope != "organization":
+            limit = max(1, int(limit * narrowed))
+        found.append(Budget("concurrent", slot.scope, limit, max(0, limit - reply[at]), 0, 0))
+        at += 1
+    return found
+
+
+def _ceiling(requests_per_min: float, level: int) -> Budget:
+    left = (MINUTE_US - level) * requests_per_min / MINUTE_US
+    return Budget("requests", "key", requests_per_min, max(0.0, left), -(-level // 1000), 60)
+
+
+def _named(schedule: Schedule, which: int) -> tuple[str, str]:
+    """(name, scope) of the budget that refused, as decide.lua numbers them."""
+    if which == 0:
+        return "requests", "key"
+    if which <= len(schedule.buckets):
+        bucket = schedule.buckets[which - 1]
+        return bucket.name, bucket.scope
+    return "concurrent", schedule.slots[which - len(schedule.buckets) - 1].scope

@@ -19,6 +19,9 @@ PROFILE_TTL_SEC = 30 * 86_400
 LIMIT_TTL_SEC = 2 * 86_400
 """Longest budget period (one day) twice over, so that an expiring hash never forgives spent tokens."""
 
+WRITER_TTL_SEC = 7 * 86_400
+"""How long an append that is repeated, say from the spool after an outage, is known to have been made."""
+
 
 def partition_of(root: str, partitions: int) -> int:
     """Partition of an account root (organisation id, else key id). Fixed for the life of a deployment."""
@@ -54,6 +57,10 @@ class PartitionKeys:
     def verdict(self, key_id: str) -> str:
         """String that `decide` reads: what enforcement does about the key now; TTL PROFILE_TTL_SEC."""
         return f"{self.tag}:v:{key_id}"
+
+    def writer(self, name: str) -> str:
+        """String, number of the last batch that this writer of events has appended; TTL WRITER_TTL_SEC."""
+        return f"{self.tag}:w:{name}"
 
     def profile(self, kind: str, entity_id: str) -> str:
         """String, encoded profile and last verdict of a key ("k") or organisation ("o"); TTL PROFILE_TTL_SEC."""
