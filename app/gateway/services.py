@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 CHECK_SEC = 1.0
 """Pause between attempts to check the layout of a state server that was away at the start."""
 
-STALE_SEC = 30.0
+STALE_SEC = 5.0
 """Age of the accounts from which on the health sentence mentions it."""
 
 
@@ -73,7 +73,7 @@ class Services:
             events = EventLog(state_url, settings.state, settings.spool_dir)
             await events.start()
             stack.push_async_callback(events.stop)
-            limiter = Limiter(state_url, settings, events)
+            limiter = Limiter(settings, state_url, events)
             await limiter.start()
             stack.push_async_callback(limiter.stop)
             core = Core(settings, limiter=limiter, accounts=accounts, events=events, networks=networks)
