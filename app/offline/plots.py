@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from app.offline.tracks import Track
+from app.offline.tracks import HOUR_US, Track
 from detectors.contract import Level
 
 LEVEL_COLOURS = {Level.CLEAR: "#999999", Level.WATCH: "#56B4E9", Level.SUSPECT: "#E69F00", Level.CONFIRMED: "#D55E00"}
@@ -26,6 +26,7 @@ _HATCHES = {Level.CLEAR: "", Level.WATCH: "..", Level.SUSPECT: "//", Level.CONFI
 _BLUE = "#0072B2"
 _INK = "#333333"
 _DPI = 110
+_LABEL_CHARS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,63 +39,63 @@ class Driver:
 
 
 def score_distribution(tracks: Sequence[Track], path: Path) -> None:
-    """Histogram of the keys' highest scores by level; the count axis is logarithmic because nearly all keys are clear."""
-    figure, axes = _figure(9, 4.2)
-    edges = np.linspace(0.0, 1.0, 41)
-    base = np.zeros(len(edges) - 1)
-    for level in Level:
-        scores = [track.score for track in tracks if track.judged and track.level == level]
-        counts, _ = np.histogram(scores, bins=edges)
-        axes.bar(
-            edges[:-1],
-            counts,
-            width=np.diff(edges),
-            bottom=base,
-            align="edge",
+    """Histogram of the keys' highest scores, a row per level: counts of clear keys would flatten those of the others."""
+    found = {level: [track.score for track in tracks if track.judged and track.level == level] for level in Level}
+    shown = [level for level in Level if found[level]]
+    figure = Figure(figsize=(9, 1.1 + 1.25 * len(shown)), dpi=_DPI, layout="constrained")
+    rows = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, level in zip(rows, shown, strict=True):
+        axes.hist(
+            found[level],
+            bins=np.linspace(0.0, 1.0, 51),
             color=LEVEL_COLOURS[level],
             hatch=_HATCHES[level],
             edgecolor="white",
             linewidth=0.4,
-            label=f"{level.name.lower()} ({len(scores):,})",
         )
-        base += counts
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylim(0, max(2.0, float(base.max()) * 1.6))
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("highest combined score of the key in the judged part (0 = like its peers, 1 = most suspicious)")
-    axes.set_ylabel("keys (logarithmic above 1)")
-    axes.set_title("Scores of the judged keys")
-    axes.legend(title="highest level", frameon=False)
+        axes.set_title(f"{level.name.lower()}: {_keys(len(found[level]))}", loc="left", fontsize=9, pad=3)
+        axes.set_xlim(0, 1)
+        axes.set_ylabel("keys", fontsize=8)
+        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    rows[-1].set_xlabel("highest score of the key in the judged part (0: like its peers, 1: most suspicious)", fontsize=9)
+    figure.suptitle("Scores of the judged keys, by highest level (each row has its own scale)", fontsize=10)
     _save(figure, path)
 
 
 def timelines(tracks: Sequence[Track], path: Path, start_us: int, end_us: int) -> None:
     """Requests per hour (bars) and score (line with a mark at the first alarm) of each key, one row per key."""
-    figure = Figure(figsize=(10, 1.0 + 1.15 * len(tracks)), dpi=_DPI, layout="constrained")
+    # Margins in inches, not a layout engine: with two axes a row it would take most of the report's time.
+    top, row, bottom = 0.55, 1.15, 0.6
+    height = top + row * len(tracks) + bottom
+    figure = Figure(figsize=(10, height), dpi=_DPI)
+    figure.subplots_adjust(left=0.065, right=0.935, top=1 - top / height, bottom=bottom / height, hspace=0.45)
     rows = figure.subplots(len(tracks), 1, sharex=True, squeeze=False)[:, 0]
     for axes, track in zip(rows, tracks, strict=True):
         _timeline(axes, track, start_us, end_us)
-    rows[-1].set_xlabel("event time (UTC)")
+    rows[-1].set_xlabel("event time (UTC)", fontsize=8)
     locator = dates.AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
     rows[-1].xaxis.set_major_locator(locator)
     rows[-1].xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
-    figure.suptitle("Flagged keys: requests per hour (grey bars, left), score (line, right), first alarm (▼)", fontsize=10)
+    rows[-1].xaxis.get_offset_text().set_fontsize(7)
+    figure.suptitle(
+        "Requests per hour (grey bars, left), score (line, right), first alarm (▼)", fontsize=10, y=1 - 0.15 / height
+    )
     _save(figure, path)
 
 
 def _timeline(axes: Axes, track: Track, start_us: int, end_us: int) -> None:
-    hours = track.hours.items()
-    axes.bar(
-        [_moment(at_us) for at_us, _ in hours],
-        [count for _, count in hours],
-        width=1 / 24,
-        align="edge",
-        color="#BBBBBB",
+    counts = dict(track.hours.items())
+    edges = range(start_us // HOUR_US * HOUR_US, end_us + HOUR_US, HOUR_US)
+    axes.stairs(
+        [counts.get(at_us, 0) for at_us in edges[:-1]], [_moment(at_us) for at_us in edges], fill=True, color="#BBBBBB"
     )
+    axes.set_ylim(bottom=0)
     axes.set_ylabel("req/h", fontsize=7)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.tick_params(labelsize=7)
-    axes.set_title(f"{track.key_id} · {track.level.name.lower()}", fontsize=8, loc="left", pad=2, parse_math=False)
+    axes.set_title(f"{_label(track.key_id)} · {track.level.name.lower()}", fontsize=8, loc="left", pad=2, parse_math=False)
     right = axes.twinx()
     right.set_ylim(-0.05, 1.25)
     right.set_yticks([0, 0.5, 1])
@@ -113,8 +114,8 @@ def drivers(found: Sequence[Driver], path: Path) -> None:
     order = list(reversed(found))
     axes.barh([d.feature for d in order], [100 * d.weight for d in order], color=_BLUE)
     for row, driver in enumerate(order):
-        axes.text(100 * driver.weight, row, f" {driver.keys} keys", va="center", fontsize=8, color=_INK)
-    axes.set_xlabel("mean share of a flagged key's score (%); beside it, in how many flagged keys the feature is named")
+        axes.text(100 * driver.weight, row, f" {_keys(driver.keys)}", va="center", fontsize=8, color=_INK)
+    axes.set_xlabel("mean share of a flagged key's score (%); beside the bar, how many flagged keys name it", fontsize=9)
     axes.set_xlim(0, max(1.0, 118 * max(d.weight for d in found)))
     axes.set_title("What decided")
     axes.tick_params(axis="y", labelsize=8)
@@ -125,12 +126,13 @@ def levels_by_plan(counts: dict[str, dict[Level, int]], path: Path) -> None:
     """Share of each plan's judged keys at each level above clear."""
     figure, axes = _figure(9, 1.4 + 0.4 * len(counts))
     plans = sorted(counts, reverse=True)
+    rows = range(len(plans))
     left = np.zeros(len(plans))
     totals = np.array([max(1, sum(counts[plan].values())) for plan in plans])
     for level in (Level.WATCH, Level.SUSPECT, Level.CONFIRMED):
         share = 100 * np.array([counts[plan].get(level, 0) for plan in plans]) / totals
         axes.barh(
-            plans,
+            rows,
             share,
             left=left,
             color=LEVEL_COLOURS[level],
@@ -140,13 +142,13 @@ def levels_by_plan(counts: dict[str, dict[Level, int]], path: Path) -> None:
         )
         left += share
     for row, plan in enumerate(plans):
-        axes.text(left[row], row, f" of {sum(counts[plan].values()):,} keys", va="center", fontsize=8, color=_INK)
-    axes.set_xlim(0, max(1.0, float(left.max()) * 1.25))
-    axes.set_xlabel("keys above clear, by highest level (% of the plan's judged keys)")
-    axes.set_title("Levels by plan")
-    axes.legend(frameon=False, loc="best", fontsize=8)
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
+        axes.text(left[row], row, f" of {_keys(sum(counts[plan].values()))}", va="center", fontsize=8, color=_INK)
+    axes.set_yticks(rows, [_label(plan) for plan in plans], fontsize=8, parse_math=False)
+    axes.set_xlim(0, max(1.0, float(left.max()) * 1.18))
+    axes.set_xlabel("keys above clear, by highest level (% of the plan's judged keys)", fontsize=9)
+    axes.tick_params(labelsize=8)
+    figure.suptitle("Levels by plan", fontsize=10, x=0.02, ha="left")
+    figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8)
     _save(figure, path)
 
 
@@ -155,6 +157,16 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _keys(number: int) -> str:
+    return f"{number:,} key{'' if number == 1 else 's'}"
+
+
+def _label(text: str) -> str:
+    """A name from the log in letters that the font has, and no longer than fits."""
+    drawn = "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "□" for letter in text)
+    return drawn if len(drawn) <= _LABEL_CHARS else f"{drawn[: _LABEL_CHARS - 1]}…"
 
 
 def _save(figure: Figure, path: Path) -> None:
