@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from app.errors import ConfigError
-from app.gateway.authz import AuthzExchange
+from app.gateway import authz
 from app.gateway.core import Core, Scope
 from app.gateway.proxy import ProxyExchange
 from app.gateway.upstream import Upstream
 from app.settings import GatewaySettings
 
-AUTHZ_PATH = "/authz"
+_AUTHZ_PREFIX = authz.PATH + "/"
 
 
 class Gateway:
@@ -32,8 +32,9 @@ class Gateway:
         """Serve one connection event."""
         kind = scope["type"]
         if kind == "http":
-            if scope["path"] == AUTHZ_PATH:
-                await AuthzExchange(self._core, scope, receive, send).run()
+            path: str = scope["path"]
+            if path == authz.PATH or path.startswith(_AUTHZ_PREFIX):
+                await authz.AuthzExchange(self._core, scope, receive, send).run()
             else:
                 await ProxyExchange(self._core, self._upstream, scope, receive, send).run()
         elif kind == "lifespan":

@@ -1,8 +1,9 @@
 """Decide only: a reverse proxy asks whether a request may pass, and forwards it itself.
 
 nginx (`auth_request`) understands 2xx, 401 and 403 and drops the body, so there a refusal is a 403 whose real status and
-one-line body travel in `X-Gw-Status` and `X-Gw-Body`; `docs` hold the recipe that turns them back. Envoy, Traefik and
-Caddy hand our answer to the client as it is: `/authz?style=direct`.
+one-line body travel in `X-Gw-Status` and `X-Gw-Body`; `deploy/nginx/authz.conf` turns them back. Traefik and Caddy hand our
+answer to the client as it is: `/authz?style=direct`. So does Envoy, which asks with the original method and path behind
+a prefix: `/authz/v1/chat/completions`.
 
 Only the request is charged: the answer, and with it the tokens, is never seen here.
 """
@@ -20,6 +21,8 @@ from app.gateway.routes import classify
 from app.limits.headers import rate_headers
 from app.limits.limiter import Ask
 
+PATH = "/authz"
+
 _METHOD = re.compile(rb"^[A-Z]{3,10}$")
 _BODY_MAX_BYTES = 2048
 """Has to fit nginx's proxy_buffer_size (4 KB) with the other headers."""
@@ -28,11 +31,12 @@ _BODY_MAX_BYTES = 2048
 class AuthzExchange(Exchange):
     """A question from a proxy about a request that it holds."""
 
-    __slots__ = ("_direct",)
+    __slots__ = ("_direct", "_original")
 
     def __init__(self, core: Core, scope: Scope, receive: Any, send: Any) -> None:
         super().__init__(core, scope, receive, send)
-        self._direct = b"style=direct" in scope["query_string"].split(b"&")
+        self._original: str = scope["path"].removeprefix(PATH)
+        self._direct = bool(self._original) or b"style=direct" in scope["query_string"].split(b"&")
         self.body_read = True  # a body, if the proxy sends one, is not needed
 
     async def run(self) -> None:
@@ -58,11 +62,8 @@ class AuthzExchange(Exchange):
             Refuse: it may not pass.
         """
         core = self.core
-        original = dict(self.scope["headers"])
-        method = original.get(b"x-original-method") or original.get(b"x-forwarded-method") or b""
-        uri = original.get(b"x-original-uri") or original.get(b"x-forwarded-uri") or b""
-        path = urllib.parse.unquote_to_bytes(uri.partition(b"?")[0]).decode("utf-8", "replace")
-        route = self.route = classify(method.decode() if _METHOD.match(method) else "POST", path or "/")
+        method, path = self._asked_about()
+        route = self.route = classify(method, path)
         head = self.head = core.guard.read(self.scope)
         identity = self.identity = core.identifier.identify(head, route.dialect)
         limiter = core.limiter
@@ -87,6 +88,16 @@ class AuthzExchange(Exchange):
         if not decision.admitted:
             raise self._limited(decision)
         core.tally.decided(route.name, "throttled" if decision.throttled else "allow")
+
+    def _asked_about(self) -> tuple[str, str]:
+        """(method, decoded path) of the request that the proxy holds."""
+        if self._original:
+            return self.scope["method"], self._original
+        told = dict(self.scope["headers"])
+        method = told.get(b"x-original-method") or told.get(b"x-forwarded-method") or b""
+        uri = told.get(b"x-original-uri") or told.get(b"x-forwarded-uri") or b""
+        path = urllib.parse.unquote_to_bytes(uri.partition(b"?")[0]).decode("utf-8", "replace")
+        return method.decode() if _METHOD.match(method) else "POST", path or "/"
 
     async def _allow(self) -> None:
         headers = [(b"content-length", b"0")]
