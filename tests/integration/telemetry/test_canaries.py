@@ -17,7 +17,7 @@ import redis.asyncio as aioredis
 import uvicorn
 from prometheus_client import generate_latest
 
-from app.gateway import server
+from app.gateway import exchange, server
 from app.settings import load
 from app.simulate.model_api import ModelApi, ModelApiConfig
 from app.telemetry import logging as logs
@@ -92,9 +92,9 @@ async def _post(url: str, body: bytes, *headers: str, leave: bool = False) -> by
 
 
 async def test_no_record_holds_what_a_client_sent(
-    redis_db: str, upstream: str, written: io.StringIO, tmp_path: Path
+    redis_db: str, upstream: str, written: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After good, broken, abandoned and unanswerable requests logs, metrics, files and lasting state hold no canary."""
+    """After good, broken, abandoned and failing requests logs, metrics, files and lasting state hold no canary."""
     environ = {
         "STILLWATCH_PEPPER": "a pepper of some length",
         "STILLWATCH_REDIS_URL": redis_db,
@@ -107,6 +107,9 @@ async def test_no_record_holds_what_a_client_sent(
         await _post(gateway.url, body, f"authorization: Bearer {KEY}")
         await _post(gateway.url, body, f"x-api-key: {KEY}", f"user-agent: {CANARY}", leave=True)
     await _post(gateway.url, _bodies()[0], f"authorization: {CANARY} {KEY}", f"{CANARY}: x", f"x-forwarded-for: {CANARY}")
+    # A fault of ours while it has a request in its hands, with the request in its words, as a parser would quote it.
+    monkeypatch.setattr(exchange, "event_from_exchange", _quoting)
+    await _post(gateway.url, _bodies()[0], f"authorization: Bearer {KEY}")
     await gateway.stop()
     dead = await server.start(
         load(environ={**environ, "STILLWATCH_GATEWAY__UPSTREAM": "http://127.0.0.1:9"}), with_metrics=False
@@ -114,12 +117,17 @@ async def test_no_record_holds_what_a_client_sent(
     assert b" 502 " in await _post(dead.url, _bodies()[0], f"authorization: Bearer {KEY}")
     await dead.stop()
 
+    assert "RuntimeError" in written.getvalue()
     assert CANARY not in written.getvalue()
     assert CANARY.encode() not in generate_latest(metrics.REGISTRY)
     assert _files_with_canary(tmp_path) == []
     appended, lasting = await _contents(redis_db)
     assert CANARY.encode() in appended  # the run did go all the way, and the worker will read it there
     assert CANARY.encode() not in lasting
+
+
+def _quoting(*args: Any, **named: Any) -> Any:
+    raise RuntimeError(f"cannot read {args} {named} {CANARY}")
 
 
 def _files_with_canary(folder: Path) -> list[Path]:
