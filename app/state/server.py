@@ -149,13 +149,12 @@ class StateServer:
         pause = WATCH_SEC
         while True:
             await asyncio.sleep(pause)
-            if embedded.lives():
-                pause = WATCH_SEC
-                continue
-            log.warning("the embedded state server went away; starting it again")
             try:
-                for _ in embedded.starting():
-                    await asyncio.sleep(_PAUSE_SEC)
+                if not embedded.lives():
+                    log.warning("the embedded state server went away; starting it again")
+                    for _ in embedded.starting():
+                        await asyncio.sleep(_PAUSE_SEC)
+                pause = WATCH_SEC
             except ConfigError as error:
                 pause = min(pause * 2, 30.0)
                 log.error("%s", error)
@@ -173,7 +172,9 @@ class _Embedded:
             raise ConfigError(f"state.data_dir: cannot use {folder}: {error.strerror}") from None
         self._folder = folder.resolve()
         self._socket = _socket_path(self._folder)
+        self._log = self._folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0  # where the log of the server that was started last begins
         self.url = f"unix://{quote(str(self._socket))}?db=0"
 
     @property
@@ -239,8 +240,15 @@ class _Embedded:
             yield
 
     def _lock(self) -> int | None:
-        """File descriptor that holds the folder, or None while a living server does."""
-        handle = os.open(self._folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """File descriptor that holds the folder, or None while a living server does.
+
+        Raises:
+            ConfigError: the lock cannot be made.
+        """
+        try:
+            handle = os.open(self._folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"state.data_dir: cannot write in {self._folder}: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -250,12 +258,13 @@ class _Embedded:
 
     def _spawn(self, lock: int) -> None:
         """Starts the server; it inherits the lock, so that the folder is free exactly when it has ended."""
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
             "unixsocketperm": "700",
             "dir": str(self._folder),
-            "logfile": str(self._folder / "server.log"),
+            "logfile": str(self._log),
             "daemonize": "no",
             "save": "",
             "appendonly": "yes",
@@ -275,11 +284,11 @@ class _Embedded:
     def _last_words(self) -> str:
         """The last line of its log; a server's log holds no client data."""
         try:
-            lines = (self._folder / "server.log").read_text(encoding="utf-8", errors="replace").split("\n")
+            lines = self._log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
         except OSError:
-            return "it wrote no log"
+            lines = []
         said = [line.strip() for line in lines if line.strip()]
-        return f"{said[-1][:300]} (more in {self._folder / 'server.log'})" if said else "its log is empty"
+        return f"{said[-1][:300]} (more in {self._log})" if said else "it wrote no log"
 
 
 def find_binary() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -150,6 +151,27 @@ async def test_a_directory_that_fell_behind_reads_everything(
         await directory.start()
         await until(lambda: directory.get(key(0)) is None)
         assert {directory.get(key(number)) for number in range(1, 50)} == {Account("later")}
+
+
+async def test_any_history_ends_in_the_same_copy(store: AccountStore, client: Any) -> None:
+    """After any mix of puts, deletes, imports and lost changes the next look makes the copy equal to the state."""
+    dice = random.Random(11)
+    directory = AccountDirectory(store)
+    await directory.start()
+    await directory.stop()
+    for _ in range(60):
+        for _ in range(dice.randrange(5)):
+            chosen = {key(dice.randrange(30)): Account(f"org{dice.randrange(9)}") for _ in range(dice.randrange(1, 4))}
+            if dice.random() < 0.4:
+                await store.delete(next(iter(chosen)))
+            else:
+                await store.import_many(chosen)
+        if dice.random() < 0.3:
+            await client.xtrim(ACCOUNT_CHANGES, maxlen=dice.randrange(1, 3), approximate=False)
+        await directory._turn()
+        _, stored = await store.scan(count=1000)
+        assert {name: directory.get(name) for name in map(key, range(30)) if directory.get(name)} == stored
+        assert len(directory) == len(stored)
 
 
 async def test_the_stream_of_changes_is_bounded(store: AccountStore, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,6 +150,14 @@ def test_a_second_process_joins(own: StateSettings) -> None:
     server.close()
 
 
+def test_the_last_words_are_those_of_this_start(own: StateSettings, no_servers_on_path: Path) -> None:
+    """What an earlier server wrote into the log is not taken for the reason why this one ended."""
+    StateServer(own).open().close()
+    _script(no_servers_on_path / "redis-server", "raise SystemExit(1)")
+    with pytest.raises(ConfigError, match=r"redis-server ended at once: it wrote no log$"):
+        StateServer(own).open()
+
+
 async def test_many_that_start_at_once_share_one_server(own: StateSettings) -> None:
     """Of several that start together exactly one runs the server, and all answer."""
     servers = [StateServer(own) for _ in range(6)]
