@@ -129,7 +129,8 @@ def show_key(
         f"{status}, score {verdict.score:.3f}, since {_when(verdict.since)}, {verdict.leaked} valuable answers leaked"
     )
     asks = "" if action.would == action.action else f" (shadow mode: the policy asks for {action.would})"
-    out.print(f"action: {action.action}{asks}" + (f" until {_when(action.until)}" if action.until else ""))
+    until = f" until {_when(action.until)}" if action.until else ""
+    out.print(f"action: {action.action}{asks}{until}", soft_wrap=True)
     for reason in verdict.reasons:
         out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
     for item in timeline:

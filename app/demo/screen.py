@@ -16,7 +16,10 @@ from rich.table import Table
 
 from app.demo.findings import Finding
 
-PLAIN_WIDTH = 150
+PLAIN_WIDTH = 160
+WIDE_CHARS = 130
+"""From this width on the reasons have room in the table."""
+
 PLAIN_EVERY_SEC = 10.0
 REASONS = 2
 _STYLES = {"confirmed": "bold red", "suspect": "red", "watch": "yellow", "clear": "green", "warming up": "dim"}
@@ -55,14 +58,15 @@ def table(findings: Sequence[Finding], title: str = "", reasons: int = REASONS) 
     for name in ("score", "requests", "limited", "leaked"):
         made.add_column(name, justify="right", no_wrap=True)
     made.add_column("action", no_wrap=True)
-    made.add_column("top reasons", ratio=1)
+    if reasons:
+        made.add_column("top reasons", ratio=1)
     attacks = False
     for found in findings:
         if found.client.kind.attack and not attacks:
             attacks = True
             made.add_section()
         style = _STYLES.get(found.level, "")
-        made.add_row(
+        cells = [
             found.client.name,
             found.key_id[:8],
             f"[{style}]{found.level}[/]",
@@ -71,9 +75,27 @@ def table(findings: Sequence[Finding], title: str = "", reasons: int = REASONS) 
             f"{found.tally.limited:,}",
             f"{found.leaked:,}",
             found.action if not found.acted_on else f"[red]{found.action}[/]",
-            escape("; ".join(text.rstrip(".") for text in found.reasons[:reasons])) if found.level != "clear" else "",
-        )
+        ]
+        if reasons:
+            cells.append("\n".join(escape(text) for text in _told(found, reasons)))
+        made.add_row(*cells)
     return made
+
+
+def result(screen: Console, findings: Sequence[Finding]) -> None:
+    """The final table; on a narrow screen the reasons stand below it."""
+    if screen.width >= WIDE_CHARS:
+        screen.print(table(findings))
+        return
+    screen.print(table(findings, reasons=0))
+    for found in findings:
+        if told := _told(found, REASONS):
+            screen.print(f"{found.client.name}:", *(f"  {text}" for text in told), sep="\n", markup=False, soft_wrap=True)
+
+
+def _told(found: Finding, most: int) -> list[str]:
+    """Reasons worth showing: a clear key has none."""
+    return [] if found.level in ("clear", "warming up") else list(found.reasons[:most])
 
 
 def summary(findings: Sequence[Finding], seconds: float) -> str:
@@ -103,4 +125,4 @@ class _Live:
         self._live = live
 
     def show(self, findings: Sequence[Finding], seconds: float) -> None:
-        self._live.update(table(findings, summary(findings, seconds), reasons=1), refresh=True)
+        self._live.update(table(findings, summary(findings, seconds), reasons=0), refresh=True)

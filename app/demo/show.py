@@ -167,7 +167,7 @@ class _Show:
     def _conclude(self, findings: Sequence[Finding], stage: Stage) -> None:
         view = self._view
         view.print()
-        view.print(screen.table(findings))
+        screen.result(view, findings)
         wrong = shortfall(findings)
         self.status = 1 if wrong else 0
         limited = sum(found.tally.limited for found in findings if found.client.kind.attack)

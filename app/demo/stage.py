@@ -31,6 +31,10 @@ PLANS = {"default": 60, "free": 240, "payg": 240, "team": 600}
 """Requests a minute and key. The busiest honest customer here sends about 130."""
 
 
+ACTIONS = {"suspect": {"action": "throttle", "factor": 0.1}, "confirmed": {"action": "throttle", "factor": 0.05}}
+"""Harsher than the default policy, so that a minute is long enough to see it work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What the settings of a run are made of: its folder, its secrets, and the state server of the environment, if any."""
@@ -68,7 +72,7 @@ class Ground:
                 "grace_sec": 3,
             },
             "limits": {"plans": {plan: {"key": {"requests_per_min": limit}} for plan, limit in PLANS.items()}},
-            "enforcement": {"mode": "enforce"},
+            "enforcement": {"mode": "enforce", **ACTIONS},
             "worker": {"poll_ms": 100, "metrics_port": 0, "model_dir": model_dir, "archive_sec": 15},
             "admin": {"port": 0, "token": self.token},
         }

@@ -1,0 +1,58 @@
+"""Help is complete: every command and option says what it does, with an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from app.cli import main
+from app.cli.program import program
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from _commands(child, (*path, name))
+
+
+ALL = list(_commands(typer.main.get_command(program)))
+
+
+def test_every_command_of_the_service_is_there() -> None:
+    """The commands an operator was promised exist."""
+    names = {" ".join(path) for path, _ in ALL}
+    assert names == {
+        "demo", "serve", "worker", "admin", "all", "replay", "version",
+        "keys list", "keys show", "archive list", "archive check", "config check", "config show",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
+def test_help_of_a_command_is_complete(path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has a description, an example that starts with its own name, and a sentence on each option."""
+    assert main([*path, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert " ".join(path) in text
+    if path != ("version",):
+        assert f"stillwatch {' '.join(path)}" in (command.help or "")
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"{parameter.name} has no help"
+
+
+def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """Called with nothing, the program shows what it can do, with the status of a usage error."""
+    assert main([]) == 2
+    assert "Usage: stillwatch" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both spellings print the same version."""
+    assert main(["version"]) == main(["--version"]) == 0
+    first, second = capsys.readouterr().out.split()
+    assert first == second
