@@ -93,8 +93,8 @@ def limit_kind(limited_by: str, *, throttled: bool) -> Kind:
     return THROTTLED if throttled else _LIMIT_KINDS.get(limited_by, LIMITED_TOKENS)
 
 
-def limit_message(limited_by: str, scope: str, retry_after_ms: int, limit: float | None) -> str:
-    """The sentence of a 429, in the words developers know from the providers."""
+def limit_message(limited_by: str, scope: str, retry_after_ms: int, limit: float | None, *, oversized: bool = False) -> str:
+    """The sentence of a 429, in the words developers know from the providers. `oversized`: waiting does not help."""
     wait = (
         f"{max(1, retry_after_ms)}ms"
         if retry_after_ms < 1000
@@ -103,6 +103,8 @@ def limit_message(limited_by: str, scope: str, retry_after_ms: int, limit: float
     words = _LIMIT_WORDS.get(limited_by, limited_by or "usage")
     bound = f": Limit {limit:.0f}" if limit else ""
     where = f" for this {scope}" if scope else ""
+    if oversized:
+        return f"Request too large{where} on {words}{bound}. Send a smaller request, or allow fewer output tokens."
     return f"Rate limit reached{where} on {words}{bound}. Please try again in {wait}."
 
 

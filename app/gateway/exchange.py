@@ -207,7 +207,9 @@ class Exchange:
         if decision.limited_by in ("unavailable", "state"):
             return Refuse(wire_errors.BUSY, "The service cannot decide about this request now.", "unavailable")
         limit = next((b.limit for b in decision.budgets if b.name == decision.limited_by), None)
-        message = wire_errors.limit_message(decision.limited_by, decision.scope, decision.retry_after_ms, limit)
+        message = wire_errors.limit_message(
+            decision.limited_by, decision.scope, decision.retry_after_ms, limit, oversized=decision.oversized
+        )
         return Refuse(wire_errors.limit_kind(decision.limited_by, throttled=decision.throttled), message, "limit")
 
     # Our own answers

@@ -6,15 +6,19 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import pytest
 
+from app.limits.limiter import Limiter
+from app.settings import Settings
 from app.simulate.rig import Rig, RunningGateway
+from app.state.events import EventLog
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3})[^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
 
@@ -31,6 +35,33 @@ def rig() -> Iterator[Rig]:
 def gateway(rig: Rig) -> RunningGateway:
     """A gateway with the default settings and no limits."""
     return rig.gateway()
+
+
+@pytest.fixture
+def limited(rig: Rig, tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]:
+    """Starts gateways with the real limiter and event log on a given state server."""
+    running: list[Any] = []
+
+    def start(state_url: str, sections: dict[str, dict[str, Any]]) -> RunningGateway:
+        settings = Settings.model_validate(
+            {name: part for name, part in sections.items() if name in ("limits", "enforcement")}
+        )
+
+        async def services() -> tuple[EventLog, Limiter]:
+            events = EventLog(state_url, settings.state, tmp_path / f"spool{len(running)}")
+            limiter = Limiter(settings, state_url, events)
+            await events.start()
+            await limiter.start()
+            return events, limiter
+
+        events, limiter = rig.thread.call(services())
+        running.append((events, limiter))
+        return rig.gateway(sections=sections, limiter=limiter, events=events)
+
+    yield start
+    for events, limiter in running:
+        rig.thread.call(limiter.stop())
+        rig.thread.call(events.stop())
 
 
 @pytest.fixture
