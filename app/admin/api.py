@@ -59,7 +59,12 @@ def create_admin(settings: Settings, reader: StateReader, accounts: AccountStore
     app.include_router(guarded)
     app.include_router(_open())
     problems.install(app)
-    app.add_middleware(Guard, max_bytes=MAX_BODY_BYTES, larger={routes_accounts.IMPORT_PATH: MAX_IMPORT_BYTES})
+    app.add_middleware(
+        Guard,
+        max_bytes=MAX_BODY_BYTES,
+        larger={routes_accounts.IMPORT_PATH: MAX_IMPORT_BYTES},
+        body_timeout_sec=settings.gateway.body_timeout_sec,
+    )
     return app
 
 

@@ -18,34 +18,23 @@ from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-BODY_TIMEOUT_SEC = 60.0
-"""The largest import over a slow line, 5 Mbit/s, takes as long."""
-
 _ANSWER_HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-
-
-class _Refused(HTTPException):
-    """An HTTPException because FastAPI turns any other error that is raised while it reads a body into a 400."""
+_CLOSE = {"connection": "close"}
+"""Behind a body that was not read to its end, the connection is of no use."""
 
 
 class Guard:
     """Answers 413 to a body above the limit of its route, 415 to a compressed one, 408 to a slow one, 500 to a fault."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        max_bytes: int,
-        larger: dict[str, int] | None = None,
-        body_timeout_sec: float = BODY_TIMEOUT_SEC,
-    ) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: dict[str, int], body_timeout_sec: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._larger = larger or {}
+        self._larger = larger
         self._body_timeout_sec = body_timeout_sec
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,11 +50,6 @@ class Guard:
             return
         try:
             await self._app(scope, _Body(receive, limit, self._body_timeout_sec).receive, answer.send)
-        except _Refused as error:
-            if answer.started:
-                raise
-            problem = ProblemResponse(error.status_code, error.detail, headers={"connection": "close"})
-            await problem(scope, receive, answer.send)
         except Exception as error:
             _log_fault(scope, error)
             if answer.started:
@@ -76,7 +60,7 @@ class Guard:
 
 
 class _Body:
-    """A request's body, counted and timed while it is read."""
+    """A request's body, counted and timed while it is read. The application makes problems of what is raised here."""
 
     def __init__(self, receive: Receive, limit: int, timeout_sec: float) -> None:
         self._receive = receive
@@ -96,11 +80,11 @@ class _Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
-            raise _Refused(408, "The body did not arrive in time.") from None
+            raise HTTPException(408, "The body did not arrive in time.", _CLOSE) from None
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))
             if self._seen > self._limit:
-                raise _Refused(413, _sentence(self._limit))
+                raise HTTPException(413, _sentence(self._limit), _CLOSE)
         self._ended = not message.get("more_body", False)
         return message
 
@@ -130,9 +114,9 @@ def _refusal(scope: Scope, limit: int) -> ProblemResponse | None:
     for name, value in scope["headers"]:
         # 20 digits are beyond any limit, and int() of thousands of them would take its time.
         if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > limit):
-            return ProblemResponse(413, _sentence(limit), headers={"connection": "close"})
+            return ProblemResponse(413, _sentence(limit), headers=_CLOSE)
         if name == b"content-encoding" and value.strip().lower() != b"identity":
-            return ProblemResponse(415, "Bodies must be sent uncompressed.", headers={"connection": "close"})
+            return ProblemResponse(415, "Bodies must be sent uncompressed.", headers=_CLOSE)
     return None
 
 
