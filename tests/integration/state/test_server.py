@@ -19,8 +19,10 @@ import redis.asyncio as aioredis
 
 from app.errors import ConfigError
 from app.settings import StateSettings
+from app.state import embedded
 from app.state import server as module
-from app.state.server import MAX_SOCKET_PATH_BYTES, StateServer, find_binary
+from app.state.embedded import MAX_SOCKET_PATH_BYTES, find_binary
+from app.state.server import StateServer
 
 
 def _connect(server: StateServer) -> redis.Redis:
@@ -66,7 +68,7 @@ def test_without_any_server_one_sentence_says_so(
     own: StateSettings, no_servers_on_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No address, nothing on PATH, no package: refused with a sentence that names the setting."""
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"^state\.redis_url must be set: there is no valkey-server"):
         StateServer(own)
 
@@ -90,7 +92,7 @@ def test_a_silent_program_is_given_up(
     own: StateSettings, no_servers_on_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that runs but never answers is ended after a bounded time, and reported."""
-    monkeypatch.setattr(module, "START_SEC", 0.3)
+    monkeypatch.setattr(embedded, "START_SEC", 0.3)
     _script(no_servers_on_path / "redis-server", "import time\ntime.sleep(60)")
     server = StateServer(own)
     with pytest.raises(ConfigError, match=r"gave no answer within"):
