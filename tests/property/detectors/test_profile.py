@@ -103,6 +103,7 @@ def _same(a: FeatureRow, b: FeatureRow) -> bool:
 # ---------------------------------------------------------------------------------------- codec
 
 
+@settings(max_examples=40)
 @given(traffic, traffic)
 def test_a_profile_read_from_its_bytes_goes_on_alike(before: Traffic, after: Traffic) -> None:
     """Same bytes, same features, and the same bytes again after any further traffic."""
@@ -116,6 +117,7 @@ def test_a_profile_read_from_its_bytes_goes_on_alike(before: Traffic, after: Tra
     assert copy.to_bytes() == profile.to_bytes()
 
 
+@settings(max_examples=60)
 @given(traffic, st.data())
 def test_bytes_that_are_no_profile_give_bad_profile_and_nothing_else(items: Traffic, data: st.DataObject) -> None:
     """Cut, overwritten and foreign bytes are refused, or are a profile that can be used."""
@@ -169,6 +171,7 @@ def test_a_profile_is_bounded_under_adversarial_traffic(seed: int, count: int) -
 # ---------------------------------------------------------------------------------------- merge
 
 
+@settings(max_examples=40)
 @given(in_order, in_order)
 def test_a_merge_is_the_same_from_either_side(a: Traffic, b: Traffic) -> None:
     """Only the name is taken from the profile that is asked; neither input changes."""
@@ -178,6 +181,7 @@ def test_a_merge_is_the_same_from_either_side(a: Traffic, b: Traffic) -> None:
     assert (left.to_bytes(), right.to_bytes()) == bytes_before
 
 
+@settings(max_examples=40)
 @given(in_order, in_order)
 def test_a_merge_has_the_counters_hours_and_cells_of_the_joint_traffic(a: Traffic, b: Traffic) -> None:
     """What does not depend on a profile's own memory is exact, to the rounding of additions."""
@@ -210,6 +214,7 @@ def test_a_merge_has_the_counters_hours_and_cells_of_the_joint_traffic(a: Traffi
             assert top.total == pytest.approx(joint.tops[name].total, rel=1e-9)
 
 
+@settings(max_examples=40)
 @given(in_order, in_order)
 def test_merged_templates_are_within_the_stated_bound(a: Traffic, b: Traffic) -> None:
     """Count − error ≤ exact weight ≤ count for every kept head, in traffic of both, with an error of N / k at most."""
@@ -243,6 +248,7 @@ def test_an_empty_profile_adds_nothing(items: Traffic) -> None:
 # ----------------------------------------------------------------------------------------- order
 
 
+@settings(max_examples=40)
 @given(traffic, st.randoms(use_true_random=False))
 def test_counters_do_not_depend_on_the_order_of_arrival(items: Traffic, dice: Any) -> None:
     """What the profile's memory does not decide is the same in any order, late exchanges included, to rounding."""
@@ -260,7 +266,7 @@ def test_counters_do_not_depend_on_the_order_of_arrival(items: Traffic, dice: An
 # -------------------------------------------------------------------------------------- features
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(traffic, st.integers(-2, 400))
 def test_every_feature_is_in_its_range_or_absent(items: Traffic, days: int) -> None:
     """On any profile at any time: finite, within the catalogue's range, and 0.0 exactly where absent."""
@@ -277,6 +283,7 @@ def test_every_feature_is_in_its_range_or_absent(items: Traffic, days: int) -> N
         assert row.groups[-1] == "all"
 
 
+@settings(max_examples=40)
 @given(in_order, in_order)
 def test_features_of_a_merge_are_in_their_ranges(a: Traffic, b: Traffic) -> None:
     """A merged profile is a profile like any other."""
