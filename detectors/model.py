@@ -22,12 +22,10 @@ from detectors.features import FeatureRow, stack
 from detectors.model_files import BadModel
 from detectors.policy import Policy, demoted
 from detectors.reference import Reference
-from detectors.scorers import forest, tails
+from detectors.scorers import forest, isolation, tails
 from detectors.scorers.forest import Forest
-from detectors.scorers.isolation import IsolationScorer
 from detectors.scorers.registry import RULES
 from detectors.scorers.surprise import surprises
-from detectors.scorers.tails import TailScorer
 
 __all__ = ["BadModel", "Model", "TooLittleHistory", "fit", "load", "rules_only", "save"]
 
@@ -84,8 +82,8 @@ class Model:
             return rules
         fitted = self.peers
         return (
-            TailScorer(fitted.reference, fitted.tails),
-            IsolationScorer(fitted.reference, fitted.forest, fitted.isolation),
+            tails.make(fitted.reference, fitted.tails),
+            isolation.make(fitted.reference, fitted.forest, fitted.isolation),
             *rules,
         )
 
@@ -180,8 +178,8 @@ def _fit_peers(matrix: FeatureMatrix, voters: list[str], seed: int) -> Peers:
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         known, trees = _fit_scorers(_take(matrix, outside), [voters[at] for at in outside], seed)
         found = surprises(known, _take(matrix, inside))
-        sums[inside] = [tails.statistic(row) for row in found]
-        depths[inside] = [trees.isolation(row) for row in found]
+        sums[inside] = tails.statistic(found)
+        depths[inside] = trees.isolations(found)
     known, trees = _fit_scorers(matrix, voters, seed)
     return Peers(
         known,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ LEAST_VOTES = 20
 _SUSPICIOUS_LOW = np.array([feature.suspicious == "low" for feature in CATALOGUE])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """Quantiles by peer group.
 
@@ -48,13 +49,14 @@ class Reference:
     quantiles: NDArray[np.float64]
     votes: NDArray[np.float64]
 
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(self.names)}
+
     def place(self, groups: Sequence[str]) -> int:
         """Index of the most specific known group; −1 when none is known."""
-        for name in groups:
-            at = int(np.searchsorted(self.names, name))
-            if at < len(self.names) and self.names[at] == name:
-                return at
-        return -1
+        known = self._index
+        return next((known[name] for name in groups if name in known), -1)
 
     def below(self, values: NDArray[np.float64], group: int) -> NDArray[np.float64]:
         """Share of the group's votes that lie strictly below each value.
@@ -69,18 +71,25 @@ class Reference:
         table = self.quantiles[group]
         return np.where(self.votes[group] > 0, _at_least(table < values[:, None]), np.nan)
 
-    def tail(self, values: NDArray[np.float64], present: NDArray[np.bool_], group: int) -> NDArray[np.float64]:
+    def tail(
+        self, values: NDArray[np.float64], present: NDArray[np.bool_], group: int, columns: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Share of the group's votes at least as far on the suspicious side: small when a value is oddly suspicious.
 
+        Args:
+            values: float64 of shape (len(columns),); present: bool, of the same shape.
+            group: index from `place`, not −1.
+            columns: catalogue columns of the values.
+
         Returns:
-            float64 of shape (features,), never below 1 / (votes + 1); 1 where the value is absent or the group says
+            float64 of shape (len(columns),), never below 1 / (votes + 1); 1 where the value is absent or the group says
             nothing.
         """
-        table = self.quantiles[group]
+        table = self.quantiles[group, columns]
         above = 1.0 - _at_least(table < values[:, None])
         under = GRID[np.minimum((table <= values[:, None]).sum(1), len(GRID) - 1)]
-        found = np.where(_SUSPICIOUS_LOW, under, above)
-        votes = self.votes[group]
+        found = np.where(_SUSPICIOUS_LOW[columns], under, above)
+        votes = self.votes[group, columns]
         return np.where(present & (votes > 0), np.maximum(found, 1.0 / (votes + 1.0)), 1.0)
 
     def percentile(self, column: int, value: float, groups: Sequence[str]) -> float | None:

@@ -90,7 +90,7 @@ def judge(
         flagged_us=standing.flagged_us,
         reasons=reasons,
         # Reasons stand once, in order of weight; each score keeps its number.
-        scores=tuple(replace(score, reasons=()) for score in scores),
+        scores=tuple(replace(score, reasons=()) if score.reasons else score for score in scores),
         leaked=0 if standing.leak_base is None else max(0, moment.valuable - standing.leak_base),
         evidence=moment.evidence,
         authorised=bool(moment.authorised) and excused,

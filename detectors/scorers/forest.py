@@ -1,7 +1,7 @@
 """Isolation forest as plain arrays: fitted by scikit-learn, exported, and walked by numpy.
 
-The numbers agree with `sklearn.ensemble.IsolationForest.score_samples` (up to its sign) to the rounding of a sum. Trees are
-walked row by row with the same operations whatever the batch, so the batch leaves no trace.
+The numbers agree with `sklearn.ensemble.IsolationForest.score_samples` (up to its sign) to the rounding of a sum. Every row
+goes through the same operations in the same order whatever the batch, so the batch leaves no trace.
 """
 
 from __future__ import annotations
@@ -37,21 +37,25 @@ class Forest:
     depth: NDArray[np.float64]
     scale: float
 
-    def isolation(self, row: NDArray[np.float64]) -> float:
-        """How easily a row is isolated, in (0, 1): about 0.5 for an ordinary one, higher when it is alone."""
-        x = row.astype(np.float32)
+    def isolations(self, rows: NDArray[np.float64]) -> list[float]:
+        """How easily each row (shape (n, d)) is isolated, in (0, 1): about 0.5 for an ordinary one, higher when it is
+        alone."""
+        x = rows.astype(np.float32)
         trees = np.arange(len(self.feature))
-        node = np.zeros(len(self.feature), np.int32)
+        numbers = np.arange(len(x))[:, None]
+        node = np.zeros((len(x), len(trees)), np.int32)
         while True:
             feature = self.feature[trees, node]
             inner = feature >= 0
             if not inner.any():
                 break
-            goes_left = x[feature] <= self.threshold[trees, node]
+            goes_left = x[numbers, feature] <= self.threshold[trees, node]
             child = np.where(goes_left, self.left[trees, node], self.right[trees, node])
             node = np.where(inner, child, node)
-        total = sum(self.depth[trees, node].tolist())
-        return float(2.0 ** (-total / (len(self.feature) * self.scale)))
+        total = np.zeros(len(x))
+        for tree in trees:  # one after the other: numpy's own sum may order its additions by the number of rows
+            total += self.depth[tree, node[:, tree]]
+        return [2.0 ** (-value / (len(trees) * self.scale)) for value in total.tolist()]
 
 
 def expected_depth(samples: float) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from detectors.catalogue import INDEX
+from detectors.catalogue import CATALOGUE, INDEX
 from detectors.contract import FeatureMatrix, Score, ScoreStatus
 from detectors.scorers.base import Percentiles, reason, score_rows
 
@@ -82,6 +82,12 @@ class NamedRule:
     clauses: tuple[Clause, ...]
     least_evidence: int
     peers: Percentiles | None = None
+
+    @property
+    def monotone_in(self) -> tuple[str, ...]:
+        """Features whose suspicious side is the side of the sign."""
+        signs = {condition.feature: condition.direction for clause in self.clauses for condition in clause}
+        return tuple(name for name, side in signs.items() if CATALOGUE[INDEX[name]].suspicious == side)
 
     def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
         """Scores in row order."""

@@ -6,8 +6,6 @@ side is no surprise at all, and neither is a feature that is absent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,21 +31,12 @@ diversity, which resellers share with universities; what has no suspicious side.
 COLUMNS: NDArray[np.int64] = np.array([INDEX[name] for name in HARVEST], np.int64)
 
 
-def surprise(
-    reference: Reference, values: NDArray[np.float64], present: NDArray[np.bool_], groups: Sequence[str]
-) -> NDArray[np.float64] | None:
-    """Surprises of one row in nats, shape (len(HARVEST),); None when none of its peer groups is known."""
-    group = reference.place(groups)
-    if group < 0:
-        return None
-    return -np.log(reference.tail(values, present, group)[COLUMNS])
-
-
 def surprises(reference: Reference, matrix: FeatureMatrix) -> NDArray[np.float64]:
-    """The same for rows that all have a known group, shape (rows, len(HARVEST))."""
-    out = np.zeros((len(matrix), len(HARVEST)))
-    for row in range(len(matrix)):
-        found = surprise(reference, matrix.values[row], matrix.present[row], matrix.groups[row])
-        if found is not None:
-            out[row] = found
+    """Surprises in nats, shape (rows, len(HARVEST)); a row none of whose peer groups is known is all NaN."""
+    out = np.full((len(matrix), len(HARVEST)), np.nan)
+    values, present = matrix.values[:, COLUMNS], matrix.present[:, COLUMNS]
+    for row, groups in enumerate(matrix.groups):
+        group = reference.place(groups)
+        if group >= 0:
+            out[row] = -np.log(reference.tail(values[row], present[row], group, COLUMNS))
     return out

@@ -14,49 +14,23 @@ Evasion: each feature can be moved at the cost stated in its catalogue entry; th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibrate import Conformal
-from detectors.contract import FeatureMatrix, Score, ScoreStatus
 from detectors.reference import Reference
-from detectors.scorers.base import score_rows, top_reasons
-from detectors.scorers.surprise import COLUMNS, surprise
+from detectors.scorers.peer import PeerScorer
+from detectors.scorers.surprise import HARVEST
 
 NAME = "tails"
 VERSION = "1"
-LEAST_EVIDENCE = 5
 
 
-def statistic(surprises: NDArray[np.float64]) -> float:
-    """Sum over the features, in their order, of one row's surprises."""
-    return float(sum(surprises.tolist()))
+def statistic(surprises: NDArray[np.float64]) -> list[float]:
+    """Sum of every row's surprises, feature after feature."""
+    return [sum(row) for row in surprises.tolist()]
 
 
-@dataclass(frozen=True)
-class TailScorer:
+def make(reference: Reference, conformal: Conformal) -> PeerScorer:
     """The fitted scorer."""
-
-    reference: Reference
-    conformal: Conformal
-    name: str = NAME
-    version: str = VERSION
-
-    def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
-        """Scores in row order."""
-        return score_rows(matrix, self.name, self.version, LEAST_EVIDENCE, lambda row: self._row(matrix, row))
-
-    def _row(self, matrix: FeatureMatrix, row: int) -> Score | None:
-        groups = matrix.groups[row]
-        found = surprise(self.reference, matrix.values[row], matrix.present[row], groups)
-        if found is None:
-            return None
-        total = statistic(found)
-        value = self.conformal.score(total, groups)
-        if value is None:
-            return None
-        reasons = top_reasons(found / max(total, 1e-9), COLUMNS, matrix, row, self.reference)
-        return Score(self.name, self.version, ScoreStatus.SCORED, value, reasons)
+    return PeerScorer(NAME, VERSION, reference, conformal, statistic, monotone_in=HARVEST)
