@@ -232,7 +232,7 @@ class TimelineReason(Out):
     text: str
     feature: str
     value: float
-    percentile: float | None
+    peer_percentile: float | None
     direction: str
 
 

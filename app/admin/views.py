@@ -177,7 +177,16 @@ def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
         authorised=item["authorised"],
         action=item["action"],
         model_id=item["model_id"],
-        reasons=[TimelineReason(**reason) for reason in item["reasons"]],
+        reasons=[
+            TimelineReason(
+                text=reason["text"],
+                feature=reason["feature"],
+                value=reason["value"],
+                peer_percentile=reason["percentile"],
+                direction=reason["direction"],
+            )
+            for reason in item["reasons"]
+        ],
     )
 
 

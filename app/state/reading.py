@@ -221,7 +221,7 @@ class StateReader:
                 more, after = True, found[-1][:2]
             if not more:
                 break
-        return [(key_id, number) for _, key_id, number in found], f"{after[0]!r} {after[1]}" if more and after else ""
+        return [(key_id, number) for _, key_id, number in found], f"{after[0]!r}:{after[1]}" if more and after else ""
 
     async def _merged(
         self, index: str, high: str, low: str, limit: int, after: tuple[float, str] | None
@@ -314,7 +314,7 @@ class StateReader:
 def _parse_cursor(cursor: str) -> tuple[float, str] | None:
     if not cursor:
         return None
-    score, _, key_id = cursor.partition(" ")
+    score, _, key_id = cursor.partition(":")
     try:
         at = float(score)
     except ValueError:
@@ -327,9 +327,10 @@ def _parse_cursor(cursor: str) -> tuple[float, str] | None:
 def _split_rank(rank: float | None) -> tuple[Level, float]:
     if rank is None:
         return Level.CLEAR, 0.0
-    # A score of exactly 1 makes an odd rank, which still belongs to the level below it.
+    # A score of exactly 1 makes an odd rank, which still belongs to the level below it. Rounded, because the sum that the
+    # rank is has fewer digits than the score had.
     level = max(level for level in Level if level * 2 <= rank)
-    return level, rank - level * 2
+    return level, round(rank - level * 2, 12)
 
 
 def _levels(measured: Sequence[Sequence[Any]]) -> dict[Level, int]:

@@ -27,7 +27,7 @@ async def _provoke(desk: Any) -> list[str]:
         ("GET", f"/v1/orgs/{c}%20{c}", {}),
         ("GET", "/v1/keys", {"params": {"level": c}}),
         ("GET", "/v1/keys", {"params": {"cursor": c}}),
-        ("GET", "/v1/keys", {"params": {"cursor": f"1.0 {c}"}}),
+        ("GET", "/v1/keys", {"params": {"cursor": f"1.0:{c}"}}),
         ("GET", "/v1/keys", {"params": {c: c}}),
         ("GET", "/v1/accounts", {"params": {"cursor": c}}),
         ("GET", f"/v1/accounts/{c}", {}),

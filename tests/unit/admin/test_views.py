@@ -60,9 +60,7 @@ def test_features_have_percentiles_where_the_model_has_peers() -> None:
             asked.append((feature_name, value, groups))
             return 42.0 if len(asked) % 2 else None
 
-    rules = rules_only()
-    spy = Spy.__new__(Spy)
-    spy.__dict__.update(rules.__dict__)
+    spy = Spy(rules_only().policy, None, {})
     profile = Profile.new("0" * 32, "key")
     profile.first_at_us = profile.last_at_us = NOW_US
     found = views.feature_list(profile, spy)
