@@ -90,8 +90,8 @@ def values_of(profile_of: Callable[[Iterable[Event]], Profile]) -> Callable[...,
 VOCABULARY = """
     amber anchor basin beacon cedar cinder copper coral dune ember fable fern flint gale garnet glade harbor hazel heron
     inlet iris jasper juniper kelp lagoon larch lichen maple marble meadow mist moss nectar oasis olive onyx orchid pebble
-    pine quarry quartz raven reed ridge river rowan sable saffron sedge shale sierra slate sorrel spruce summit thistle timber
-    tundra umber valley violet walnut willow yarrow zephyr
+    pine quarry quartz raven reed ridge river rowan sable saffron sedge shale sierra slate sorrel spruce summit thistle
+    timber tundra umber valley violet walnut willow yarrow zephyr
 """
 _LISTED = VOCABULARY.split()
 
