@@ -28,16 +28,19 @@ async def test_kill_at_100_random_points_changes_nothing(lab: Any) -> None:
     """After 100 kills −9 at random moments every state, verdict, timeline and archived row is as without any kill."""
     dice = random.Random(5)
     total = 0
-    applied = []
+    applied = [0]
+    slowness = 1.0
     async with lab.process(STILLWATCH_WORKER__ID="phoenix") as process:
         for _ in range(KILLS):
             if await lab.left() < FEW:
                 await lab.fill(FEW, first=total)
                 total += FEW
             await process.start()
-            await asyncio.sleep(dice.uniform(0.005, 0.150))
+            await asyncio.sleep(slowness * dice.uniform(0.005, 0.150))
             await process.signal("SIGKILL")
             applied.append(total - await lab.left())
+            # On a busy machine a worker needs longer to get anything done, so that a kill may interrupt it.
+            slowness = max(1.0, slowness * 0.8) if applied[-1] > applied[-2] else min(10.0, slowness * 1.3)
     async with lab.worker("phoenix"):
         await lab.until_applied()
     disturbed, archived = await lab.snapshot(), _archived(lab.folder)
