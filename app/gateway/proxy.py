@@ -14,6 +14,7 @@ from app.errors import UpstreamUnavailable
 from app.gateway.capture import UsageFilter
 from app.gateway.core import Core, Scope
 from app.gateway.dialects import openai
+from app.gateway.dialects.shape import flag_of
 from app.gateway.exchange import ClientGone, Exchange
 from app.gateway.upstream import Connection, Upstream, UpstreamBusy
 from app.limits.headers import rate_headers
@@ -140,7 +141,7 @@ class ProxyExchange(Exchange):
         head = self.head
         assert head is not None
         body = self.raw
-        if self.core.inject_usage and self.body is not None and self.body.get("stream") is True:
+        if self.core.inject_usage and self.body is not None and flag_of(self.body.get("stream")):
             changed = openai.with_usage(body, self.body) if self.route.name in ("chat", "completions") else None
             if changed is not None and self.capture is not None:
                 body = changed

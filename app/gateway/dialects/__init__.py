@@ -18,7 +18,7 @@ def max_output(route: Route, body: JsonObject, default: int) -> int:
     """Output tokens to reserve for a request: the client's maximum, or `default` where it set none, for every choice."""
     if not route.generates:
         return 0
-    each = openai.max_output(body)
+    each = anthropic.max_output(body) if route.dialect == "anthropic" else openai.max_output(route.name, body)
     prompts = body.get("prompt")
     batch = len(prompts) if type(prompts) is list and prompts and type(prompts[0]) is not int else 1
     return (default if each is None else each) * openai.choices(body) * batch

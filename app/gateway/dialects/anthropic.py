@@ -14,6 +14,7 @@ from app.gateway.dialects.shape import (
     dict_of,
     dicts,
     digest_of,
+    flag_of,
     join_blocks,
     letter,
     number_of,
@@ -26,15 +27,20 @@ _EFFORT_BUDGETS = ((4_096, "low"), (16_384, "medium"))
 """Thinking budgets in tokens → the effort word of the other dialect, so that both feed one feature. The bounds are ours."""
 
 
+def max_output(body: JsonObject) -> int | None:
+    """Output tokens the client allows."""
+    return optional_count(body.get("max_tokens"))
+
+
 def shape(body: JsonObject) -> Shape:
     """Request body → neutral form. A top-level system prompt counts as a first message."""
     get = body.get
     found = Shape(
         model=text_of(get("model")),
-        stream=get("stream") is True,
+        stream=flag_of(get("stream")),
         temperature=number_of(get("temperature")),
         top_p=number_of(get("top_p")),
-        max_tokens=optional_count(get("max_tokens")),
+        max_tokens=max_output(body),
     )
     if "tools" in body:
         found.tool_count, found.tools_digest = tool_names_digest(get("tools"))

@@ -18,6 +18,7 @@ from app.gateway.dialects.shape import (
     dict_of,
     dicts,
     digest_of,
+    flag_of,
     join_blocks,
     letter,
     number_of,
@@ -26,14 +27,13 @@ from app.gateway.dialects.shape import (
     tool_names_digest,
 )
 
+_MAXIMA = {"chat": ("max_completion_tokens", "max_tokens"), "responses": ("max_output_tokens",)}
 
-def max_output(body: JsonObject) -> int | None:
-    """Output tokens the client allows per choice."""
-    for name in ("max_completion_tokens", "max_output_tokens", "max_tokens"):
-        found = optional_count(body.get(name))
-        if found is not None:
-            return found
-    return None
+
+def max_output(route: str, body: JsonObject) -> int | None:
+    """Output tokens the client allows per choice; the larger of two, as servers differ in which one counts."""
+    found = [optional_count(body.get(name)) for name in _MAXIMA.get(route, ("max_tokens",)) if name in body]
+    return max((count for count in found if count is not None), default=None)
 
 
 def choices(body: JsonObject) -> int:
@@ -46,11 +46,11 @@ def shape(route: str, body: JsonObject) -> Shape:
     get = body.get
     found = Shape(
         model=text_of(get("model")),
-        stream=get("stream") is True,
+        stream=flag_of(get("stream")),
         n=max(1, count_of(get("n"))),
         temperature=number_of(get("temperature")),
         top_p=number_of(get("top_p")),
-        max_tokens=max_output(body),
+        max_tokens=max_output(route, body),
     )
     if "logprobs" in body or "top_logprobs" in body:
         found.top_logprobs = _logprobs(get("logprobs"), get("top_logprobs"))
@@ -78,7 +78,7 @@ def shape(route: str, body: JsonObject) -> Shape:
 def _logprobs(asked: Any, top: Any) -> int:
     if type(asked) is int:  # completions: the number itself
         return min(max(asked, 0), 1000)
-    return min(count_of(top), 1000) if asked is True or count_of(top) else -1
+    return min(count_of(top), 1000) if flag_of(asked) or count_of(top) else -1
 
 
 def _chat_message(item: JsonObject) -> Message:
@@ -289,7 +289,7 @@ class ResponsesStream:
 def with_usage(raw: bytes, body: JsonObject) -> bytes | None:
     """The body with ``stream_options.include_usage`` switched on; None if the client asked for it already."""
     options = body.get("stream_options")
-    if type(options) is dict and options.get("include_usage") is True:
+    if type(options) is dict and flag_of(options.get("include_usage")):
         return None
     if "stream_options" not in body:
         # The client's own bytes stay as they are; only the member is put behind the last one.

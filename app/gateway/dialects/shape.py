@@ -6,6 +6,7 @@ type and returns the field's type or its "not said" value, and never raises.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ ANSWER_KEPT_CHARS = 2048
 """Characters of an answer that are kept in memory: what `Event.answer_digest` covers."""
 
 _MAX_COUNT = 2**53
+_NUMBER_MAX_CHARS = 32
+_ON = frozenset(("true", "1", "on", "yes", "y", "t"))  # what pydantic takes for true
 _LETTERS = {"system": "s", "developer": "d", "user": "u", "assistant": "a", "tool": "t", "function": "t", "model": "a"}
 
 JsonObject = dict[str, Any]
@@ -139,17 +142,40 @@ def text_of(value: Any, limit: int = 64) -> str:
 
 def count_of(value: Any) -> int:
     """A whole number ≥ 0, bounded; 0 for anything else."""
-    return min(value, _MAX_COUNT) if type(value) is int and value > 0 else 0
+    return optional_count(value) or 0
 
 
 def optional_count(value: Any) -> int | None:
-    """A whole number ≥ 0, bounded; None for anything else."""
-    return min(value, _MAX_COUNT) if type(value) is int and value >= 0 else None
+    """A whole number ≥ 0, bounded; None for anything else.
+
+    ``5.0`` and ``"5"`` are five: model servers that validate leniently take them so, and nobody hides from us by that.
+    """
+    if type(value) is not int:
+        text = type(value) is str and len(value) <= _NUMBER_MAX_CHARS and value.isascii() and value.isdigit()
+        if not text and not (type(value) is float and value.is_integer()):
+            return None
+        value = int(value)
+    return min(value, _MAX_COUNT) if value >= 0 else None
 
 
 def number_of(value: Any) -> float | None:
-    """A number as float; None for anything else (a bool is not a number here)."""
-    return float(value) if type(value) in (int, float) else None
+    """A finite number as float, read as leniently; None for anything else (a bool is not a number here)."""
+    if type(value) in (int, float):
+        return float(value)
+    if type(value) is str and len(value) <= _NUMBER_MAX_CHARS:
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
+    return None
+
+
+def flag_of(value: Any) -> bool:
+    """Whether a switch is on, read as leniently."""
+    if value is True or value == 1:
+        return True
+    return type(value) is str and value.lower() in _ON
 
 
 def digest_of(value: Any) -> int:
