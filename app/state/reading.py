@@ -226,29 +226,42 @@ class StateReader:
     async def _merged(
         self, index: str, high: str, low: str, limit: int, after: tuple[float, str] | None
     ) -> tuple[list[tuple[float, str, int]], bool]:
+        """The next `limit` of a zset that is spread over the partitions, and whether there are more."""
         names = [getattr(part, index) for part in self._all]
         top = high if after is None else repr(after[0])
-        with reachable("key index"):
-            ties = [0] * len(names)
-            if after is not None:  # members that share the cursor's score may come before it, so read past them
+        ties = [0] * len(names)
+        if after is not None:  # members that share the cursor's score may come before it, so read past them
+            with reachable("key index"):
                 pipe = self._client.pipeline(transaction=False)
                 for name in names:
                     pipe.zcount(name, after[0], after[0])
                 ties = await pipe.execute()
-            pipe = self._client.pipeline(transaction=False)
-            for name, tied in zip(names, ties, strict=True):
-                pipe.zrevrangebyscore(name, top, low, start=0, num=limit + 1 + tied, withscores=True)
-            answers = await pipe.execute()
-        merged = sorted(
-            (
+        # Keys are spread evenly, so twice a partition's share nearly always does; if not, more is read.
+        share = min(limit + 1, 2 * limit // len(names) + 8)
+        while True:
+            with reachable("key index"):
+                pipe = self._client.pipeline(transaction=False)
+                for name, tied in zip(names, ties, strict=True):
+                    pipe.zrevrangebyscore(name, top, low, start=0, num=share + tied, withscores=True)
+                answers = await pipe.execute()
+            # A partition that gave as much as was asked for may have more below its last; above the highest of those lasts
+            # nothing is missing.
+            lasts = [
+                (answer[-1][1], answer[-1][0].decode())
+                for answer, tied in zip(answers, ties, strict=True)
+                if len(answer) == share + tied
+            ]
+            floor = max(lasts, default=None)
+            found = [
                 (score, member.decode(), number)
                 for number, answer in enumerate(answers)
                 for member, score in answer
                 if after is None or (score, member.decode()) < after
-            ),
-            reverse=True,
-        )
-        return merged[:limit], len(merged) > limit
+            ]
+            certain = sorted((item for item in found if floor is None or item[:2] >= floor), reverse=True)
+            if floor is None or len(certain) > limit:
+                return certain[:limit], len(certain) > limit
+            share *= 4
 
     async def _without_flagged(self, page: list[tuple[float, str, int]]) -> list[tuple[float, str, int]]:
         ranks = await self._scores("flagged", [(key_id, number) for _, key_id, number in page])
