@@ -81,7 +81,7 @@ class Observer:
             score=verdict.get("score", 0.0),
             leaked=verdict.get("leaked", 0),
             action=found.get("action", {}).get("action", "observe"),
-            reasons=tuple(reason["text"] for reason in verdict.get("reasons", ())),
+            reasons=tuple(reason["text"] for reason in sorted(verdict.get("reasons", ()), key=_telling)),
             tally=tally,
         )
 
@@ -93,6 +93,13 @@ class Observer:
             raise StateUnavailable(f"the admin API answered {answer.status} to {path.partition('?')[0]}")
         found: dict[str, Any] = orjson.loads(answer.body)
         return found
+
+
+def _telling(reason: dict[str, Any]) -> tuple[float, float]:
+    """Order of reasons: by weight, and where a rule weighs its signs alike, the rarest among the peers first."""
+    lower = reason["peer_percentile"]
+    rarity = 100.0 if lower is None else lower if reason["direction"] == "high" else 100.0 - lower
+    return -reason["weight"], -rarity
 
 
 def shortfall(findings: Sequence[Finding]) -> str:

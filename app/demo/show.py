@@ -19,7 +19,7 @@ from rich.console import Console
 from app import main
 from app.demo import cast, history, screen
 from app.demo.findings import Finding, Observer, shortfall
-from app.demo.stage import Ground, Stage
+from app.demo.stage import Ground, Stage, check_borrowed
 from app.errors import ConfigError, StillwatchError
 from app.gateway.identity import Hasher
 from app.offline import progress
@@ -54,6 +54,7 @@ def run(wish: Wish) -> int:
     view = screen.console()
     with _folder(wish.keep) as folder, _terminable():
         ground = Ground.new(folder, os.environ.get("STILLWATCH_REDIS_URL", ""))
+        asyncio.run(check_borrowed(ground))
         clients = cast.live(wish.seed)
         past = _past(ground, wish, view)
         show = _Show(wish, ground, clients, past, view)

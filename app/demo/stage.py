@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -102,7 +103,7 @@ class Stage:
         (self._ground.folder / "data").mkdir(exist_ok=True)
         state = await self._stack.enter_async_context(StateServer(self._ground.settings().state))
         if not state.embedded:
-            await self._borrow(state.url)
+            await self._stack.enter_async_context(_borrowed(self._ground))
         await self._stack.enter_async_context(self._tree)
         log = self._stack.enter_context((self._ground.folder / "processes.log").open("ab"))
         upstream = ""
@@ -114,24 +115,6 @@ class Stage:
 
     async def _add(self, name: str, role: str, upstream: str, log: IO[bytes]) -> dict[str, str]:
         return await self._tree.add(name, role, self._ground.settings(upstream, self._model_dir), output=log)
-
-    async def _borrow(self, url: str) -> None:
-        """Make sure that a configured database is empty before, and leave it so."""
-        client = background_client(url, self._ground.settings())
-        self._stack.push_async_callback(client.aclose)
-        with reachable("state.redis_url"):
-            held = await client.dbsize()
-        if held:
-            raise ConfigError(
-                f"state.redis_url: the demonstration wants an empty database, and this one holds {held:,} keys; "
-                "name another one (…/15), or unset STILLWATCH_REDIS_URL"
-            )
-
-        async def empty() -> None:
-            with reachable("state.redis_url"):
-                await client.flushdb()
-
-        self._stack.push_async_callback(empty)
 
     async def broken(self) -> str:
         """Waits until a process has ended that nobody stopped; a sentence about it."""
@@ -149,6 +132,39 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+
+async def check_borrowed(ground: Ground) -> None:
+    """Refuse a configured database that is in use: the demonstration would mix its inventions with real state.
+
+    Raises:
+        ConfigError: it is not empty.
+        StateUnavailable: it does not answer.
+    """
+    if ground.redis_url:
+        async with _borrowed(ground):
+            return
+
+
+@asynccontextmanager
+async def _borrowed(ground: Ground) -> AsyncIterator[None]:
+    """A configured database is empty before and after."""
+    client = background_client(ground.redis_url, ground.settings())
+    try:
+        with reachable("state.redis_url"):
+            held = await client.dbsize()
+        if held:
+            raise ConfigError(
+                f"state.redis_url: the demonstration wants an empty database, and this one holds {held:,} keys; "
+                "name another one (…/15), or unset STILLWATCH_REDIS_URL"
+            )
+        try:
+            yield
+        finally:
+            with reachable("state.redis_url"):
+                await client.flushdb()
+    finally:
+        await client.aclose()
 
 
 async def run_model_api(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:

@@ -1,0 +1,164 @@
+"""The demonstration itself, run as the README runs it, and what can be done with the folder that it was told to keep."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("demo")]
+
+ROOT = Path(__file__).resolve().parents[3]
+ROW = re.compile(
+    r"^ ?(?P<name>[A-Za-z ]+ \d) +(?P<key>[0-9a-f]{8}) +(?P<level>[a-z ]+?) +(?P<score>[01]\.\d{3}) +"
+    r"(?P<requests>\d+) +(?P<limited>\d+)"
+)
+
+
+def _environ() -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("STILLWATCH_")}
+    return plain | {"PYTHONPATH": str(ROOT)}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finished demonstration."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+    seconds: float
+
+    @property
+    def rows(self) -> dict[str, dict[str, str]]:
+        """Rows of the table by the name of who was planted."""
+        found = (ROW.match(line) for line in self.out.splitlines())
+        return {match["name"]: match.groupdict() for match in found if match}
+
+
+Stillwatch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def stillwatch() -> Stillwatch:
+    """Run a command to its end."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "app.cli", *arguments],
+            env=_environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def shown(stillwatch: Stillwatch, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """One run that keeps its folder."""
+    folder = tmp_path_factory.mktemp("demo") / "kept"
+    began = time.monotonic()
+    done = stillwatch("demo", "--once", "--seconds", "25", "--keep", str(folder))
+    return Shown(done.returncode, done.stdout, done.stderr, folder, time.monotonic() - began)
+
+
+def test_the_attackers_are_flagged_and_nobody_else(shown: Shown) -> None:
+    """Every planted attacker is suspect or worse, every honest key is clear or watched, and the status says so."""
+    assert shown.status == 0, shown.out + shown.err
+    assert shown.err == ""
+    attacks = ("forced reasoning", "seed generation", "logit sweep", "rejection sampling")
+    assert len(shown.rows) == 23
+    for name, row in shown.rows.items():
+        planted = name.startswith(attacks)
+        assert (row["level"] in ("suspect", "confirmed")) is planted, name
+        assert int(row["requests"]) > 0
+        assert planted or row["limited"] == "0", name
+    assert sum(int(row["limited"]) for row in shown.rows.values()) > 0
+
+
+def test_it_says_where_to_look_next(shown: Shown) -> None:
+    """Admin address, metrics and something to try are printed, with what is needed to use them."""
+    for words in ("/v1/keys?level=suspect", "/metrics", "/v1/chat/completions", "Authorization: Bearer sk-demo-"):
+        assert words in shown.out
+
+
+def test_nothing_runs_on(shown: Shown) -> None:
+    """Every process of the run has ended."""
+    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    assert str(shown.folder) not in listed
+
+
+def test_the_kept_folder_can_be_worked_with(shown: Shown, stillwatch: Stillwatch) -> None:
+    """State and archive of the run are there: keys with their levels, and every exchange without its text."""
+    listed = stillwatch("keys", "list", "--json", "--set", f"state.data_dir={shown.folder / 'data'}")
+    levels = {item["key_id"][:8]: item["level"] for item in json.loads(listed.stdout)}
+    assert levels == {row["key"]: row["level"] for row in shown.rows.values()}
+    checked = stillwatch("archive", "check", str(shown.folder / "data" / "archive"))
+    assert checked.returncode == 0, checked.stderr
+    sent = sum(int(row["requests"]) for row in shown.rows.values())
+    (exchanges,) = re.findall(r"([\d,]+) exchanges", checked.stdout)
+    assert int(exchanges.replace(",", "")) == sent
+
+
+def test_the_live_run_replays_to_the_live_verdicts(shown: Shown, stillwatch: Stillwatch, tmp_path: Path) -> None:
+    """Replayed with the model that judged it, the archive gives the levels that live gave."""
+    model = shown.folder / "history" / "model"
+    done = stillwatch("replay", str(shown.folder / "data" / "archive"), "--model", str(model), "--out", str(tmp_path), "-q")
+    assert done.returncode == 0, done.stderr
+    verdicts = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert {v["key"][:8]: v["level"] for v in verdicts} == {row["key"]: row["level"] for row in shown.rows.values()}
+    assert (tmp_path / "report.md").exists()
+
+
+@pytest.fixture
+def interrupted() -> Iterator[Callable[[str, int], tuple[int, str]]]:
+    """Start the demonstration, send it a signal when it has said something, and return its status and output."""
+    started: list[subprocess.Popen[str]] = []
+
+    def interrupt(words: str, number: int) -> tuple[int, str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "demo"],
+            env=_environ() | {"PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if words in line:
+                process.send_signal(number)
+                break
+        said += process.stdout.read()
+        return process.wait(30), said
+
+    yield interrupt
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.mark.parametrize(("words", "number"), [("Making a history", signal.SIGINT), ("Sending traffic", signal.SIGTERM)])
+def test_an_interrupt_leaves_nothing_behind(
+    interrupted: Callable[[str, int], tuple[int, str]], words: str, number: int
+) -> None:
+    """Whenever it is interrupted, its folder and its processes go, and no traceback is shown."""
+    status, said = interrupted(words, number)
+    assert status == 130
+    assert "Traceback" not in said
+    (folder,) = re.findall(r"Everything is in (\S+)", said)
+    assert not Path(folder).exists()
+    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    assert folder not in listed
