@@ -1,0 +1,167 @@
+"""Settings: where a value comes from, what is refused, and that a refusal is one sentence without the value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+
+from app.errors import ConfigError
+from app.settings import SHORT_NAMES, ActionRule, Settings, load
+
+SECRET = "hunter2-hunter2-hunter2-hunter2"
+
+
+def test_the_defaults_are_valid_and_cautious() -> None:
+    """Nothing need be set to load; nothing is enforced, listened on beyond loopback, or secret by default."""
+    settings = load(environ={})
+    assert settings == Settings()
+    assert settings.enforcement.mode == "shadow"
+    assert settings.limits.on_state_loss == "local"
+    assert settings.gateway.host == settings.admin.host == "127.0.0.1"
+    assert not settings.identity.pepper.get_secret_value()
+    assert not settings.admin.token.get_secret_value()
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
+    """Each layer sets what the next does not; an override of None is no override."""
+    path = tmp_path / "s.toml"
+    path.write_text("[gateway]\nport = 1\nmetrics_port = 1\nmax_json_depth = 11\n")
+    environ = {"STILLWATCH_GATEWAY__PORT": "2", "STILLWATCH_GATEWAY__METRICS_PORT": "2"}
+    gateway = load(path, environ, {"gateway.port": 3, "gateway.metrics_port": None}).gateway
+    assert (gateway.port, gateway.metrics_port, gateway.max_json_depth) == (3, 2, 11)
+
+
+@pytest.mark.parametrize("name", SHORT_NAMES)
+def test_short_names_set_what_most_deployments_inject(name: str) -> None:
+    """The address of the state server and the pepper."""
+    section, field = SHORT_NAMES[name]
+    value = getattr(getattr(load(environ={name: SECRET}), section), field)
+    assert (value.get_secret_value() if isinstance(value, pydantic.SecretStr) else value) == SECRET
+
+
+def test_lists_are_comma_separated_in_the_environment() -> None:
+    """Spaces and empty parts do not matter."""
+    environ = {
+        "STILLWATCH_GATEWAY__ALLOWED_HOSTS": "a.example, b.example,",
+        "STILLWATCH_IDENTITY__TRUSTED_PROXIES": "10.0.0.0/8",
+    }
+    settings = load(environ=environ)
+    assert settings.gateway.allowed_hosts == ("a.example", "b.example")
+    assert settings.identity.trusted_proxies == ("10.0.0.0/8",)
+
+
+def test_other_variables_are_no_settings() -> None:
+    """Those without the prefix, and those under it without a section, are left alone."""
+    assert load(environ={"PATH": "/bin", "STILLWATCH_BENCH": "/x", "GATEWAY__PORT": "1"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({"STILLWATCH_GATEWAY__PORT": "65536"}, "gateway.port"),
+        ({"STILLWATCH_GATEWAY__PORT": "http"}, "gateway.port"),
+        ({"STILLWATCH_GATEWAY__PROT": "1"}, "gateway.prot"),
+        ({"STILLWATCH_GATWAY__PORT": "1"}, "gatway"),
+        ({"STILLWATCH_GATEWAY__UPSTREAM": "ftp://a.example"}, "gateway.upstream"),
+        ({"STILLWATCH_GATEWAY__UPSTREAM": f"http://user:{SECRET}@a.example"}, "gateway.upstream"),
+        ({"STILLWATCH_GATEWAY__UPSTREAM": "http://a.example/v1?x=1"}, "gateway.upstream"),
+        ({"STILLWATCH_GATEWAY__HEADER_TIMEOUT_SEC": "0"}, "gateway.header_timeout_sec"),
+        ({"STILLWATCH_STATE__PARTITIONS": "0"}, "state.partitions"),
+        ({"STILLWATCH_STATE__DECISION_TIMEOUT_MS": "5000"}, "state.decision_timeout_ms"),
+        ({"STILLWATCH_IDENTITY__UNKNOWN_KEYS": "maybe"}, "identity.unknown_keys"),
+        ({"STILLWATCH_ENFORCEMENT__MODE": "on"}, "enforcement.mode"),
+        ({"STILLWATCH_ENFORCEMENT__WATCH": "throttle"}, "enforcement.watch"),
+        ({"STILLWATCH_WORKER__ID": "a worker"}, "worker.id"),
+        ({"STILLWATCH_PEPPER": "short"}, "identity.pepper must have at least 16"),
+        ({"STILLWATCH_ADMIN__TOKEN": SECRET[:20]}, "admin.token must have at least 24"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_rule_and_not_quoted(environ: dict[str, str], place: str) -> None:
+    """One sentence that begins with the setting's full name and holds neither the value nor a line break."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ=environ)
+    message = str(caught.value)
+    assert message.startswith(place)
+    assert "\n" not in message
+    (value,) = environ.values()
+    assert len(value) < 4 or value in ("throttle",) or value not in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[limits.plans.free.key]\nrequests_per_min = 1", "limits.plans must have an entry named default"),
+        ("[limits.plans.default.key]\nrequests_per_min = 0", "limits.plans.default.key.requests_per_min"),
+        ("[limits.plans.default.key]\nrequests_per_hour = 5", "limits.plans.default.key.requests_per_hour"),
+        ("[limits.plans.default.models.large]\nconcurrent = 0", "limits.plans.default.models.large.concurrent"),
+        ("[enforcement.suspect]\naction = 'block'", "enforcement.suspect.action"),
+        ("[enforcement.suspect]\nfactor = 1.5", "enforcement.suspect.factor"),
+        ("[enforcement.suspect]\nttl_sec = 5", "enforcement.suspect.ttl_sec"),
+        ("gateway = 5", "gateway"),
+        ("[gatway]\nport = 5", "gatway"),
+    ],
+)
+def test_a_bad_table_names_the_place(tmp_path: Path, text: str, place: str) -> None:
+    """However deep it stands."""
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ={})
+    assert str(caught.value).startswith(place)
+
+
+@pytest.mark.parametrize("content", [b"[gateway\n", b"x = \xff\n", b"a = 1\na = 2\n"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    """With its name."""
+    path = tmp_path / "s.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config file .*s\.toml is no valid TOML"):
+        load(path, environ={})
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """Missing, or a folder."""
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match="config file"):
+            load(path, environ={})
+
+
+def test_several_problems_are_counted() -> None:
+    """The first is told, the others are known to exist."""
+    environ = {"STILLWATCH_GATEWAY__PORT": "x", "STILLWATCH_ADMIN__PORT": "x", "STILLWATCH_STATE__PARTITIONS": "x"}
+    with pytest.raises(ConfigError, match=r"\(and 2 more\)$"):
+        load(environ=environ)
+
+
+def test_settings_do_not_change_once_read() -> None:
+    """No part of the tree can be assigned to."""
+    settings: Any = load(environ={})
+    for target, name in ((settings, "gateway"), (settings.gateway, "port"), (settings.enforcement.watch, "action")):
+        with pytest.raises(pydantic.ValidationError):
+            setattr(target, name, None)
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    """A settings tree may be logged without giving a secret away."""
+    settings = load(environ={"STILLWATCH_PEPPER": SECRET, "STILLWATCH_ADMIN__TOKEN": SECRET})
+    assert SECRET not in repr(settings)
+    assert SECRET not in settings.model_dump_json()
+
+
+def test_folders_follow_the_data_folder_unless_named() -> None:
+    """Archive and spool."""
+    settings = load(environ={"STILLWATCH_STATE__DATA_DIR": "/data"})
+    assert (settings.archive_dir, settings.spool_dir) == (Path("/data/archive"), Path("/data/spool"))
+    named = load(environ={"STILLWATCH_STATE__DATA_DIR": "/data", "STILLWATCH_WORKER__ARCHIVE_DIR": "/cold"})
+    assert (named.archive_dir, named.spool_dir) == (Path("/cold"), Path("/data/spool"))
+
+
+def test_policy_stops_at_a_throttle() -> None:
+    """Automatic action goes no further; a block is not even a word of the policy."""
+    with pytest.raises(pydantic.ValidationError):
+        ActionRule(action="block")  # type: ignore[arg-type]
+    assert Settings().enforcement.watch.action == "observe"
