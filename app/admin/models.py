@@ -12,11 +12,22 @@ from detectors.contract import Level, Status
 KEY_ID = r"^[0-9a-f]{32}$"
 KEY_PREFIX = r"^[0-9a-f]{1,32}$"
 NAME = r"^[0-9A-Za-z_.:@-]{1,128}$"
+NAME_OR_EMPTY = r"^[0-9A-Za-z_.:@-]{0,128}$"
+COUNTRY = r"^([A-Z]{2})?$"
+
+RULES = {
+    KEY_ID: "must be 32 hex digits in lower case",
+    KEY_PREFIX: "must be 1 to 32 hex digits in lower case",
+    NAME: "must be 1 to 128 letters, digits and _ . : @ -",
+    NAME_OR_EMPTY: "must be at most 128 letters, digits and _ . : @ -",
+    COUNTRY: "must be two capital letters, or empty",
+}
+"""The patterns in words."""
 
 LevelName = Literal["clear", "watch", "suspect", "confirmed"]
 KeyId = Annotated[str, StringConstraints(pattern=KEY_ID)]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
-NameOrEmpty = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.:@-]{0,128}$")]
+NameOrEmpty = Annotated[str, StringConstraints(pattern=NAME_OR_EMPTY)]
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -168,9 +179,7 @@ class AccountIn(BaseModel):
     authorised: list[Name] = Field(
         [], max_length=16, description="uses that the contract allows, e.g. evaluation, synthetic_data"
     )
-    country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = Field(
-        "", description="ISO 3166 code in capitals"
-    )
+    country: Annotated[str, StringConstraints(pattern=COUNTRY)] = Field("", description="ISO 3166 code in capitals")
 
 
 class AccountLine(AccountIn):

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from app.admin.models import RULES
 from app.errors import BadInput, StateUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -95,6 +96,7 @@ def install(app: FastAPI) -> None:
 
 
 _FIELD_NAME = re.compile(r"[a-z][a-z_]{0,31}|body line \d+")
+_PATTERNS = {f"String should match pattern '{pattern}'": rule for pattern, rule in RULES.items()}
 _SENTENCES = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 
 
@@ -109,4 +111,6 @@ def _rule(error: dict[str, Any]) -> str:
         return "must be valid JSON"
     if error["type"] == "extra_forbidden":
         return "is not a field here"
+    if error["type"] == "string_pattern_mismatch":
+        return _PATTERNS.get(error["msg"], str(error["msg"]))
     return str(error["msg"]).removeprefix("Value error, ")

@@ -44,6 +44,21 @@ async def test_pages_hold_every_key_once(desk: Any, ties: int, limit: int) -> No
     assert {len(page) for page in pages[:-1]} <= {limit}
 
 
+@pytest.mark.parametrize("skew", [1.0, 0.9, 0.5])
+async def test_pages_are_whole_where_one_partition_holds_most(desk: Any, skew: float) -> None:
+    """A page that must take most of its keys from one partition is as full and as exact as any other."""
+    dice = random.Random(7)
+    seen = {_key(number): 1_790_000_000_000 + dice.randrange(200) for number in range(400)}
+    pipe = desk.state.pipeline(transaction=False)
+    for key_id, at_ms in seen.items():
+        pipe.zadd(PartitionKeys(2 if dice.random() < skew else dice.randrange(4)).seen, {key_id: at_ms})
+    await pipe.execute()
+    pages = await desk.pages(limit=120)
+    assert [len(page) for page in pages] == [120, 120, 120, 40]
+    listed = [item["key_id"] for page in pages for item in page]
+    assert listed == sorted(seen, key=lambda key_id: (seen[key_id], key_id), reverse=True)
+
+
 async def test_flagged_pages_hold_every_key_once(desk: Any) -> None:
     """The same for a level, where scores tie and the neighbouring levels begin at the very next number."""
     dice = random.Random(5)

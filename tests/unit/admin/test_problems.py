@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Annotated
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
+from app.admin.models import RULES
 from app.admin.problems import FieldError, ProblemResponse, _place, _rule
 
 
@@ -46,3 +52,12 @@ def test_rules_are_phrased_without_the_library() -> None:
         _rule({"type": "value_error", "msg": "Value error, must be between 1970 and 2200"})
         == "must be between 1970 and 2200"
     )
+
+
+@given(st.sampled_from(sorted(RULES)), st.text(max_size=200))
+def test_patterns_are_told_in_words(pattern: str, value: str) -> None:
+    """A string that breaks a pattern of the API is answered with the pattern's rule in words, never with the string."""
+    assume(not re.fullmatch(pattern.strip("^$"), value, re.ASCII))
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)]).validate_python(value)
+    assert [_rule(dict(fault)) for fault in caught.value.errors()] == [RULES[pattern]]
