@@ -1,0 +1,144 @@
+"""What verdicts change: the string `decide` reads, the rank in the list, the timeline; as a pure function of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.enforcement.policy import decode_verdict
+from app.settings import ActionRule, EnforcementSettings
+from app.state.partition import Batch
+from app.worker.effects import TIMELINE_REASONS, add_verdicts, rule_for, timeline_item
+from detectors.contract import Level, Reason, Status, Verdict
+
+AT_US = 1_790_000_000_000_000
+POLICY = EnforcementSettings()
+
+
+def _verdict(level: Level, *, at_us: int = AT_US, key_id: str = "k1", **changes: Any) -> Verdict:
+    reason = Reason("logprobs_share", 0.9, 99.0, "high", 0.5, "Nine in ten exchanges ask for log-probabilities.")
+    fields: dict[str, Any] = {
+        "entity_id": key_id,
+        "entity_kind": "key",
+        "status": Status.JUDGED,
+        "score": 0.75,
+        "level": level,
+        "at_us": at_us,
+        "since_us": at_us,
+        "flagged_us": None,
+        "reasons": (reason,) * 7,
+        "scores": (),
+        "leaked": 3,
+        "evidence": 40,
+        "authorised": False,
+        "model_id": "m1",
+    }
+    return Verdict(**{**fields, **changes})
+
+
+def _batch() -> Batch:
+    return Batch("0-0", "1-0")
+
+
+@pytest.mark.parametrize(
+    ("level", "rule"),
+    [(Level.CLEAR, "observe"), (Level.WATCH, "observe"), (Level.SUSPECT, "throttle"), (Level.CONFIRMED, "throttle")],
+)
+def test_the_policy_says_what_follows_a_level(level: Level, rule: str) -> None:
+    """And nothing follows from clear."""
+    assert rule_for(_verdict(level), POLICY).action == rule
+    assert rule_for(_verdict(Level.CONFIRMED), POLICY).factor == POLICY.confirmed.factor
+
+
+def test_an_authorised_use_is_only_observed() -> None:
+    """Whatever its level: the contract allows it."""
+    batch = _batch()
+    add_verdicts(batch, [_verdict(Level.CONFIRMED, authorised=True)], {}, POLICY)
+    action = decode_verdict(batch.verdicts["k1"])
+    assert action is not None
+    assert (action.level, action.action) == (Level.CONFIRMED, "observe")
+
+
+def test_a_rise_writes_string_rank_and_timeline() -> None:
+    """The string ends a TTL after the verdict, the rank orders by level and then score."""
+    batch = _batch()
+    changes = add_verdicts(batch, [_verdict(Level.SUSPECT)], {}, POLICY)
+    assert changes == [Level.SUSPECT]
+    action = decode_verdict(batch.verdicts["k1"])
+    assert action is not None
+    assert action.until_us == AT_US + POLICY.suspect.ttl_sec * 1_000_000
+    assert batch.flagged == {"k1": 4.75}
+    ((key_id, item),) = batch.timeline
+    told = json.loads(item)
+    assert (key_id, told["was"], told["level"], told["action"], told["at_us"]) == (
+        "k1",
+        "clear",
+        "suspect",
+        "throttle",
+        AT_US,
+    )
+    assert len(told["reasons"]) == TIMELINE_REASONS
+
+
+def test_an_unchanged_level_renews_the_action_without_a_timeline_entry() -> None:
+    """A key that stays suspect is kept so, and its history does not grow."""
+    batch = _batch()
+    assert add_verdicts(batch, [_verdict(Level.SUSPECT)], {"k1": Level.SUSPECT}, POLICY) == []
+    assert batch.timeline == []
+    assert batch.verdicts.keys() == batch.flagged.keys() == {"k1"}
+
+
+def test_a_return_to_clear_takes_everything_back() -> None:
+    """The string is deleted and the key leaves the list; the change is in its timeline, without an action."""
+    batch = _batch()
+    assert add_verdicts(batch, [_verdict(Level.CLEAR)], {"k1": Level.WATCH}, POLICY) == [Level.CLEAR]
+    assert batch.verdicts == {"k1": ""}
+    assert batch.flagged == {"k1": None}
+    assert json.loads(batch.timeline[0][1])["action"] == ""
+
+
+def test_a_key_that_was_and_is_clear_writes_nothing() -> None:
+    """Nearly all keys, nearly always."""
+    batch = _batch()
+    assert add_verdicts(batch, [_verdict(Level.CLEAR)], {}, POLICY) == []
+    assert batch == _batch()
+
+
+def test_verdicts_of_one_batch_act_in_their_order() -> None:
+    """Each change is told against the one before; the last decides what is in force."""
+    batch = _batch()
+    verdicts = [_verdict(level, at_us=AT_US + n) for n, level in enumerate((Level.WATCH, Level.SUSPECT, Level.WATCH))]
+    assert add_verdicts(batch, verdicts, {}, POLICY) == [Level.WATCH, Level.SUSPECT, Level.WATCH]
+    assert [(json.loads(item)["was"], json.loads(item)["level"]) for _, item in batch.timeline] == [
+        ("clear", "watch"),
+        ("watch", "suspect"),
+        ("suspect", "watch"),
+    ]
+    assert batch.verdicts["k1"].startswith("watch|observe")
+
+
+def test_organisations_have_a_state_and_no_effect() -> None:
+    """Limits are narrowed by key."""
+    batch = _batch()
+    assert add_verdicts(batch, [_verdict(Level.CONFIRMED, entity_kind="org")], {}, POLICY) == []
+    assert batch == _batch()
+
+
+def test_the_same_verdicts_write_the_same_bytes() -> None:
+    """No clock is read: a second attempt at a batch cannot differ from the first."""
+    first, second = _batch(), _batch()
+    for batch in (first, second):
+        add_verdicts(batch, [_verdict(Level.WATCH), _verdict(Level.SUSPECT, key_id="k2")], {}, POLICY)
+    assert first == second
+
+
+def test_a_timeline_item_is_json_whatever_numbers_are_in_it() -> None:
+    """Values may be numpy scalars, a percentile may be unknown."""
+    reason = Reason("requests_24h", np.float64(12.5), None, "high", np.float64(1), "Many.")
+    item = json.loads(
+        timeline_item(_verdict(Level.WATCH, reasons=(reason,), score=np.float64(0.5)), Level.CLEAR, ActionRule())
+    )
+    assert (item["reasons"][0]["value"], item["reasons"][0]["percentile"], item["score"]) == (12.5, None, 0.5)
