@@ -139,7 +139,10 @@ def show_key(
 
 def _read(settings: Settings, question: Callable[[StateReader], Awaitable[_T]]) -> _T:
     """Ask the state. An embedded server that does not run is started for the moment: its files are the state."""
+    from app.state import meta
+    from app.state.calls import reachable
     from app.state.factory import background_client
+    from app.state.keys import META
     from app.state.reading import StateReader
     from app.state.server import StateServer
 
@@ -147,6 +150,10 @@ def _read(settings: Settings, question: Callable[[StateReader], Awaitable[_T]]) 
         async with StateServer(settings.state) as state:
             client = background_client(state.url, settings)
             try:
+                with reachable("state.redis_url"):
+                    used = await client.exists(META)
+                if used:  # with another number of partitions a part of the keys would silently be missing
+                    await meta.check(client, settings)
                 return await question(StateReader(client, settings.state.partitions))
             finally:
                 await client.aclose()

@@ -81,6 +81,9 @@ def test_gateway_worker_and_admin_of_one_folder_work_together(
     assert keys[0]["key_id"] in one.stdout
     assert json.loads(run("keys", "show", keys[0]["key_id"], "--json").stdout)["key_id"] == keys[0]["key_id"]
     assert run("keys", "show", "ffffffffff").returncode == 1
+    other = run("keys", "list", "--set", "state.partitions=32")
+    assert other.returncode == 2
+    assert other.stderr.startswith("stillwatch: state.partitions is 32 but the state was made with 16")
     for program in (admin, worker, gateway):
         assert program.stop() == 0
     checked = run("archive", "check")
