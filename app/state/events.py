@@ -137,11 +137,7 @@ class EventLog:
             self._drainer = None
         try:
             async with asyncio.timeout(limit_sec):
-                while any(lane.events or lane.settlements for lane in self._lanes) or self._on_the_way:
-                    self._flush()
-                    self._idle.clear()
-                    if self._on_the_way:
-                        await self._idle.wait()
+                await self.flush()
         except TimeoutError:
             pass
         await self.link.stop()  # fails what is on its way; its callbacks run in the next turn
@@ -156,6 +152,14 @@ class EventLog:
         self._put_aside(units)
         self._spool.rotate()
         metrics.SPOOL_BYTES.set(self._spool.waiting_bytes())
+
+    async def flush(self) -> None:
+        """Returns when everything that was handed over is appended or on disk."""
+        while any(lane.events or lane.settlements for lane in self._lanes) or self._on_the_way:
+            self._flush()
+            self._idle.clear()
+            if self._on_the_way:
+                await self._idle.wait()
 
     def append(self, event: bytes | None, partition: int, settle: list[Settlement] | None = None) -> None:
         """Takes an event and what is to be settled with it; returns at once.
