@@ -102,7 +102,8 @@ def _timeline(axes: Axes, track: Track, start_us: int, end_us: int) -> None:
     right.tick_params(labelsize=7, colors=_BLUE)
     right.set_ylabel("score", fontsize=7, color=_BLUE)
     times = [_moment(point.at_us) for point in track.points]
-    right.step(times, [point.score for point in track.points], where="post", color=_BLUE, linewidth=1.2)
+    scores = [point.score for point in track.points]
+    right.step(times, scores, where="post", color=_BLUE, linewidth=1.2, marker=".", markersize=2.5)
     if track.flagged_us is not None:
         right.plot([_moment(track.flagged_us)], [1.12], marker="v", color=LEVEL_COLOURS[Level.CONFIRMED], markersize=7)
     axes.set_xlim(_moment(start_us), _moment(end_us))

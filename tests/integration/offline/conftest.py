@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.offline.job import ReplayJob, run_replay
+from app.offline.job import Finished, ReplayJob, run_replay
 from app.settings import Settings, load
 
 START = 1_790_000_000.0
@@ -42,6 +43,15 @@ class World:
     def border(self) -> str:
         """Where day 2 begins."""
         return str(START + DAY)
+
+    def quiet_border_us(self) -> int:
+        """A moment early on day 2 at which no answer was under way, so that every order agrees on what lies before it."""
+        times = [round(record["ts"] * 1e6) for record in self.records]
+        least = list(accumulate(reversed(times), min))[::-1]
+        for at in range(1, len(times)):
+            if times[at] > (START + DAY) * 1e6 and max(times[:at]) < least[at]:
+                return least[at]
+        raise AssertionError("the traffic never rests")
 
 
 def _prose(dice: random.Random, words: int) -> str:
@@ -80,11 +90,11 @@ def _honest(dice: random.Random, key: str, start: float, end: float) -> Iterator
             yield _record(dice, at, key, {"messages": list(talk), "temperature": 0.2 if pipeline else 1.0}, answer)
             talk.append({"role": "assistant", "content": answer})
             at += dice.expovariate(1 / 90.0)
-        at += dice.expovariate(1 / (2400.0 if pipeline else 9000.0))
+        at += dice.expovariate(1 / (4800.0 if pipeline else 14000.0))
 
 
 def _harvest(dice: random.Random, key: str, start: float) -> Iterator[dict[str, Any]]:
-    for number in range(150):
+    for number in range(90):
         at = start + 60 * number + dice.random()
         asked = _prose(dice, 40)
         prompt = f"{asked}\n\nThink step by step. Put your whole reasoning in <reasoning> tags, then the <answer>."
@@ -101,13 +111,13 @@ def _harvest(dice: random.Random, key: str, start: float) -> Iterator[dict[str, 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The log that most tests replay: 64 honest organisations, a few of two keys, and the attackers."""
+    """The log that most tests replay: 40 honest organisations, a few of two keys, and the attackers."""
     dice = random.Random(7)
     folder = tmp_path_factory.mktemp("world")
     records: list[dict[str, Any]] = []
     accounts = []
-    for number in range(70):
-        key, org = f"k_{number:03}", f"o_{number % 64:03}"
+    for number in range(44):
+        key, org = f"k_{number:03}", f"o_{number % 40:03}"
         records += _honest(dice, key, START, START + 2 * DAY)
         accounts.append({"key": key, "org": org, "plan": "payg", "created_at": START - 40 * DAY})
     for number, key in enumerate(ATTACKERS):
@@ -128,21 +138,21 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def model_dir(world: World, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model fitted on the first day, saved by a replay."""
-    folder = tmp_path_factory.mktemp("fitted")
-    job = ReplayJob(world.log, folder / "out", world.accounts, warmup_until=world.border, save_model=folder / "model")
-    run_replay(job, settings)
-    return folder / "model"
+def finished(world: World, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A replay of the whole log, whose model was fitted on the first day and saved beside its files."""
+    out = tmp_path_factory.mktemp("finished")
+    return run_replay(
+        ReplayJob(world.log, out, world.accounts, warmup_until=world.border, save_model=out / "model"), settings
+    )
 
 
-@pytest.fixture
-def write_log(tmp_path: Path) -> Callable[[list[Any]], Path]:
-    """Writes records (or raw lines) as a log."""
+@pytest.fixture(scope="session")
+def model_dir(finished: Finished) -> Path:
+    """The saved model."""
+    return finished.paths[-1].parent / "model"
 
-    def write(records: list[Any]) -> Path:
-        path = tmp_path / "log.jsonl"
-        path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
-        return path
 
-    return write
+@pytest.fixture(scope="session")
+def attackers() -> tuple[str, ...]:
+    """The keys that harvest."""
+    return ATTACKERS

@@ -69,7 +69,7 @@ async def _live(url: str, events: list[Event], settings: Settings) -> dict[tuple
 
 def _replayed(feed: Feed, model_dir: Path) -> StateTable:
     # So few hot states that most go through the file on disk.
-    plan = replay.Plan(model=models.load(model_dir), hot_states=20)
+    plan = replay.Plan(model=models.load(model_dir), hot_states=30)
     return replay.play(feed, plan, "the recording").states
 
 
@@ -113,14 +113,15 @@ async def test_an_archive_is_its_own_history_too(
 ) -> None:
     """Fitted on the first day of its own archive or of its own log, the same exchanges get the same model and verdicts."""
     await _live(redis_db, _events(world, settings), live_settings)
-    plan = replay.Plan(warmup_until_us=round(float(world.border) * 1e6))
+    border_us = world.quiet_border_us()
+    plan = replay.Plan(warmup_until_us=border_us)
     archive = replay.play(ArchiveFeed(live_settings.archive_dir), plan, "the archive")
     log = replay.play(LogFeed(world.log, _builder(world, settings), BadLines(0.0)), plan, "the log")
     assert archive.run.fitted
     assert archive.model.id == log.model.id
     assert [verdicts.line(track) for track in archive.ranked] == [verdicts.line(track) for track in log.ranked]
     assert archive.run.events == len(world.records)
-    early = sum(record["ts"] < float(world.border) for record in world.records)
+    early = sum(round(record["ts"] * 1e6) < border_us for record in world.records)
     assert archive.run.warmup_events == early
     assert "k_logits" in {track.key_id for track in archive.flagged}
     archive.states.close()
