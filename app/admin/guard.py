@@ -7,6 +7,7 @@ stalls would hold its connection for ever.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from starlette.datastructures import MutableHeaders
@@ -18,14 +19,16 @@ from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
+LINGER_SEC = 5.0
+LINGER_BYTES = 64 * 1024 * 1024
+"""How long, and how much, a body that nobody wants is read and thrown away behind its answer."""
+
 _ANSWER_HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-_CLOSE = {"connection": "close"}
-"""Behind a body that was not read to its end, the connection is of no use."""
 
 
 class Guard:
@@ -43,13 +46,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         limit = self._larger.get(scope["path"], self._max_bytes)
-        answer = _Answer(scope, send)
+        body = _Body(receive, limit, self._body_timeout_sec)
+        answer = _Answer(scope, send, body)
         refusal = _refusal(scope, limit)
         if refusal:
             await refusal(scope, receive, answer.send)
             return
         try:
-            await self._app(scope, _Body(receive, limit, self._body_timeout_sec).receive, answer.send)
+            await self._app(scope, body.receive, answer.send)
         except Exception as error:
             _log_fault(scope, error)
             if answer.started:
@@ -80,21 +84,36 @@ class _Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(408, "The body did not arrive in time.", _CLOSE) from None
+            self._ended = True
+            raise HTTPException(408, "The body did not arrive in time.") from None
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))
             if self._seen > self._limit:
-                raise HTTPException(413, _sentence(self._limit), _CLOSE)
+                raise HTTPException(413, _sentence(self._limit))
         self._ended = not message.get("more_body", False)
         return message
+
+    async def drop(self) -> None:
+        """Throws away what still comes, within bounds.
+
+        Most clients send a whole body before they read. Were the connection closed on them, they would not see the answer.
+        """
+        dropped = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SEC):
+                while not self._ended and dropped < LINGER_BYTES:
+                    message = await self._receive()
+                    dropped += len(message.get("body", b""))
+                    self._ended = not message.get("more_body", False)
 
 
 class _Answer:
     """An answer on its way: gets its headers, and is counted by route name and status class."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, body: _Body) -> None:
         self._scope = scope
         self._send = send
+        self._body = body
         self.started = False
 
     async def send(self, message: Message) -> None:
@@ -107,6 +126,10 @@ class _Answer:
             # The router leaves the route it chose in the scope; its name is a function of ours, never a client's word.
             route = getattr(self._scope.get("route"), "name", "none")
             metrics.ADMIN_REQUESTS.labels(route=route, status=f"{message['status'] // 100}xx").inc()
+        elif not message.get("more_body", False):
+            await self._send({**message, "more_body": True})  # the client has it all now; it only is not over yet
+            await self._body.drop()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
 
@@ -114,9 +137,9 @@ def _refusal(scope: Scope, limit: int) -> ProblemResponse | None:
     for name, value in scope["headers"]:
         # 20 digits are beyond any limit, and int() of thousands of them would take its time.
         if name == b"content-length" and value.isdigit() and (len(value) > 20 or int(value) > limit):
-            return ProblemResponse(413, _sentence(limit), headers=_CLOSE)
+            return ProblemResponse(413, _sentence(limit))
         if name == b"content-encoding" and value.strip().lower() != b"identity":
-            return ProblemResponse(415, "Bodies must be sent uncompressed.", headers=_CLOSE)
+            return ProblemResponse(415, "Bodies must be sent uncompressed.")
     return None
 
 

@@ -68,14 +68,15 @@ def _head(token: str, target: str, *more: str, method: str = "PUT") -> bytes:
 
 
 async def test_a_declared_length_is_bounded(wire: Wire, token: str) -> None:
-    """A body that says it is too long is refused before a byte of it was sent, and the connection is closed."""
+    """A body that says it is too long is refused before it was sent, and thrown away if it is sent all the same."""
     await wire.send(_head(token, PUT, f"Content-Length: {MAX_BODY_BYTES + 1}"))
     status, headers, body = await wire.answer()
     assert status == 413
     assert headers[b"content-type"] == b"application/problem+json"
     assert headers[b"cache-control"] == b"no-store"
     assert json.loads(body)["detail"] == "The body must not be larger than 65,536 bytes."
-    assert await wire.closed()
+    await wire.send(b" " * (MAX_BODY_BYTES + 1) + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await wire.answer())[0] == 200
 
 
 @pytest.mark.parametrize("length", ["9" * 19, "9" * 400, "0" * 30 + "1"])
@@ -102,7 +103,8 @@ async def test_a_body_without_a_length_is_bounded(wire: Wire, token: str) -> Non
     status, _, body = await wire.answer()
     assert status == 413
     assert b"65,536" in body
-    assert await wire.closed()
+    await wire.send(b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await wire.answer())[0] == 200
 
 
 async def test_a_chunked_body_within_the_bound_is_read(wire: Wire, token: str) -> None:
@@ -147,8 +149,24 @@ async def test_an_import_has_its_bound(wire: Wire, token: str) -> None:
     assert b"33,554,432" in body
 
 
+async def test_a_client_that_sends_before_it_reads_gets_the_answer(desk: Any) -> None:
+    """An ordinary client sends its whole body first: a refusal reaches it, with a length and without."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(MAX_IMPORT_BYTES // 2**20 + 4):
+            yield b" " * 2**20
+
+    for body in (b" " * (MAX_IMPORT_BYTES + 2**22), pieces()):
+        assert (await desk.call("POST", "/v1/accounts:import", content=body)).status_code == 413
+    assert (await desk.call("PUT", PUT, content=b" " * 2**23)).status_code == 413
+    assert (await desk.call("GET", "/v1/nothing", content=b" " * 2**15)).status_code == 404
+    wrong = {"authorization": "Bearer wrong"}
+    answer = await desk.call("POST", "/v1/accounts:import", content=b" " * 2**24, headers=wrong)
+    assert answer.status_code == 401
+
+
 async def test_a_body_that_stalls_is_given_up(new_desk: Any, token: str) -> None:
-    """A body that does not come in its time is answered with 408, and the connection is closed."""
+    """A body that does not come in its time is answered with 408."""
     async with new_desk(STILLWATCH_GATEWAY__BODY_TIMEOUT_SEC="0.2") as desk:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(desk.server.url.rsplit(":", 1)[1]))
         slow = Wire(reader, writer)
@@ -157,7 +175,6 @@ async def test_a_body_that_stalls_is_given_up(new_desk: Any, token: str) -> None
         assert status == 408
         assert headers[b"content-type"] == b"application/problem+json"
         assert json.loads(body)["detail"] == "The body did not arrive in time."
-        assert await slow.closed()
         slow.close()
 
 
