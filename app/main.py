@@ -98,10 +98,13 @@ async def run_worker(settings: Settings, stop: asyncio.Event, ready: Ready) -> N
         with _named(settings):
             await meta.check(client, settings)
         host, port = settings.gateway.host, settings.worker.metrics_port
-        metrics = await MetricsServer.start(host, port, process="worker")
+        worker = Worker(client, settings, analysis)
+        metrics = await MetricsServer.start(
+            host, port, process="worker", health=lambda: (True, f"ok: {len(worker.owned)} partitions")
+        )
         stack.push_async_callback(metrics.stop)
         ready({"metrics": f"http://{host}:{metrics.port}/metrics"})
-        await Worker(client, settings, analysis).run(stop)
+        await worker.run(stop)
 
 
 async def run_admin(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:

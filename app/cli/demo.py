@@ -18,7 +18,7 @@ def demo(
     ] = False,
     seconds: Annotated[
         float, typer.Option("--seconds", min=10, max=600, help="How long traffic runs before the table.")
-    ] = 45,
+    ] = 40,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the invented clients and texts.")] = 1,
     keep: Annotated[
         Path | None,
