@@ -7,7 +7,6 @@ stalls would hold its connection for ever.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from starlette.datastructures import MutableHeaders
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.admin.problems import ProblemResponse
+from app.gateway.core import linger
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -94,17 +94,9 @@ class _Body:
         return message
 
     async def drop(self) -> None:
-        """Throws away what still comes, within bounds.
-
-        Most clients send a whole body before they read. Were the connection closed on them, they would not see the answer.
-        """
-        dropped = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SEC):
-                while not self._ended and dropped < LINGER_BYTES:
-                    message = await self._receive()
-                    dropped += len(message.get("body", b""))
-                    self._ended = not message.get("more_body", False)
+        """Throws away what still comes, within bounds: most clients send a whole body before they read an answer."""
+        if not self._ended:
+            await linger(self._receive, LINGER_SEC, LINGER_BYTES)
 
 
 class _Answer:
