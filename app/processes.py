@@ -13,9 +13,9 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import BaseModel, SecretStr
@@ -34,6 +34,8 @@ _LINE_BYTES = 16 * 1024 * 1024
 _KINDS: dict[str, type[StillwatchError]] = {
     kind.__name__: kind for kind in (ConfigError, StateUnavailable, StillwatchError)
 }
+
+T = TypeVar("T")
 
 Output: TypeAlias = IO[bytes] | None
 """Where a child's log goes; None: to ours."""
@@ -62,7 +64,7 @@ class Child:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "app.processes",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=output, limit=_LINE_BYTES,
-            env={**os.environ, "PYTHONPATH": _ROOT},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
             start_new_session=True,  # an interrupt at the terminal reaches the parent, which stops the tree in its order
         )  # fmt: skip
         child = cls(name, process)
@@ -164,10 +166,9 @@ async def run_tree(
         StillwatchError: one could not start, or ended by itself.
     """
     async with Tree(grace_sec) as tree:
-        found: Addresses = {}
-        for name, role in parts:
-            for what, address in (await tree.add(name, role, settings)).items():
-                found[name if what == name else f"{name} {what}"] = address
+        found = await unless(stop, _start(tree, parts, settings))
+        if found is None:
+            return
         ready(found)
         broken = asyncio.create_task(tree.broken())
         stopped = asyncio.create_task(stop.wait())
@@ -176,6 +177,26 @@ async def run_tree(
         if broken.done() and not stop.is_set():
             raise StillwatchError(f"{broken.result()}; the others were stopped, see the log for the reason")
         broken.cancel()
+
+
+async def _start(tree: Tree, parts: Sequence[tuple[str, str]], settings: Settings) -> Addresses:
+    found: Addresses = {}
+    for name, role in parts:
+        for what, address in (await tree.add(name, role, settings)).items():
+            found[name if what == name else f"{name} {what}"] = address
+    return found
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` gives or raises, or None if `stop` is set before; the work is cancelled and has ended then."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopped):
+            task.cancel()
+        await asyncio.wait((working, stopped))
 
 
 def revealed(settings: Settings) -> dict[str, Any]:
@@ -202,19 +223,27 @@ def _child() -> None:
     module, _, function = order["role"].partition(":")
     logs.configure(settings)
 
+    served = False
+
     def say(answer: dict[str, Any]) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()
 
+    def serves(found: Addresses) -> None:
+        nonlocal served
+        served = True
+        say({"ready": found})
+
     async def work(stop: asyncio.Event) -> None:
         await _watch_parent(stop)
-        await getattr(importlib.import_module(module), function)(settings, stop, lambda found: say({"ready": found}))
+        await getattr(importlib.import_module(module), function)(settings, stop, serves)
 
     try:
         run(work)
     except StillwatchError as error:
-        log.error("%s", error)
-        with contextlib.suppress(BrokenPipeError):  # nobody listens any more to one that had been ready
+        if served:  # the parent listens no more
+            log.error("%s", error)
+        else:
             say({"error": str(error), "kind": type(error).__name__})
         sys.exit(1)
 

@@ -23,6 +23,7 @@ from app.demo.stage import Ground, Stage, check_borrowed
 from app.errors import ConfigError, StillwatchError
 from app.gateway.identity import Hasher
 from app.offline import progress
+from app.processes import unless
 from app.simulate.traffic.player import Player
 from app.simulate.traffic.population import Client
 
@@ -98,6 +99,8 @@ class _Show:
         cast.write_lines(self._ground.accounts_file, lines)
         self._view.print("Starting state server, model API, gateway, worker and admin API …")
         async with Stage(self._ground, self._past.model_dir) as stage:
+            if not await unless(stop, stage.start()):
+                return
             for name, address in stage.addresses.items():
                 self._view.print(f"  {name:<18} {address}", soft_wrap=True)
             broken = asyncio.create_task(stage.broken())

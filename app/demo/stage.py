@@ -81,7 +81,7 @@ class Ground:
 
 
 class Stage:
-    """The running processes. Use as an async context manager; what was started is stopped in reverse order.
+    """The processes. As an async context manager it stops, in reverse order, whatever of them was started.
 
     Attributes:
         addresses: "gateway", "admin", and "… metrics" → address.
@@ -94,8 +94,8 @@ class Stage:
         self._tree = Tree(STOP_SEC)
         self.addresses: dict[str, str] = {}
 
-    async def start(self) -> None:
-        """Start the state server and then each process when the one before serves.
+    async def start(self) -> bool:
+        """Start the state server and then each process when the one before serves; true once all do.
 
         Raises:
             StillwatchError: one of them cannot start; its own sentence.
@@ -112,6 +112,7 @@ class Stage:
             upstream = upstream or found["model API"]
             for what, address in found.items():
                 self.addresses[f"{name} {what}" if what == "metrics" else what] = address
+        return True
 
     async def _add(self, name: str, role: str, upstream: str, log: IO[bytes]) -> dict[str, str]:
         return await self._tree.add(name, role, self._ground.settings(upstream, self._model_dir), output=log)
@@ -121,11 +122,6 @@ class Stage:
         return await self._tree.broken()
 
     async def __aenter__(self) -> Stage:
-        try:
-            await self.start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
         return self
 
     async def __aexit__(

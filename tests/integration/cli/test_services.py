@@ -144,7 +144,13 @@ def test_an_upstream_that_is_away_is_a_remark_or_a_refusal(start: Any, run: Any)
 
 @pytest.mark.parametrize(
     ("command", "setting"),
-    [("serve", "gateway.port"), ("all", "gateway.port"), ("admin", "admin.port"), ("worker", "worker.metrics_port")],
+    [
+        ("serve", "gateway.port"),
+        ("all", "gateway.port"),
+        ("all", "admin.port"),
+        ("admin", "admin.port"),
+        ("worker", "worker.metrics_port"),
+    ],
 )
 def test_a_taken_port_is_one_sentence(run: Any, model_api: str, command: str, setting: str) -> None:
     """The setting and the port are named, whichever process wanted it."""
@@ -154,8 +160,8 @@ def test_a_taken_port_is_one_sentence(run: Any, model_api: str, command: str, se
         found = run(command, "--set", f"{setting}={port}", **more)
     assert found.returncode == 2
     assert "Traceback" not in found.stderr
-    last = found.stderr.splitlines()[-1]
-    assert last == f"stillwatch: {setting}: cannot listen on 127.0.0.1 port {port}: Address already in use"
+    (line,) = found.stderr.splitlines()
+    assert line == f"stillwatch: {setting}: cannot listen on 127.0.0.1 port {port}: Address already in use"
 
 
 def test_a_state_server_that_is_away_is_one_sentence(run: Any) -> None:

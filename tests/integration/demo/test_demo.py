@@ -162,7 +162,10 @@ def interrupted() -> Iterator[Callable[[str, int], tuple[int, str]]]:
         process.stdout.close()
 
 
-@pytest.mark.parametrize(("words", "number"), [("Making a history", signal.SIGINT), ("Sending traffic", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [("Making a history", signal.SIGINT), ("Starting", signal.SIGINT), ("Sending traffic", signal.SIGTERM)],
+)
 def test_an_interrupt_leaves_nothing_behind(
     interrupted: Callable[[str, int], tuple[int, str]], words: str, number: int
 ) -> None:
