@@ -13,7 +13,7 @@ from app.errors import BadInput
 
 group = typer.Typer(help="List the archive's files, and check that they are whole and hold no text.")
 
-Folder = Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="The archive; default: the configured one.")]
+Folder = Annotated[Path | None, typer.Argument(metavar="FOLDER", help="The archive; default: the configured one.")]
 
 
 @group.command("list")

@@ -29,8 +29,9 @@ def demo(
 ) -> None:
     """Watch honest customers and attackers use a model API through the gateway, and see who is caught.
 
-    Starts a state server, a simulated model API, gateway, worker and admin API on free local ports, and sends
-    invented traffic of seven honest kinds and four attacks through the gateway. Needs nothing and leaves nothing behind.
+    Starts a state server, a simulated model API, gateway, worker and admin API on free local ports.
+    Sends invented traffic of seven honest kinds and four attacks through the gateway.
+    Needs nothing, takes about a minute, and leaves nothing behind.
 
     Example: [bold]stillwatch demo --once[/bold]
     """

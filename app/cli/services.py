@@ -13,22 +13,22 @@ from app.errors import UpstreamUnavailable
 from app.settings import Settings
 
 Upstream = Annotated[
-    str | None, typer.Option("--upstream", "-u", metavar="URL", help="Base address of the model API [gateway.upstream].")
+    str | None, typer.Option("--upstream", "-u", metavar="URL", help="Base address of the model API (gateway.upstream).")
 ]
-Host = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on [gateway.host].")]
+Host = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on (gateway.host).")]
 Port = Annotated[
-    int | None, typer.Option("--port", "-p", metavar="PORT", help="Port to listen on [gateway.port]; 0: a free one.")
+    int | None, typer.Option("--port", "-p", metavar="PORT", help="Port to listen on (gateway.port); 0: a free one.")
 ]
 NeedUpstream = Annotated[
     bool, typer.Option("--require-upstream", help="Do not start while the model API cannot be reached.")
 ]
-AdminHost = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on [admin.host].")]
+AdminHost = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on (admin.host).")]
 AdminPort = Annotated[
-    int | None, typer.Option("--port", "-p", metavar="PORT", help="Port to listen on [admin.port]; 0: a free one.")
+    int | None, typer.Option("--port", "-p", metavar="PORT", help="Port to listen on (admin.port); 0: a free one.")
 ]
 MetricsPort = Annotated[
     int | None,
-    typer.Option("--metrics-port", metavar="PORT", help="Port of /metrics [worker.metrics_port]; 0: a free one."),
+    typer.Option("--metrics-port", metavar="PORT", help="Port of /metrics (worker.metrics_port); 0: a free one."),
 ]
 
 
@@ -42,8 +42,8 @@ def serve(
 ) -> None:
     """Run the gateway: the reverse proxy in front of a model API.
 
-    Needs identity.pepper (STILLWATCH_PEPPER). Without state.redis_url it shares the embedded state server in
-    state.data_dir with every other process that uses the folder.
+    Needs identity.pepper (STILLWATCH_PEPPER).
+    Without state.redis_url, processes with the same state.data_dir share one embedded state server.
 
     Example: [bold]stillwatch serve --upstream http://127.0.0.1:8000[/bold]
     """
@@ -92,8 +92,8 @@ def everything(
 ) -> None:
     """Run gateway, worker and admin API together, on the embedded state server unless one is configured.
 
-    Needs identity.pepper and admin.token. If one of the processes ends, the others are stopped and the status is 1, so that
-    a supervisor starts all of them again.
+    Needs identity.pepper and admin.token.
+    If one of the processes ends, the others are stopped and the status is 1: a supervisor starts all of them again.
 
     Example: [bold]stillwatch all --upstream http://127.0.0.1:8000 --set state.data_dir=/var/lib/stillwatch[/bold]
     """

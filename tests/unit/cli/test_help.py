@@ -34,8 +34,11 @@ def test_every_command_of_the_service_is_there() -> None:
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
-def test_help_of_a_command_is_complete(path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """It has a description, an example that starts with its own name, and a sentence on each option."""
+def test_help_of_a_command_is_complete(
+    path: tuple[str, ...], command: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a description, an example that starts with its own name, and a sentence on each option, shown as written."""
+    monkeypatch.setenv("COLUMNS", "400")
     assert main([*path, "--help"]) == 0
     text = capsys.readouterr().out
     assert " ".join(path) in text
@@ -43,6 +46,7 @@ def test_help_of_a_command_is_complete(path: tuple[str, ...], command: Any, caps
         assert f"stillwatch {' '.join(path)}" in (command.help or "")
     for parameter in command.params:
         assert getattr(parameter, "help", None), f"{parameter.name} has no help"
+        assert parameter.help in text
 
 
 def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
