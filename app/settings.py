@@ -92,6 +92,9 @@ class GatewaySettings(Section):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(16 * 1024 * 1024, description="bytes of a request body")
     header_timeout_sec: Annotated[float, Field(gt=0)] = Field(10.0, description="time a client has to finish its headers")
     body_timeout_sec: Annotated[float, Field(gt=0)] = Field(60.0, description="time a client has to finish its body")
+    send_timeout_sec: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="time a client may leave an answer unread before its connection is closed"
+    )
     max_json_depth: Annotated[int, Field(ge=4, le=512)] = Field(64, description="nesting of a JSON body")
     grace_sec: Annotated[float, Field(ge=0)] = Field(30.0, description="time running streams get at shutdown")
     text_head_chars: Annotated[int, Field(ge=0, le=4096)] = Field(
@@ -296,6 +299,6 @@ def _sentence(error: ValidationError) -> str:
     """The first problem as "section.field: rule" — without the value, which may be a secret."""
     first = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
+    message = "no such setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return (message if place and message.startswith(place) else f"{place}: {message}" if place else message) + more

@@ -29,7 +29,7 @@ WRONG = [
     (["worker", "--config", "no-file.toml"], 2, "config file no-file.toml: No such file or directory"),
     (["config", "check", "--set", "gateway.port"], 2, "--set takes section.field=value"),
     (["config", "check", "--set", "gateway.allowed_hosts=[1"], 2, "--set gateway.allowed_hosts"),
-    (["config", "check", "--set", "gateway.no_such=1"], 2, "gateway.no_such"),
+    (["config", "check", "--set", "gateway.no_such=1"], 2, "gateway.no_such: no such setting"),
     (["config", "check", "--set", "enforcement.mode=strict"], 2, "enforcement.mode"),
     (["config", "check", "--set", "identity.accounts_file=nowhere.jsonl"], 2, "identity.accounts_file nowhere.jsonl"),
     (["replay"], 2, "Missing argument 'LOG'"),
