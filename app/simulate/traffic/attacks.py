@@ -68,4 +68,4 @@ def rejection_sampling(campaign: Random, rng: Random) -> Script:
         domain = language.domain_of(rng)
         text = f"{language.sentence(rng, domain)} {language.question(rng, domain)} Show your work and box the result."
         body = {"model": _MODEL, "messages": [{"role": "user", "content": text}], "temperature": 1, "n": samples}
-        yield Call(CHAT, {**body, "max_tokens": 1024}, _pause(rng, 0.3))
+        yield Call(CHAT, {**body, "max_tokens": 1024}, _pause(rng, 0.24))
