@@ -36,7 +36,7 @@ class Plan:
             saved model judges.
         model: a saved model; None: fit one on the warm-up.
         seed: of the fit.
-        hot_states: entity states kept as objects, at about 30 KB each; the others wait on disk.
+        hot_states: entity states kept as objects, at 15 to 30 KB each; the others wait on disk at 2 to 4 KB.
     """
 
     warmup_until_us: int | None = None

@@ -1,0 +1,49 @@
+"""Progress of a long job."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from app.offline import progress
+
+
+def test_nobody_watching_is_nothing_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a console there is no output at all."""
+    with progress.meter(None) as meter:
+        meter.stage("History")
+        meter.at(0.5, 10)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line per stage at once; share, count, rate and time left no more often than stated."""
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    written = io.StringIO()
+    with progress.meter(Console(file=written, width=200)) as meter:
+        meter.stage("History")
+        for second in range(31):
+            now = 100.0 + second
+            meter.at(second / 60, second * 1000)
+    lines = written.getvalue().splitlines()
+    assert lines == [
+        "History",
+        "History: 25%, 15,000 events, 1,000/s, about 45 s left",
+        "History: 50%, 30,000 events, 1,000/s, about 30 s left",
+    ]
+
+
+def test_a_terminal_gets_a_bar_for_each_stage() -> None:
+    """Both stages are drawn, with count and rate; a finished stage ends full."""
+    written = io.StringIO()
+    with progress.meter(Console(file=written, force_terminal=True, width=120)) as meter:
+        meter.stage("History")
+        meter.at(0.4, 4000)
+        meter.stage("Judging")
+        meter.at(0.9, 9000)
+    shown = written.getvalue()
+    for part in ("History", "Judging", "4,000 events", "100 %"):
+        assert part in shown
