@@ -89,6 +89,9 @@ class StillwatchMiddleware:
             return message
 
         async def passing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                # Before the server hears that all is done: it may end the process then, with events still waiting.
+                await self.close()
             if not failed:
                 await send(message)
 
@@ -98,10 +101,14 @@ class StillwatchMiddleware:
             if not failed:
                 raise
         finally:
-            if self._services is not None:
-                await self._services.stop()
-                self._services = None
-                self._core = None
+            await self.close()
+
+    async def close(self) -> None:
+        """Stop the services that were started here; for servers that send no lifespan events."""
+        services, self._services = self._services, None
+        if services is not None:
+            self._core = None
+            await services.stop()
 
 
 class InsideExchange(Exchange):

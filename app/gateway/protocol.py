@@ -1,8 +1,9 @@
-"""uvicorn's HTTP protocol with the bounds it lacks: a deadline and a size for the head of a request.
+"""uvicorn's HTTP protocol with the bounds it lacks: for the head of a request and for slow readers.
 
-uvicorn waits for ever for a client that sends its headers a byte at a time. Here a connection has a fixed time to finish
-its head, counted from the connection or, on a kept-alive one, from the first byte of the next request. The protocol also
-tells the exchange at once when its client is gone, which plain ASGI only tells those who wait for it.
+uvicorn waits for ever for a client that sends its headers a byte at a time, and for one that does not read its answer. Here
+a connection has a fixed time to finish its head, counted from the connection or, on a kept-alive one, from the first byte
+of the next request, and a fixed time to read on while an answer waits for it. The protocol also tells the exchange at once
+when its client is gone, which plain ASGI only tells those who wait for it.
 """
 
 from __future__ import annotations
@@ -28,10 +29,25 @@ class Watcher(Protocol):
         ...
 
 
+class _Stall:
+    """The deadline of a client that does not read its answer, which is another one than that of its head."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: GuardedProtocol) -> None:
+        self._protocol = protocol
+
+    def expired(self) -> None:
+        """It has not read for too long, and keeps the model's connection from everybody else."""
+        self._protocol.abort()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One client connection."""
 
-    deadlines: Deadlines  # set by `guarded`, one per server
+    # Set by `guarded`, one per server.
+    deadlines: Deadlines
+    stalls: Deadlines
     max_head_bytes: int
 
     def __init__(
@@ -43,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.watcher: Watcher | None = None
+        self._stall = _Stall(self)
         self._in_head = False
         self._head_bytes = 0
         self._pipelined = False
@@ -56,6 +73,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self.deadlines.clear(self)
+        self.stalls.clear(self._stall)
         super().connection_lost(exc)
         if self.watcher is not None:
             self.watcher.client_gone()
@@ -73,6 +91,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > self.max_head_bytes:
                 self._reject(wire_errors.HEADERS_TOO_LARGE, "The request headers are too large.", "header_bytes")
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as the answer comes."""
+        super().pause_writing()
+        self.stalls.set(self._stall)
+
+    def resume_writing(self) -> None:
+        """It has read most of what was waiting."""
+        self.stalls.clear(self._stall)
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         """A request begins, perhaps behind another one that is still being answered."""
@@ -145,5 +173,9 @@ def guarded(settings: GatewaySettings) -> type[GuardedProtocol]:
     return type(
         "GuardedProtocol",
         (GuardedProtocol,),
-        {"deadlines": Deadlines(settings.header_timeout_sec), "max_head_bytes": settings.max_header_bytes},
+        {
+            "deadlines": Deadlines(settings.header_timeout_sec),
+            "stalls": Deadlines(settings.send_timeout_sec),
+            "max_head_bytes": settings.max_header_bytes,
+        },
     )

@@ -191,3 +191,26 @@ def test_slow_reader_slows_the_upstream(rig: Any, key: str) -> None:
     (event,) = through.events.of(through.key_id(key))
     assert event.outcome == "complete"
     assert sent == total
+
+
+def test_client_that_does_not_read_is_let_go(rig: Any, key: str) -> None:
+    """A client that leaves its answer unread for the send timeout loses its connection, and the model is stopped."""
+    stopped = threading.Event()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": STREAM})
+        gone = asyncio.create_task(receive())
+        while not gone.done():
+            await send({"type": "http.response.body", "body": b":" + b" " * 99_997 + b"\n\n", "more_body": True})
+            await asyncio.sleep(0)
+        stopped.set()
+
+    through = rig.gateway(upstream=rig.thread.serve(endless), sections={"gateway": {"send_timeout_sec": 0.3}})
+    address = urlsplit(through.url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.sendall(request("/v1/chat/completions", {"model": "m", "stream": True}, key))
+        (event,) = through.events.of(through.key_id(key))
+    assert event.outcome == "disconnected"
+    assert stopped.wait(5)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import orjson
 import pytest
+import redis
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from openai import OpenAI
 
 from app.errors import ConfigError
 from app.gateway.core import Core
+from app.gateway.identity import Hasher
 from app.gateway.middleware import StillwatchMiddleware
 from app.limits.limiter import Budget, Decision
 from app.settings import Settings
-from app.simulate.rig import EventList
+from app.simulate.rig import EventList, LoopThread
+from app.state.keys import PartitionKeys, partition_of
+from detectors.event import decode
 
 ASK: Any = [{"role": "user", "content": "hi"}]
 SETTINGS = Settings.model_validate(
@@ -211,3 +218,38 @@ def test_core_needs_a_pepper() -> None:
     """There is no default pepper."""
     with pytest.raises(ConfigError, match=r"^identity\.pepper"):
         Core(Settings())
+
+
+@pytest.mark.parametrize("lifespan", ["on", "off"])
+def test_class_path_and_environment_are_enough(
+    lifespan: str, redis_db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Given as a class path, as `vllm serve --middleware` takes it, it starts from the environment and logs what passes."""
+    monkeypatch.setenv("STILLWATCH_REDIS_URL", redis_db)
+    monkeypatch.setenv("STILLWATCH_PEPPER", "a pepper for tests only")
+    monkeypatch.setenv("STILLWATCH_STATE__DATA_DIR", str(tmp_path))
+    module, _, name = "app.gateway.middleware.StillwatchMiddleware".rpartition(".")
+    middleware = getattr(importlib.import_module(module), name)
+    assert inspect.isclass(middleware)  # a function would become BaseHTTPMiddleware
+    inside = Inside()
+    app: Any = inside.api
+    thread = LoopThread()
+    if lifespan == "on":
+        app.add_middleware(middleware)
+    else:
+        app = middleware(app)
+        thread.at_stop(app.close)
+    try:
+        url = thread.serve(app, lifespan=lifespan)
+        with OpenAI(base_url=url + "/v1", api_key=key, max_retries=0) as client:
+            assert client.chat.completions.create(model="m", messages=ASK).id
+        key_id = Hasher("a pepper for tests only").key(key)
+        stream = PartitionKeys(partition_of(key_id, 16)).stream
+        with redis.Redis.from_url(redis_db) as state:
+            until = time.monotonic() + 5
+            while not (entries := state.xrange(stream)) and time.monotonic() < until:
+                time.sleep(0.01)
+        (event,) = [decode(fields[b"e"]) for _, fields in entries]
+        assert (event.key_id, event.route, event.output_tokens, event.sdk) == (key_id, "chat", 2, "openai-python")
+    finally:
+        thread.stop()
