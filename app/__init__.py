@@ -9,4 +9,6 @@ admin        HTTP for operators, on its own port
 offline      replay of a log through the same analysis, and its report
 simulate     a model API to test against, and traffic for the demonstration
 telemetry    every metric once, and logging without secrets
+demo         the demonstration: a past, a model, live traffic, a table
+cli          the command-line program; main and processes run what it starts
 """

@@ -89,6 +89,7 @@ def show_key(
     """
     from app.admin import views
     from detectors.analysis import EntityState
+    from detectors.profile import BadProfile
 
     settings = settle(config, sets)
 
@@ -106,7 +107,10 @@ def show_key(
         return stored, await reader.timeline(rows[0].key_id)
 
     stored, changes = _read(settings, read)
-    state = None if stored.state is None else EntityState.from_bytes(stored.state)
+    try:
+        state = None if stored.state is None else EntityState.from_bytes(stored.state)
+    except BadProfile:
+        raise BadInput(f"what is stored about key {stored.key_id} was written by another release") from None
     verdict = None if state is None or state.verdict is None else views.verdict(state.verdict)
     action = views.action(stored.verdict, settings.enforcement, time.time_ns() // 1000)
     timeline = [views.timeline_item(item) for item in changes]
