@@ -23,7 +23,7 @@ class Meter(Protocol):
         ...
 
     def at(self, share: float, events: int) -> None:
-        """`share` of the input, 0–1, is done and `events` have been handled in this stage."""
+        """`share` of the input, 0–1, is done and `events` have been handled; both may begin above 0 in a later stage."""
         ...
 
 
@@ -50,22 +50,38 @@ class _Clock:
         return True
 
 
+class _Stage:
+    """How fast a stage is: by what has come since its first report."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._first: tuple[float, int] | None = None
+
+    def rate(self, share: float, events: int) -> tuple[float, float | None]:
+        """(events per second, seconds left or None while it is too early to tell)."""
+        if self._first is None:
+            self._first = share, events
+        passed = max(1e-6, time.monotonic() - self._started)
+        done = share - self._first[0]
+        return (events - self._first[1]) / passed, passed * (1 - share) / done if done > 0.01 else None
+
+
 class _Bar:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._clock = _Clock(REDRAW_EVERY_SEC)
         self._task: TaskID | None = None
-        self._started = time.monotonic()
+        self._stage = _Stage()
 
     def stage(self, text: str) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=1.0)
         self._task = self._progress.add_task(text, total=1.0, rate="")
-        self._started = time.monotonic()
+        self._stage = _Stage()
 
     def at(self, share: float, events: int) -> None:
+        rate, _ = self._stage.rate(share, events)
         if self._task is not None and self._clock.due():
-            rate = events / max(1e-6, time.monotonic() - self._started)
             self._progress.update(self._task, completed=min(1.0, share), rate=f"{events:,} events, {rate:,.0f}/s")
 
 
@@ -74,20 +90,18 @@ class _Plain:
         self._console = console
         self._clock = _Clock(PLAIN_EVERY_SEC, time.monotonic())
         self._text = ""
-        self._started = time.monotonic()
+        self._stage = _Stage()
 
     def stage(self, text: str) -> None:
         self._text = text
-        self._started = time.monotonic()
+        self._stage = _Stage()
         self._console.print(text, highlight=False)
 
     def at(self, share: float, events: int) -> None:
+        rate, left_sec = self._stage.rate(share, events)
         if self._clock.due():
-            passed = time.monotonic() - self._started
-            left = f", about {passed * (1 - share) / share:,.0f} s left" if share > 0.01 else ""
-            self._console.print(
-                f"{self._text}: {share:.0%}, {events:,} events, {events / passed:,.0f}/s{left}", highlight=False
-            )
+            left = "" if left_sec is None else f", about {left_sec:,.0f} s left"
+            self._console.print(f"{self._text}: {share:.0%}, {events:,} events, {rate:,.0f}/s{left}", highlight=False)
 
 
 @contextmanager

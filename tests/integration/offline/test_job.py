@@ -124,3 +124,19 @@ def test_keys_without_account_are_told_and_judged(model_dir: Path, world: Any, s
     assert done.notes == ["27 of 47 keys are not in accounts.jsonl; they were judged as strangers on the default plan"]
     assert len(_lines(done.paths[0])) == 47
     assert "27 of 47 keys are not in accounts.jsonl" in done.paths[-1].read_text()
+
+
+def test_a_trickle_of_harvesting_in_the_history_hides_nobody(
+    world: Any, attackers: tuple[str, ...], settings: Settings, tmp_path: Path
+) -> None:
+    """Where one request in a hundred of the warm-up already harvests, the same keys are flagged afterwards."""
+    early = [record for record in world.records if record["ts"] < float(world.border)]
+    taken = [record for record in world.records if record["key"] in attackers][:: 3 * len(attackers)][: len(early) // 100]
+    poison = [{**record, "ts": record["ts"] - 30_000} for record in taken]
+    assert poison
+    assert all(record["ts"] < float(world.border) for record in poison)
+    records = sorted([*world.records, *poison], key=lambda record: record["ts"])
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    done = run_replay(ReplayJob(log, tmp_path / "out", world.accounts, warmup_until=world.border), settings)
+    assert {track.key_id for track in done.outcome.flagged} == set(attackers)

@@ -36,6 +36,19 @@ def test_a_file_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_a_later_stage_is_measured_from_its_own_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share and count go on from the stage before; rate and time left are those of the stage."""
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    written = io.StringIO()
+    with progress.meter(Console(file=written, width=200)) as meter:
+        meter.stage("Judging")
+        for second in range(16):
+            now = 100.0 + second
+            meter.at(0.4 + second / 100, 9000 + second * 1000)
+    assert written.getvalue().splitlines()[1] == "Judging: 55%, 24,000 events, 1,000/s, about 45 s left"
+
+
 def test_a_terminal_gets_a_bar_for_each_stage() -> None:
     """Both stages are drawn, with count and rate; a finished stage ends full."""
     written = io.StringIO()
