@@ -68,8 +68,8 @@ def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: S
     young = len(active) - len(judged)
     rows = [
         ("Log", _cell(run.source)),
-        ("Time span", f"{_time(run.start_us)} to {_time(run.end_us)}"),
-        ("Judged from", f"{_time(run.judged_from_us)}; what came before is history and raises no alarm"),
+        ("Time span (UTC)", f"{_time(run.start_us)} to {_time(run.end_us)}"),
+        ("Judged from (UTC)", f"{_time(run.judged_from_us)}; what came before is history and raises no alarm"),
         ("Exchanges", f"{run.events:,}, of which {run.warmup_events:,} are history"),
         ("Keys in the judged part", f"{len(active):,}; {young:,} of them showed too little to be judged"),
         ("Model", _cell(run.model)),
