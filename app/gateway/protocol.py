@@ -21,6 +21,16 @@ from app.settings import GatewaySettings
 from app.telemetry import metrics
 
 
+class _Nowhere(list[tuple[bytes, bytes]]):
+    """Takes headers and keeps none."""
+
+    def append(self, item: tuple[bytes, bytes]) -> None:
+        """Forget it."""
+
+
+_NOWHERE = _Nowhere()
+
+
 class Watcher(Protocol):
     """Who wants to know that the client is gone."""
 
@@ -110,17 +120,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self._pipelined = True
             self._begin_head()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header. A trailer comes here too, and would stand among the headers as if it had been checked."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """The head is there in time."""
         self._in_head = False
         self._head_bytes = 0
         self.deadlines.clear(self)
         super().on_headers_complete()
+        # The scope keeps the list; trailers, which uvicorn would put behind the headers as if checked, come to nothing.
+        self.headers = _NOWHERE
 
     def _answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever uvicorn declares

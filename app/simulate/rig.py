@@ -75,6 +75,7 @@ class LoopThread:
     def stop(self) -> None:
         """Stop the servers, then the loop."""
         self.call(_all(self._stops))
+        self.call(_cancel_rest())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_CALL_SEC)
         self.loop.close()
@@ -82,6 +83,14 @@ class LoopThread:
 
 async def _all(stops: list[Callable[[], Awaitable[None]]]) -> None:
     await asyncio.gather(*(stop() for stop in stops))
+
+
+async def _cancel_rest() -> None:
+    """What a server left running would keep the loop from closing."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 class EventList:
@@ -122,9 +131,14 @@ class RunningGateway:
     def __init__(self, thread: LoopThread, settings: Settings, services: dict[str, Any]) -> None:
         self.events = EventList()
         services.setdefault("events", self.events)
+        self._thread = thread
         self.core, self._server = thread.call(_started(settings, services))
         self.url = self._server.url
         thread.at_stop(self._server.stop)
+
+    def stop(self) -> None:
+        """Stop it now, as a process that is told to end."""
+        self._thread.call(self._server.stop())
 
     def key_id(self, credential: str) -> str:
         """The id under which this gateway knows a credential."""

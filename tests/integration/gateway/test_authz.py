@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
+from anthropic import Anthropic
 from openai import OpenAI
 
 from app.limits.limiter import Ask, Budget, Decision
@@ -53,7 +55,7 @@ def judged(rig: Any, judge: Judge) -> Any:
 
 
 @pytest.fixture
-def limited(judged: Any, judge: Judge, key: str) -> str:
+def spent(judged: Any, judge: Judge, key: str) -> str:
     """A credential that is out of requests for a second and a half."""
     budgets = (Budget("requests", "key", 60, 0, 60_000, 60),)
     judge.refusals[judged.key_id(key)] = Decision(False, "requests", "key", 1500, budgets=budgets)
@@ -80,9 +82,9 @@ def test_admitted_is_an_empty_200_and_leaves_nothing_reserved(judged: Any, judge
     }  # fmt: skip
 
 
-def test_plain_refusal_travels_in_headers(judged: Any, raw: Any, limited: str) -> None:
+def test_plain_refusal_travels_in_headers(judged: Any, raw: Any, spent: str) -> None:
     """For nginx a refusal is a 403 whose real status, one-line body and wait are headers."""
-    reply = raw(judged.url, ask(limited, *CHAT)).reply
+    reply = raw(judged.url, ask(spent, *CHAT)).reply
     assert reply.status == 403
     assert (reply.header("x-gw-status"), reply.header("retry-after"), reply.header("retry-after-ms")) == (
         "429",
@@ -104,10 +106,10 @@ def test_plain_refusal_travels_in_headers(judged: Any, raw: Any, limited: str) -
     ids=["openai", "anthropic", "encoded_path", "envoy"],
 )
 def test_direct_refusal_is_the_clients_answer(
-    target: str, lines: Any, anthropic: bool, judged: Any, raw: Any, limited: str
+    target: str, lines: Any, anthropic: bool, judged: Any, raw: Any, spent: str
 ) -> None:
     """For proxies that pass our answer on, a refusal is the 429 of the dialect that the original request speaks."""
-    reply = raw(judged.url, ask(limited, *lines, target=target, method="POST" if "v1" in target else "GET")).reply
+    reply = raw(judged.url, ask(spent, *lines, target=target, method="POST" if "v1" in target else "GET")).reply
     assert reply.status == 429
     assert reply.header("retry-after") == "2"
     if anthropic:
@@ -202,10 +204,10 @@ def test_nginx_forwards_what_is_admitted(front: str, judged: Any, judge: Judge, 
     assert len([asked for asked in judge.asks if asked.key_id == judged.key_id(key)]) == 2
 
 
-def test_nginx_keeps_our_429_and_its_body(front: str, limited: str, raw: Any) -> None:
+def test_nginx_keeps_our_429_and_its_body(front: str, spent: str, raw: Any) -> None:
     """A refusal behind nginx is the 429 that the SDK expects, with its wait and its JSON body."""
     with (
-        OpenAI(base_url=front + "/v1", api_key=limited, max_retries=0) as client,
+        OpenAI(base_url=front + "/v1", api_key=spent, max_retries=0) as client,
         pytest.raises(openai.RateLimitError) as caught,
     ):
         client.chat.completions.create(model="still-small-2", messages=ASK)
@@ -218,10 +220,25 @@ def test_nginx_keeps_our_429_and_its_body(front: str, limited: str, raw: Any) ->
     assert "x-gw-body" not in headers
 
 
-def test_nginx_lets_no_client_forge_a_decision(front: str, limited: str, raw: Any) -> None:
+def test_nginx_lets_no_client_forge_a_decision(front: str, spent: str, raw: Any) -> None:
     """Headers like ours in a request change nothing about its refusal."""
-    forged = ask(limited, "X-Gw-Status: 200", "X-Gw-Body: {}", "X-Original-URI: /health", target="/v1/models")
+    forged = ask(spent, "X-Gw-Status: 200", "X-Gw-Body: {}", "X-Original-URI: /health", target="/v1/models")
     assert raw(front, forged).reply.status == 429
+
+
+def test_nginx_with_the_real_limiter(nginx: Any, limited: Any, rig: Any, redis_db: str, key: str) -> None:
+    """Behind nginx a key passes as often as its plan allows, and then an SDK is told when to come back."""
+    rule = {"limits": {"plans": {"default": {"key": {"requests_per_min": 2}}}}}
+    front = nginx(limited(redis_db, rule).url, rig.api_url)
+    with Anthropic(base_url=front, api_key=key, max_retries=0) as client:
+        for _ in range(2):
+            client.messages.create(model="claude-still-4", max_tokens=9, messages=ASK)
+        with pytest.raises(anthropic.RateLimitError) as caught:
+            client.messages.create(model="claude-still-4", max_tokens=9, messages=ASK)
+    error: Any = caught.value
+    assert error.type == "rate_limit_error"
+    assert error.request_id == error.body["request_id"]
+    assert 28 <= int(error.response.headers["retry-after"]) <= 30
 
 
 def test_nginx_keeps_our_401(nginx: Any, rig: Any, raw: Any, key: str) -> None:
