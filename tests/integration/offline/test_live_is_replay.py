@@ -15,6 +15,7 @@ from app.offline import accounts, replay, verdicts
 from app.offline.archive_reader import ArchiveFeed
 from app.offline.exchange import EventBuilder
 from app.offline.feeds import Feed, LogFeed
+from app.offline.job import ReplayJob, run_replay
 from app.offline.records import BadLines, Record
 from app.offline.states import StateTable
 from app.settings import Settings, load
@@ -109,20 +110,21 @@ async def test_archive_and_log_replay_to_the_live_states(
 
 
 async def test_an_archive_is_its_own_history_too(
-    redis_db: str, world: Any, settings: Settings, live_settings: Settings
+    redis_db: str, world: Any, settings: Settings, live_settings: Settings, tmp_path: Path
 ) -> None:
     """Fitted on the first day of its own archive or of its own log, the same exchanges get the same model and verdicts."""
     await _live(redis_db, _events(world, settings), live_settings)
     border_us = world.quiet_border_us()
     plan = replay.Plan(warmup_until_us=border_us)
-    archive = replay.play(ArchiveFeed(live_settings.archive_dir), plan, "the archive")
+    job = ReplayJob(live_settings.archive_dir, tmp_path / "out", warmup_until=str(border_us / 1e6))
+    done = run_replay(job, settings)
+    archive = done.outcome
     log = replay.play(LogFeed(world.log, _builder(world, settings), BadLines(0.0)), plan, "the log")
     assert archive.run.fitted
     assert archive.model.id == log.model.id
-    assert [verdicts.line(track) for track in archive.ranked] == [verdicts.line(track) for track in log.ranked]
+    assert done.paths[0].read_bytes() == b"".join(msgspec.json.encode(verdicts.line(track)) + b"\n" for track in log.ranked)
     assert archive.run.events == len(world.records)
     early = sum(round(record["ts"] * 1e6) < border_us for record in world.records)
     assert archive.run.warmup_events == early
     assert "k_logits" in {track.key_id for track in archive.flagged}
-    archive.states.close()
     log.states.close()
