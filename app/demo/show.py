@@ -106,10 +106,13 @@ class _Show:
             broken = asyncio.create_task(stage.broken())
             work = asyncio.create_task(self._traffic(stage, stop))
             await asyncio.wait((broken, work), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            if work.done() and work.exception():
+                # A request that was cut off is noticed before the end of the process that should have answered it.
+                await asyncio.wait((broken,), timeout=1.0)
+            if broken.done():
                 work.cancel()
                 await asyncio.wait((work,))
-                raise StillwatchError(f"{broken.result()}; its last words are in {self._ground.folder / 'processes.log'}")
+                raise StillwatchError(f"{broken.result()}; {stage.last_words()}")
             broken.cancel()
             work.result()
 

@@ -92,6 +92,7 @@ class Stage:
         self._model_dir = model_dir
         self._stack = AsyncExitStack()
         self._tree = Tree(STOP_SEC)
+        self._log_path = ground.folder / "processes.log"
         self.addresses: dict[str, str] = {}
 
     async def start(self) -> bool:
@@ -105,7 +106,7 @@ class Stage:
         if not state.embedded:
             await self._stack.enter_async_context(_borrowed(self._ground))
         await self._stack.enter_async_context(self._tree)
-        log = self._stack.enter_context((self._ground.folder / "processes.log").open("ab"))
+        log = self._stack.enter_context(self._log_path.open("ab"))
         upstream = ""
         for name, role in PARTS:
             found = await self._add(name, role, upstream, log)
@@ -116,6 +117,11 @@ class Stage:
 
     async def _add(self, name: str, role: str, upstream: str, log: IO[bytes]) -> dict[str, str]:
         return await self._tree.add(name, role, self._ground.settings(upstream, self._model_dir), output=log)
+
+    def last_words(self) -> str:
+        """The end of the processes' log, which quotes neither clients nor credentials."""
+        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return f"the log ends with: {lines[-1]}" if lines else "the log is empty"
 
     async def broken(self) -> str:
         """Waits until a process has ended that nobody stopped; a sentence about it."""
