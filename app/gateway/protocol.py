@@ -9,6 +9,7 @@ when its client is gone, which plain ASGI only tells those who wait for it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Protocol
 
 from uvicorn.config import Config
@@ -19,6 +20,11 @@ from app.enforcement import wire_errors
 from app.gateway.deadlines import Deadlines
 from app.settings import GatewaySettings
 from app.telemetry import metrics
+
+_log = logging.getLogger("uvicorn.error.client")
+_log.setLevel(logging.ERROR)
+"""uvicorn warns of every request that is no HTTP: a line that any client can write as often as it likes. They are counted
+(`metrics.REJECTS`); errors of the application still come through."""
 
 
 class _Nowhere(list[tuple[bytes, bytes]]):
@@ -68,6 +74,7 @@ class GuardedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.logger = _log
         self.watcher: Watcher | None = None
         self._stall = _Stall(self)
         self._in_head = False

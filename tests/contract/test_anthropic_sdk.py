@@ -96,6 +96,13 @@ def test_tools_and_the_conversation_that_follows(stream: bool, client: Anthropic
     assert second.tools_digest == first.tools_digest != 0
 
 
+def test_beta_messages(client: Anthropic, event: Any) -> None:
+    """The beta API, which differs in its query and headers, is the same operation."""
+    made = client.beta.messages.create(model="claude-still-4", max_tokens=40, messages=ASK, betas=["some-beta-2026-01-01"])
+    assert made.content
+    assert (event().route, event().output_tokens) == ("messages", made.usage.output_tokens)
+
+
 def test_count_tokens(client: Anthropic, event: Any) -> None:
     """Counting tokens works, and is an event that took nothing."""
     assert client.messages.count_tokens(model="claude-still-4", messages=ASK).input_tokens > 0

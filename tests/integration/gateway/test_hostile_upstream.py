@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socketserver
 import threading
@@ -184,8 +185,8 @@ def test_odd_answer_becomes_a_valid_one(name: str, fronted: Any, raw: Any, key: 
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_cut_answer_looks_cut(name: str, fronted: Any, raw: Any, key: str) -> None:
-    """An answer that breaks off after its head ends in a closed connection, not in a complete answer."""
+def test_cut_answer_looks_cut(name: str, fronted: Any, raw: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that breaks off after its head ends in a closed connection, not in a complete answer, nor in a log line."""
     wire = raw(fronted.url, ask(key, name))
     assert wire.closed
     assert wire.raw.startswith(b"HTTP/1.1 200")
@@ -193,6 +194,7 @@ def test_cut_answer_looks_cut(name: str, fronted: Any, raw: Any, key: str) -> No
         _ = wire.replies
     (event,) = fronted.events.of(fronted.key_id(key))
     assert (event.status, event.outcome, event.error) == (200, "upstream_cut", "upstream_cut")
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
 
 
 @pytest.mark.parametrize(
