@@ -197,9 +197,10 @@ def test_fault_of_the_application_is_refunded_and_its_own(wrapped: Wrapped, key:
     assert told["refund"]
 
 
-async def test_settings_that_do_not_fit_fail_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settings_that_do_not_fit_fail_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a pepper the application's start fails with one sentence, instead of its first request."""
     monkeypatch.delenv("STILLWATCH_PEPPER", raising=False)
+    monkeypatch.chdir(tmp_path)
     sent: list[Any] = []
     pending = [{"type": "lifespan.startup"}]
 

@@ -186,3 +186,16 @@ def test_answers_have_one_date_and_no_server_of_ours(gateway: Any, raw: Any, key
     assert reply.header("date")
     assert reply.header("x-request-id").startswith("req_")
     assert reply.header("openai-version")
+
+
+def test_address_behind_a_trusted_proxy_is_the_clients(rig: Any, gateway: Any, raw: Any, key: str) -> None:
+    """Only a gateway told to trust the peer takes the address that it forwards; the event holds a hash of its network."""
+    trusting = rig.gateway(sections={"identity": {"trusted_proxies": ("127.0.0.0/8",)}})
+    forwarded = [b"X-Forwarded-For: 198.51.100.7", b"X-Forwarded-For: 203.0.113.7"]
+    for line in forwarded:
+        assert raw(trusting.url, post(key, line)).reply.status == 200
+        assert raw(gateway.url, post(key, line)).reply.status == 200
+    places = [[event.ip_prefix_id for event in made.events.of(made.key_id(key), 2)] for made in (trusting, gateway)]
+    assert len(set(places[0])) == 2
+    assert len(set(places[1])) == 1
+    assert not set(places[0]) & set(places[1])
