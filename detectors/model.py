@@ -173,25 +173,22 @@ def _fit_peers(matrix: FeatureMatrix, voters: list[str], seed: int) -> Peers:
     np.random.default_rng(seed).shuffle(names)
     fold_of = {str(name): at % FOLDS for at, name in enumerate(names)}
     folds = np.array([fold_of[org] for org in voters])
+    whole = reference.fit(matrix, voters)
     sums, depths = np.zeros(len(voters)), np.zeros(len(voters))
     for fold in range(FOLDS):
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        known, trees = _fit_scorers(_take(matrix, outside), [voters[at] for at in outside], seed)
+        part = _take(matrix, outside)
+        known = reference.fit(part, [voters[at] for at in outside], like=whole)
+        trees = forest.fit(isolation.excess(surprises(known, part)), seed)
         found = surprises(known, _take(matrix, inside))
         sums[inside] = tails.statistic(found)
-        depths[inside] = trees.isolations(found)
-    known, trees = _fit_scorers(matrix, voters, seed)
+        depths[inside] = trees.isolations(isolation.excess(found))
     return Peers(
-        known,
-        trees,
+        whole,
+        forest.fit(isolation.excess(surprises(whole, matrix)), seed),
         calibrate.fit(sums.tolist(), voters, matrix.groups),
         calibrate.fit(depths.tolist(), voters, matrix.groups),
     )
-
-
-def _fit_scorers(matrix: FeatureMatrix, voters: Sequence[str], seed: int) -> tuple[Reference, Forest]:
-    known = reference.fit(matrix, voters)
-    return known, forest.fit(surprises(known, matrix), seed)
 
 
 def _take(matrix: FeatureMatrix, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> FeatureMatrix:

@@ -63,6 +63,7 @@ def arrays_of(model: Model) -> Arrays:
         "reference.names": np.array(peers.reference.names, np.str_),
         "reference.quantiles": peers.reference.quantiles,
         "reference.votes": peers.reference.votes,
+        "reference.own": peers.reference.own,
         "forest.feature": peers.forest.feature,
         "forest.threshold": peers.forest.threshold,
         "forest.left": peers.forest.left,
@@ -84,7 +85,10 @@ def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal]
     """
     try:
         known = Reference(
-            tuple(str(name) for name in arrays["reference.names"]), arrays["reference.quantiles"], arrays["reference.votes"]
+            tuple(str(name) for name in arrays["reference.names"]),
+            arrays["reference.quantiles"],
+            arrays["reference.votes"],
+            arrays["reference.own"],
         )
         parts = {name: arrays[f"forest.{name}"] for name in ("feature", "threshold", "left", "right", "depth")}
         trees = Forest(**parts, scale=float(arrays["forest.scale"]))
@@ -92,7 +96,7 @@ def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal]
         raise BadModel(f"the model has no array {error.args[0]}") from None
     shape = (len(known.names), len(CATALOGUE))
     nodes = trees.feature.shape
-    fits = known.quantiles.shape == (*shape, len(GRID)) and known.votes.shape == shape
+    fits = known.quantiles.shape == (*shape, len(GRID)) and known.votes.shape == shape and known.own.shape == shape
     if not fits or len(nodes) != 2 or any(part.shape != nodes for part in parts.values()):
         raise BadModel("the model's arrays do not fit together")
     for child in (trees.left, trees.right):

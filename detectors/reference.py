@@ -43,11 +43,13 @@ class Reference:
         quantiles: float64 of shape (groups, features, len(GRID)); row i of a feature nobody has is all NaN.
         votes: float64 of shape (groups, features): organisations whose values are in it; of the wider group where that
             one was taken instead.
+        own: bool of shape (groups, features): the group speaks for itself.
     """
 
     names: tuple[str, ...]
     quantiles: NDArray[np.float64]
     votes: NDArray[np.float64]
+    own: NDArray[np.bool_]
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -106,12 +108,14 @@ def _at_least(smaller: NDArray[np.bool_]) -> NDArray[np.float64]:
     return found
 
 
-def fit(matrix: FeatureMatrix, orgs: Sequence[str]) -> Reference:
+def fit(matrix: FeatureMatrix, orgs: Sequence[str], like: Reference | None = None) -> Reference:
     """Reference of a history.
 
     Args:
         matrix: rows of the history.
         orgs: the voter behind each row.
+        like: reference of the whole history when this is a part of it: groups, votes and who speaks for itself are taken
+            over, so that a statistic computed with either means the same.
     """
     members: dict[str, list[int]] = {}
     wider: dict[str, str] = {}
@@ -119,31 +123,37 @@ def fit(matrix: FeatureMatrix, orgs: Sequence[str]) -> Reference:
         for name, next_name in zip(groups, (*groups[1:], ""), strict=True):
             members.setdefault(name, []).append(number)
             wider[name] = next_name
-    voting = {name: len({orgs[row] for row in rows}) for name, rows in members.items()}
-    names = sorted(name for name, count in voting.items() if count >= MIN_VOTES or not wider[name])
+    if like is None:
+        voting = {name: len({orgs[row] for row in rows}) for name, rows in members.items()}
+        names = tuple(sorted(name for name, count in voting.items() if count >= MIN_VOTES or not wider[name]))
+    else:
+        names = like.names
     shape = (len(names), len(CATALOGUE))
-    quantiles, votes = np.full((*shape, len(GRID)), np.nan), np.zeros(shape)
+    quantiles, votes, own = np.full((*shape, len(GRID)), np.nan), np.zeros(shape), np.zeros(shape, np.bool_)
     # Widest first, so that a group can take from the wider one what it cannot say itself.
     done: dict[str, int] = {}
-    for name in sorted(names, key=lambda name: (-len(members[name]), name)):
+    for name in sorted(names, key=lambda name: (-len(members.get(name, ())), name)):
         at = names.index(name)
         parent = _known(wider, done, name)
-        rows = np.array(members[name])
-        voters = np.array([orgs[row] for row in members[name]])
+        rows = np.array(members.get(name, []), np.intp)
+        voters = np.array([orgs[row] for row in rows], np.str_)
         for column in range(len(CATALOGUE)):
             here = matrix.present[rows, column]
             count = len(np.unique(voters[here]))
-            if count >= (LEAST_VOTES if parent is None else MIN_VOTES):
+            speaks = count >= (LEAST_VOTES if parent is None else MIN_VOTES)
+            if like is not None:
+                speaks = bool(like.own[at, column]) and count > 0
+            if speaks:
                 quantiles[at, column] = _quantiles(matrix.values[rows[here], column], voters[here])
-                votes[at, column] = count
+                votes[at, column], own[at, column] = count, True
             elif parent is not None:
                 quantiles[at, column], votes[at, column] = quantiles[parent, column], votes[parent, column]
         done[name] = at
-    return Reference(tuple(names), quantiles, votes)
+    return Reference(names, quantiles, votes if like is None else np.where(votes > 0, like.votes, 0.0), own)
 
 
 def _known(wider: dict[str, str], done: dict[str, int], name: str) -> int | None:
-    name = wider[name]
+    name = wider.get(name, "")
     while name and name not in done:
         name = wider.get(name, "")
     return done.get(name)

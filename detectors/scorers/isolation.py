@@ -13,6 +13,11 @@ Evasion: stay within the range of peers on most features.
 
 from __future__ import annotations
 
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
 from detectors.calibrate import Conformal
 from detectors.reference import Reference
 from detectors.scorers.forest import Forest
@@ -22,6 +27,16 @@ NAME = "isolation"
 VERSION = "1"
 
 
+BULK = log(2.0)
+"""Surprises up to that of the median peer are all the same: else the rarest row of all would be the one that surprises in
+nothing, and an entity that is odd on the harmless side of everything would be isolated."""
+
+
+def excess(surprises: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the forest sees of surprises."""
+    return np.maximum(surprises - BULK, 0.0)
+
+
 def make(reference: Reference, forest: Forest, conformal: Conformal) -> PeerScorer:
     """The fitted scorer."""
-    return PeerScorer(NAME, VERSION, reference, conformal, forest.isolations)
+    return PeerScorer(NAME, VERSION, reference, conformal, lambda found: forest.isolations(excess(found)))
