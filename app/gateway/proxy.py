@@ -8,6 +8,8 @@ import time
 import urllib.parse
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 from app.enforcement import wire_errors
 from app.enforcement.wire_errors import Kind, Refuse
 from app.errors import UpstreamUnavailable
@@ -35,12 +37,13 @@ _FAILURES = {
 class ProxyExchange(Exchange):
     """An exchange whose answer comes from the upstream."""
 
-    __slots__ = ("_connection", "_filter", "_last", "_stream", "_upstream", "_watcher")
+    __slots__ = ("_connection", "_cycle", "_filter", "_last", "_stream", "_upstream", "_watcher")
 
     def __init__(self, core: Core, upstream: Upstream, scope: Scope, receive: Any, send: Any) -> None:
         super().__init__(core, scope, receive, send)
         self._upstream = upstream
         self._connection: Connection | None = None
+        self._cycle: Any = None  # of our own server's protocol, when nobody stands between it and us
         self._watcher: asyncio.Task[None] | None = None
         self._filter: UsageFilter | None = None
         self._stream = False
@@ -53,6 +56,8 @@ class ProxyExchange(Exchange):
         link = self.scope.get("stillwatch.link")
         if link is not None:
             link.watcher = self
+            cycle = getattr(self.send, "__self__", None)
+            self._cycle = cycle if type(cycle) is RequestResponseCycle else None
         refund = False
         try:
             await self.admit()
@@ -90,6 +95,17 @@ class ProxyExchange(Exchange):
         self.gone = True
         if self._connection is not None:
             self._connection.abandon()
+
+    async def _read_body(self) -> None:
+        if self._cycle is not None:
+            raw = self.scope["stillwatch.link"].whole_body(self._cycle)
+            if raw is not None:
+                self.body_read = True
+                if len(raw) > self.core.max_body_bytes:
+                    raise self._too_large()
+                self.raw = raw
+                return
+        await super()._read_body()
 
     async def _watch(self) -> None:
         """Wait for the client to leave, under servers that only tell those who ask."""
@@ -185,6 +201,17 @@ class ProxyExchange(Exchange):
             answer.outcome = "upstream_error"
         send = self.send
         self.started = True
+        if self._cycle is not None and connection.complete and connection.length >= 0 and not connection.no_body:
+            data = connection.take()
+            self._connection = None
+            self._upstream.release(connection)
+            if self.scope["stillwatch.link"].whole_answer(self._cycle, status, headers, data):
+                if data:
+                    capture.feed(data)
+                return
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._last_bytes(data, True)
+            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         while True:
             data = connection.take()
