@@ -218,6 +218,8 @@ class Both:
         budgets, slots = self.budgets(key, org, model, tokens)
         ceiling_applies = self.limits.key.requests_per_min is None
         assert (status, which, wait, effect) == self.model.decide(key, budgets, slots, ceiling_applies, now)
+        if effect and ceiling_applies and self.model.throttle[key][1]:
+            assert reply[-2] == self.model.level((f"lk:{key}", "v" if self.model.enforce else "sv"), now)
         if status == 1:
             for name, _, _ in slots:
                 self.model.slots.setdefault(name, set()).add(request_id)
