@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import redis
 
 from app.errors import StateUnavailable
 from app.state.link import MAX_WAITING, Link, pack
@@ -129,3 +130,20 @@ async def test_a_server_that_is_away_at_the_start_is_found_later(own_server: Any
         while not link.ready:  # noqa: ASYNC110 - the link's own task sets it
             await asyncio.sleep(0.01)
     await link.stop()
+
+
+async def test_password_and_database_of_the_address_are_used(own_server: Any) -> None:
+    """With them the link works in that database; with a wrong password it stays away instead of asking without one."""
+    with redis.Redis.from_url(own_server.url) as client:
+        client.config_set("requirepass", "s3cret")
+    address = own_server.url.replace("?db=0", "?db=3&password=")
+    link = Link(address + "s3cret", 1000)
+    assert await link.start()
+    assert await link.call(pack("SET", "here", "1")) == b"OK"
+    await link.stop()
+    with redis.Redis.from_url(address + "s3cret") as client:
+        assert client.keys() == [b"here"]
+    wrong = Link(address + "wrong", 1000)
+    assert not await wrong.start()
+    assert not wrong.ready
+    await wrong.stop()

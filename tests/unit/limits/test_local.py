@@ -1,0 +1,97 @@
+"""Limits of one process while state is away: shares, bounded memory, known throttles."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from app.limits.budgets import Plan
+from app.limits.local import KnownThrottles, LocalBudgets, Refusal, Throttle
+from app.limits.reservation import Reservation
+from app.settings import LimitRule, PlanLimits
+
+
+def reservation(plan: PlanLimits, key: str = "k", tokens: tuple[int, int] = (0, 0)) -> Reservation:
+    """Of one request of a key without an organisation."""
+    schedule = Plan(plan, lambda made: None).schedule("m", False)
+    names = [f"v:{key}".encode(), f"lk:{key}".encode()] + [b"c:%b" % key.encode()] * len(schedule.slots)
+    return Reservation(0, "r", schedule, names, *tokens)
+
+
+def admitted(local: LocalBudgets, plan: PlanLimits, count: int, throttle: Throttle | None = None) -> int:
+    """How many of `count` requests pass."""
+    return sum(local.charge(reservation(plan), throttle) is None for _ in range(count))
+
+
+@pytest.mark.parametrize(("replicas", "passing"), [(1, 12), (3, 4), (100, 1)])
+def test_a_gateway_lets_its_share_pass(replicas: int, passing: int) -> None:
+    """Twelve requests a minute over three gateways are four each; a share below one request still lets one pass."""
+    assert admitted(LocalBudgets(replicas), PlanLimits(key=LimitRule(requests_per_min=12)), 20) == passing
+
+
+def test_all_budgets_or_none_are_charged() -> None:
+    """A request that its tokens refuse takes nothing from the request budget, and the wait is the longest one."""
+    plan = PlanLimits(key=LimitRule(requests_per_min=2, output_tokens_per_min=100))
+    local = LocalBudgets(1)
+    assert local.charge(reservation(plan, tokens=(0, 80)), None) is None
+    refusal = local.charge(reservation(plan, tokens=(0, 80)), None)
+    assert refusal is not None
+    assert (refusal.name, refusal.scope, refusal.oversized) == ("output_tokens", "key", False)
+    assert 35_000_000 < refusal.wait_us <= 36_000_000
+    assert local.charge(reservation(plan, tokens=(0, 10)), None) is None
+    assert local.charge(reservation(plan, tokens=(0, 10)), None) is not None
+
+
+def test_more_than_the_whole_budget_never_passes() -> None:
+    """More than this gateway's share passes when the share is full; more than everybody's share is refused for ever."""
+    plan = PlanLimits(key=LimitRule(output_tokens_per_min=100))
+    assert LocalBudgets(10).charge(reservation(plan, tokens=(0, 100)), None) is None
+    assert LocalBudgets(10).charge(reservation(plan, tokens=(0, 101)), None) == Refusal("output_tokens", "key", 0, True)
+
+
+def test_settling_gives_back_and_frees() -> None:
+    """Unused tokens and slots are there again; a reservation made elsewhere settles nothing here."""
+    plan = PlanLimits(key=LimitRule(output_tokens_per_min=100, concurrent=1))
+    local = LocalBudgets(1)
+    first = reservation(plan, tokens=(0, 100))
+    assert local.charge(first, None) is None
+    assert local.charge(reservation(plan, tokens=(0, 1)), None) is not None
+    local.settle(reservation(plan, tokens=(0, 100)), 0, 0)
+    assert local.charge(reservation(plan, tokens=(0, 0)), None) == Refusal("concurrent", "key", 0)
+    local.settle(first, 0, 20)
+    assert local.charge(reservation(plan, tokens=(0, 79)), None) is None
+
+
+def test_a_throttle_narrows_and_caps() -> None:
+    """The factor holds for a plan with limits, the ceiling for one without, each at this gateway's share."""
+    throttle = Throttle(0.25, 8.0, 0)
+    assert admitted(LocalBudgets(1), PlanLimits(key=LimitRule(requests_per_min=16)), 20, throttle) == 4
+    assert admitted(LocalBudgets(2), PlanLimits(), 20, throttle) == 4
+    assert admitted(LocalBudgets(1), PlanLimits(), 20, Throttle(0.25, None, 0)) == 20
+
+
+def test_memory_is_bounded() -> None:
+    """Ten times more keys than fit leave the bound standing; the keys used last are those remembered."""
+    local = LocalBudgets(1, most=100)
+    plan = PlanLimits(key=LimitRule(requests_per_min=1, output_tokens_per_min=10))
+    for number in range(1000):
+        assert local.charge(reservation(plan, f"k{number}", (0, 5)), None) is None
+    assert len(local) == 100
+    assert local.charge(reservation(plan, "k999", (0, 5)), None) is not None
+    assert local.charge(reservation(plan, "k0", (0, 5)), None) is None
+
+
+def test_throttles_are_remembered_until_they_end_or_are_lifted() -> None:
+    """State's last word holds; the oldest of too many is forgotten."""
+    known = KnownThrottles(most=2)
+    soon = time.time_ns() // 1000 + 60_000_000
+    known.learn("a", Throttle(0.5, None, soon))
+    known.learn("b", Throttle(0.5, None, soon - 120_000_000))
+    assert known.get("a") is not None
+    assert known.get("b") is None
+    known.learn("c", Throttle(0.5, None, soon))
+    assert (known.get("a"), len(known)) == (None, 2)
+    known.learn("c", None)
+    known.learn("never", None)
+    assert (known.get("c"), len(known)) == (None, 1)
