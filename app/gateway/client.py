@@ -68,22 +68,33 @@ class Client:
     retry_count: int
 
 
+_known: dict[tuple[bytes, ...], Client] = {}
+_KNOWN_MAX = 1024
+_KNOWN_BYTES = 4096
+"""Clients are few kinds of software, so most are looked up. Bounds on how many are remembered, and how long one may be."""
+
+
 def client_of(headers: Sequence[tuple[bytes, bytes]]) -> Client:
     """Request headers, names in lower case, → client facts. The digest covers names, their order, and SDK version."""
-    agent = language = version = retry = b""
-    names: list[bytes] = []
-    for name, value in headers:
-        if name == b"user-agent":
-            agent = value
-        elif name[:12] == b"x-stainless-":
-            if name == b"x-stainless-lang":
-                language = value
-            elif name == b"x-stainless-package-version":
-                version = value
-            elif name == b"x-stainless-retry-count":
-                retry = value
-        if name not in _UNSTABLE and name[:12] != b"x-forwarded-":
-            names.append(name)
+    fields = dict(headers)
+    get = fields.get
+    key = (get(b"user-agent", b""), get(b"x-stainless-lang", b""), get(b"x-stainless-package-version", b""), *fields)
+    client = _known.get(key)
+    if client is None:
+        client = _read(*key)
+        if sum(map(len, key)) <= _KNOWN_BYTES:
+            if len(_known) >= _KNOWN_MAX:
+                del _known[next(iter(_known))]
+            _known[key] = client
+    retry = get(b"x-stainless-retry-count", b"0")
+    if retry == b"0":
+        return client
+    retries = int(retry) if retry.isdigit() and len(retry) < 4 else 0
+    return Client(client.sdk, client.agent_class, client.client_digest, retries)
+
+
+def _read(agent: bytes, language: bytes, version: bytes, *names: bytes) -> Client:
+    stable = [name for name in names if name not in _UNSTABLE and name[:12] != b"x-forwarded-"]
     agent_class = _agent_class(agent)
     sdk = ""
     if language:
@@ -91,9 +102,8 @@ def client_of(headers: Sequence[tuple[bytes, bytes]]) -> Client:
         vendor = agent_class if agent_class in _SDK_VENDORS else "other"
         sdk = f"{vendor}-{word if word in _LANGUAGES else 'other'}"
     if version and _VERSION.match(version):
-        names.append(version)
-    retries = int(retry) if retry.isdigit() and len(retry) < 4 else 0
-    return Client(sdk, agent_class, xxh3_64_intdigest(b"\n".join(names)), retries)
+        stable.append(version)
+    return Client(sdk, agent_class, xxh3_64_intdigest(b"\n".join(stable)), 0)
 
 
 def _agent_class(agent: bytes) -> str:

@@ -137,7 +137,10 @@ def event_from_exchange(
     status = answer.status
     refusal = answer.refusal
     if not refusal and kept and status == 200:
-        refusal = _REFUSAL.match(kept[:_REFUSAL_READ_CHARS].translate(_APOSTROPHES)) is not None
+        opening = kept[:_REFUSAL_READ_CHARS]
+        if not opening.isascii():
+            opening = opening.translate(_APOSTROPHES)
+        refusal = _REFUSAL.match(opening) is not None
     return Event(
         event_id=event_id,
         at_us=at_us,

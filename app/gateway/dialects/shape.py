@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import orjson
 from xxhash import xxh3_64_intdigest
 
@@ -25,8 +25,7 @@ _LETTERS = {"system": "s", "developer": "d", "user": "u", "assistant": "a", "too
 JsonObject = dict[str, Any]
 
 
-@dataclass(slots=True)
-class Message:
+class Message(msgspec.Struct):
     """One message: who, its text, and the bytes of what is not text (tool calls, images), for the chain digest."""
 
     letter: str
@@ -34,8 +33,7 @@ class Message:
     extra: bytes = b""
 
 
-@dataclass(slots=True)
-class Shape:
+class Shape(msgspec.Struct):
     """A request in neutral form; field names as in ``Event``."""
 
     model: str = ""
@@ -53,11 +51,10 @@ class Shape:
     tool_count: int = 0
     reasoning_effort: str = ""
     input_items: int = 1
-    messages: list[Message] = field(default_factory=list)
+    messages: list[Message] = []
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """A response in neutral form, filled as it arrives. Times are microseconds.
 
     Attributes:
@@ -150,6 +147,8 @@ def optional_count(value: Any) -> int | None:
 
     ``5.0`` and ``"5"`` are five: model servers that validate leniently take them so, and nobody hides from us by that.
     """
+    if value is None:
+        return None
     if type(value) is not int:
         text = type(value) is str and len(value) <= _NUMBER_MAX_CHARS and value.isascii() and value.isdigit()
         if not text and not (type(value) is float and value.is_integer()):
