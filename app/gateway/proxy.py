@@ -188,6 +188,9 @@ class ProxyExchange(Exchange):
         stream = self._stream = content_type.startswith(b"text/event-stream")
         if not stream or status != 200:
             self._filter = None
+        if stream and connection.length >= 0:
+            # A chunk may be taken out of a stream, and an error event added.
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
         capture.start(status, content_type, encoded)
         if not stream and 0 <= connection.length <= _WHOLE_BYTES:
             while not connection.complete:
@@ -201,7 +204,13 @@ class ProxyExchange(Exchange):
             answer.outcome = "upstream_error"
         send = self.send
         self.started = True
-        if self._cycle is not None and connection.complete and connection.length >= 0 and not connection.no_body:
+        if (
+            self._cycle is not None
+            and connection.complete
+            and connection.length >= 0
+            and not stream
+            and not connection.no_body
+        ):
             data = connection.take()
             self._connection = None
             self._upstream.release(connection)

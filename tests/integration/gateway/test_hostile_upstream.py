@@ -132,6 +132,7 @@ STREAM_CUTS: dict[str, Pieces] = {
     "stream_cut_inside_a_chunk": [SSE + CHUNKED + chunk(EVENT) + chunk(EVENT)[:20], 0.05],
     "stream_with_nonsense": [SSE + CHUNKED + chunk(EVENT) + b"zz\r\n", 0.05],
     "stream_without_frame_or_end": [SSE + b"\r\n" + EVENT + EVENT],
+    "stream_with_length_cut": [SSE + b"Content-Length: 5000\r\n\r\n" + EVENT, 0.05],
     "stream_goes_silent": [SSE + CHUNKED + chunk(EVENT), 3.0],
 }
 
