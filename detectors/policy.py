@@ -79,7 +79,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: dict[str, RulePolicy] = msgspec.field(default_factory=RULES.copy)
     least_evidence: int = 5
     watch: float = 0.99
-    rare: float = 0.95
+    rare: float = 0.9
     suspect: float | None = None
     peers_evidence: int = 20
     confirmed_evidence: int = 40
