@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
-from app.enforcement.wire_errors import Headers, retry_headers
+from app.enforcement.wire_errors import Headers, limit_kind, retry_headers
 from app.limits.limiter import Budget, Decision
 
 _TOKENS = ("input_tokens", "output_tokens", "tokens_day")
@@ -41,7 +41,9 @@ def rate_headers(decision: Decision, dialect: str) -> Headers:
         _ietf(headers, tightest)
     if not decision.admitted:
         if decision.oversized:
-            headers.append(_NO_RETRY)
+            # Some refusals say so by themselves, and twice is not what the SDKs look for.
+            if limit_kind(decision.limited_by, throttled=decision.throttled).retry is None:
+                headers.append(_NO_RETRY)
         else:
             headers += retry_headers(decision.retry_after_ms)
     return headers
@@ -121,12 +123,18 @@ def _anthropic_trio(headers: Headers, wire: bytes, budget: Budget, now: float) -
     )
 
 
+@lru_cache(maxsize=1024)
+def _policy(name: str, limit: float, window_sec: int) -> str:
+    """One policy. Plans hold few different limits, and a verdict narrows them by few factors."""
+    window = f";w={window_sec}" if window_sec else ""
+    return f'"{name}";q={_whole(limit)}{window}{_UNITS.get(name, _COUNTED_IN_TOKENS)}'
+
+
 def _ietf(headers: Headers, tightest: dict[str, Budget]) -> None:
     policies = []
     states = []
     for name, budget in tightest.items():
-        window = f";w={budget.window_sec}" if budget.window_sec else ""
-        policies.append(f'"{name}";q={_whole(budget.limit)}{window}{_UNITS.get(name, _COUNTED_IN_TOKENS)}')
+        policies.append(_policy(name, budget.limit, budget.window_sec))
         reset = f";t={-(-budget.reset_ms // 1000)}" if budget.window_sec else ""
         states.append(f'"{name}";r={_whole(budget.remaining)}{reset}')
     headers += (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from app.errors import StateUnavailable
 from app.limits.budgets import Plans
 from app.limits.local import KnownThrottles, LocalBudgets, Throttle
 from app.limits.reservation import Reservation
+from app.limits.slots import SlotKeeper
 from app.settings import Settings
 from app.state.decisions import Decisions
 from app.state.events import EventLog
@@ -106,6 +108,7 @@ class Limiter:
         self._partitions = tuple(PartitionKeys(number) for number in range(settings.state.partitions))
         self._throttles = KnownThrottles()
         self._local = LocalBudgets(settings.limits.replicas)
+        self._slots = SlotKeeper(events.link)
 
     @property
     def ready(self) -> bool:
@@ -114,10 +117,12 @@ class Limiter:
 
     async def start(self) -> bool:
         """Connects; false when the server is still away, which does not keep anybody from asking."""
+        self._slots.start()
         return await self._decisions.link.start()
 
     async def stop(self) -> None:
         """Closes the connection."""
+        await self._slots.stop()
         await self._decisions.link.stop()
 
     async def decide(self, ask: Ask) -> Decision:
@@ -134,6 +139,10 @@ class Limiter:
             reply = await self._decisions.decide(schedule, names, ask.request_id, input_tokens, output_tokens)
         except StateUnavailable:
             return self._without_state(ask, reservation)
+        except asyncio.CancelledError:
+            # It may be charged all the same. Nobody will settle it, so its slots are freed now; the reserve stays charged.
+            self.settle(reservation, input_tokens=0, output_tokens=0, event=None)
+            raise
         status, which, wait_us, effect, now_us = reply[:5]
         throttle = None
         if effect:
@@ -149,6 +158,8 @@ class Limiter:
         if status == _ADMITTED:
             reservation.at_us = now_us
             reservation.factor = narrowed
+            if schedule.slots:
+                self._slots.hold(reservation)
             if effect == _WOULD_NARROW and throttle is not None:
                 reservation.shadow = throttle.factor
             return Decision(
@@ -186,6 +197,7 @@ class Limiter:
         if reservation is None or reservation.settled:
             return
         reservation.settled = True
+        self._slots.release(reservation)
         if refund:
             input_tokens = output_tokens = 0
         settlements = reservation.settlements(max(0, input_tokens), max(0, output_tokens))

@@ -14,8 +14,8 @@ from app.state.schedule import Schedule
 
 _LUA = Path(__file__).parent / "lua"
 
-SLOT_SEC = 1800
-"""A slot whose gateway died is free again after this; longer than any answer is expected to take."""
+SLOT_SEC = 120
+"""A slot whose gateway died is free again after this; a living one renews it, see `app.limits.slots`."""
 
 
 def read_script(name: str) -> tuple[str, str]:

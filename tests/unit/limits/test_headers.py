@@ -82,6 +82,8 @@ def test_a_request_that_never_fits_is_not_to_be_retried() -> None:
     found = headers(Decision(False, "input_tokens", "key", oversized=True, budgets=BUDGETS), "openai")
     assert found[b"x-should-retry"] == b"false"
     assert b"retry-after" not in found
+    whole_day = rate_headers(Decision(False, "tokens_day", "key", oversized=True), "openai")
+    assert whole_day == []  # the refusal itself says it, and twice would be read as neither
 
 
 def test_without_budgets_nothing_is_claimed() -> None:
