@@ -141,7 +141,7 @@ class Limiter:
             return self._without_state(ask, reservation)
         except asyncio.CancelledError:
             # It may be charged all the same. Nobody will settle it, so its slots are freed now; the reserve stays charged.
-            self.settle(reservation, input_tokens=0, output_tokens=0, event=None)
+            self._decisions.free(reservation.slot_names, ask.request_id)
             raise
         status, which, wait_us, effect, now_us = reply[:5]
         throttle = None

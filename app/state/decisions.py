@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import hiredis
 
 from app.errors import StateUnavailable
-from app.state.link import Link
+from app.state.link import Link, pack
 from app.state.schedule import Schedule
 
 _LUA = Path(__file__).parent / "lua"
@@ -70,10 +71,24 @@ class Decisions:
                 return reply
         raise StateUnavailable(f"the state server refused a decision ({_class_of(reply)})")
 
+    def free(self, slot_names: list[bytes], request_id: str) -> None:
+        """Gives back the slots of a request whose decision nobody waits for; on its connection, so that it comes after it."""
+        try:
+            for name in slot_names:
+                self.link.call(pack("ZREM", name, request_id)).add_done_callback(_forget)
+        except StateUnavailable:
+            return  # they expire
+
     def _with_text(self, command: bytes) -> bytes:
         call = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % self._sha.encode()
         text = self._text.encode()
         return command.replace(call, b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(text), text), 1)
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Its outcome is of no interest, a failure neither."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _class_of(reply: Any) -> str:
