@@ -72,7 +72,7 @@ class Decisions:
         raise StateUnavailable(f"the state server refused a decision ({_class_of(reply)})")
 
     def free(self, slot_names: list[bytes], request_id: str) -> None:
-        """Gives back the slots of a request whose decision nobody waits for; on its connection, so that it comes after it."""
+        """Gives back the slots of a request whose decision nobody waits for; the same connection keeps the order."""
         try:
             for name in slot_names:
                 self.link.call(pack("ZREM", name, request_id)).add_done_callback(_forget)
