@@ -76,7 +76,7 @@ def features(profile: Profile, now_us: int) -> FeatureRow:
             present[column] = True
     values.flags.writeable = present.flags.writeable = False
     kind = peers.workload(_shape(week))
-    return FeatureRow(values, present, int(week["answered"] + 0.5), peers.groups(profile.plan, age_d, kind))
+    return FeatureRow(values, present, int(week["answered"] + 0.5), peers.groups(profile.plan, age_d, kind, profile.kind))
 
 
 def stack(rows: Sequence[FeatureRow]) -> FeatureMatrix:

@@ -212,12 +212,15 @@ def load(directory: Path) -> Model:
     Raises:
         BadModel: the folder holds no model that this release can use, or it is not what was saved.
     """
-    policy, arrays, notes, saved_id = model_files.read(directory)
+    manifest, arrays = model_files.read(directory)
     peers = None
     if arrays:
         known, trees, sums, depths = model_files.peers_from(arrays)
         peers = Peers(known, trees, sums, depths)
-    model = Model(policy, peers, notes)
-    if model.id != saved_id:
-        raise BadModel(f"{directory}: the model's id is {model.id}, its manifest says {saved_id}")
+    model = Model(manifest.policy, peers, manifest.notes)
+    ours = {scorer.name: scorer.version for scorer in model.scorers}
+    if manifest.scorers != ours:
+        raise BadModel(f"{directory}: the model was fitted for other versions of its scorers than this release has")
+    if model.id != manifest.id:
+        raise BadModel(f"{directory}: the model's id is {model.id}, its manifest says {manifest.id}")
     return model

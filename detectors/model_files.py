@@ -21,6 +21,7 @@ from detectors.fingerprint.record import FINGERPRINT_VERSION
 from detectors.policy import Policy
 from detectors.reference import GRID, Reference
 from detectors.scorers.forest import Forest
+from detectors.scorers.surprise import HARVEST
 
 if TYPE_CHECKING:
     from detectors.model import Model
@@ -97,11 +98,14 @@ def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal]
     shape = (len(known.names), len(CATALOGUE))
     nodes = trees.feature.shape
     fits = known.quantiles.shape == (*shape, len(GRID)) and known.votes.shape == shape and known.own.shape == shape
-    if not fits or len(nodes) != 2 or any(part.shape != nodes for part in parts.values()):
+    if not fits or len(nodes) != 2 or 0 in nodes or any(part.shape != nodes for part in parts.values()):
         raise BadModel("the model's arrays do not fit together")
-    for child in (trees.left, trees.right):
-        if child.size and not (child.min() >= 0 and child.max() < nodes[1]):
-            raise BadModel("the model's trees point outside themselves")
+    inner = trees.feature >= 0
+    # A child stands behind its parent, or the walk down a tree might never end.
+    onwards = all((child > np.arange(nodes[1]))[inner].all() for child in (trees.left, trees.right))
+    inside = all(child.min() >= 0 and child.max() < nodes[1] for child in (trees.left, trees.right))
+    if not onwards or not inside or trees.feature.min() < -1 or trees.feature.max() >= len(HARVEST):
+        raise BadModel("the model's trees point outside themselves")
     sums, depths = (
         Conformal({name.partition("/")[2]: part for name, part in sorted(arrays.items()) if name.startswith(f"{kind}/")})
         for kind in ("tails", "isolation")
@@ -140,8 +144,8 @@ def _replace(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def read(directory: Path) -> tuple[Policy, Arrays, dict[str, Any], str]:
-    """Policy, arrays (none for a model of rules alone), notes and id of a folder.
+def read(directory: Path) -> tuple[Manifest, Arrays]:
+    """Manifest and arrays (none for a model of rules alone) of a folder.
 
     Raises:
         BadModel: the folder holds no model, one of another release, or files that are not what was saved.
@@ -166,7 +170,7 @@ def read(directory: Path) -> tuple[Policy, Arrays, dict[str, Any], str]:
                 arrays = {key: held[key] for key in held.files}
         except (ValueError, OSError, EOFError) as error:
             raise BadModel(f"{directory / name} does not decode: {type(error).__name__}") from None
-    return manifest.policy, arrays, manifest.notes, manifest.id
+    return manifest, arrays
 
 
 def _bytes(path: Path) -> bytes:

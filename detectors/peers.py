@@ -43,7 +43,11 @@ def workload(shares: Mapping[str, float]) -> str:
     return "chat"
 
 
-def groups(plan: str, age_d: float | None, kind: str) -> tuple[str, ...]:
-    """Peer groups, most specific first: plan/age/workload, age/workload, workload, all."""
+def groups(plan: str, age_d: float | None, kind: str, entity_kind: str = "key") -> tuple[str, ...]:
+    """Peer groups, most specific first: plan/age/workload, age/workload, workload, all.
+
+    What is no key has groups of its own kind: the sums of an organisation are no key's, and keys are no peers for it.
+    """
     age = age_band(age_d)
-    return (f"{plan or 'none'}/{age}/{kind}", f"*/{age}/{kind}", f"*/*/{kind}", "all")
+    names = (f"{plan or 'none'}/{age}/{kind}", f"*/{age}/{kind}", f"*/*/{kind}", "all")
+    return names if entity_kind == "key" else tuple(f"{entity_kind}:{name}" for name in names)
