@@ -134,10 +134,8 @@ def _ietf(headers: Headers, tightest: dict[str, Budget]) -> None:
     policies = []
     states = []
     for name, budget in tightest.items():
-        policies.append(_policy(name, budget.limit, budget.window_sec))
-        reset = f";t={-(-budget.reset_ms // 1000)}" if budget.window_sec else ""
-        states.append(f'"{name}";r={_whole(budget.remaining)}{reset}')
-    headers += (
-        (b"ratelimit-policy", ", ".join(policies).encode()),
-        (b"ratelimit", ", ".join(states).encode()),
-    )
+        window_sec, left = budget.window_sec, budget.remaining
+        policies.append(_policy(name, budget.limit, window_sec))
+        reset = f";t={-(-budget.reset_ms // 1000)}" if window_sec else ""
+        states.append(f'"{name}";r={int(left) if left > 0 else 0}{reset}')
+    headers += ((b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(states).encode()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.state.schedule import BOTH, INPUT, OUTPUT, REQUESTS, Schedule, refill_us
+from app.state.schedule import BOTH, INPUT, OUTPUT, Schedule, refill_us
 from app.state.spool import Settlement
 
 
@@ -62,12 +62,11 @@ class Reservation(msgspec.Struct):
         if self.at_us and (input_tokens != self.input_tokens or output_tokens != self.output_tokens):
             key: list[str | int] = []
             org: list[str | int] = []
+            # By what a bucket counts; of requests as many were made as were charged.
+            usage = (0, 1, input_tokens, output_tokens, input_tokens + output_tokens)
+            charge = (0, 1, self.input_tokens, self.output_tokens, self.input_tokens + self.output_tokens)
             for at, bucket in enumerate(schedule.buckets):
-                counts = bucket.counts
-                if counts == REQUESTS:
-                    continue
-                used = self.used(counts, input_tokens, output_tokens)
-                reserved = self.used(counts, self.input_tokens, self.output_tokens)
+                used, reserved = usage[bucket.counts], charge[bucket.counts]
                 if used == reserved:
                     continue
                 if at >= schedule.key_buckets:

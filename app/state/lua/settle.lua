@@ -1,4 +1,4 @@
--- settle v1: true up reservations and append events of one partition, once.          Called by state/events.py: EventLog
+-- settle v1: true up reservations and append events of one partition, once.          Called by state/batch.py: Batches
 -- KEYS[1] event stream  KEYS[2] marker of the writer  then the balances and in-flight zsets that are touched; full names,
 --         one hash tag
 -- ARGV[1] number of the batch, growing per writer  ARGV[2] TTL of the marker, sec  ARGV[3] most entries in the stream

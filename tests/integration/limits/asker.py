@@ -11,6 +11,9 @@ from app.limits.limiter import Ask, Limiter
 from app.settings import load
 from app.state.events import EventLog
 
+RESERVE = 200
+"""Output tokens that every request reserves; 100 to 149 are used."""
+
 
 async def main(url: str, folder: str, kind: str, at_once: int, seconds: float) -> None:
     """Asks for `seconds`, `at_once` requests in parallel; prints admitted requests and the tokens they used."""
@@ -31,7 +34,7 @@ async def main(url: str, folder: str, kind: str, at_once: int, seconds: float) -
         turn = 0
         while time.monotonic() < end:
             turn += 1
-            decision = await limiter.decide(Ask("k", "", "default", "m", 5, 1000, f"{id(limiter)}-{number}-{turn}"))
+            decision = await limiter.decide(Ask("k", "", "default", "m", 5, RESERVE, f"{id(limiter)}-{number}-{turn}"))
             degraded += bool(decision.degraded)
             if decision.admitted:
                 admitted += 1

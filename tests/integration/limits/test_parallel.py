@@ -54,5 +54,5 @@ async def test_what_is_admitted_is_what_is_allowed(redis_db: str, tmp_path: Path
     else:
         allowed = 60_000 + 60_000 * elapsed_us / 60e6
         assert used / allowed <= 1.01
-        # A request reserves 1000 tokens; the last one that is refused may leave almost so many, per process in between.
-        assert (used + 1000) / allowed >= 1.0
+        # A request is refused when less is left than it reserves, 200 tokens.
+        assert (used + 200) / allowed >= 1.0

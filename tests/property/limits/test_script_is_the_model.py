@@ -18,8 +18,9 @@ from app.enforcement.policy import encode_verdict
 from app.limits.budgets import Plan
 from app.limits.reservation import Reservation
 from app.settings import ActionRule, LimitRule, PlanLimits, StateSettings
+from app.state.batch import RESERVATION_SEC
 from app.state.decisions import Decisions
-from app.state.events import RESERVATION_SEC, EventLog
+from app.state.events import EventLog
 from app.state.keys import UNBOUNDED_OK, PartitionKeys
 from detectors.contract import Level
 
