@@ -54,4 +54,5 @@ class Gateway:
     async def close(self) -> None:
         """Close the upstream connections. The services in the core belong to whoever made them."""
         self._core.body_deadlines.close()
+        self._core.tally.flush()
         await self._upstream.close()

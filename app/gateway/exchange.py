@@ -285,10 +285,8 @@ class Exchange:
             core.tally.count(metrics.EVENTS_DROPPED, "build")
             event = None
         core.tally.ended(answer.outcome)
-        if answer.input_tokens:
-            core.tally.input_tokens.inc(answer.input_tokens)
-        if answer.output_tokens:
-            core.tally.output_tokens.inc(answer.output_tokens)
+        core.tally.input_tokens += answer.input_tokens
+        core.tally.output_tokens += answer.output_tokens
         if decision is not None and core.limiter is not None:
             core.limiter.settle(
                 decision.reservation,

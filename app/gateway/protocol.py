@@ -182,8 +182,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if cycle.disconnected or cycle.response_started or self.flow.write_paused or status not in STATUS_LINE:
             return False
         lines = [STATUS_LINE[status]]
-        lines += [b"%b: %b\r\n" % pair for pair in cycle.default_headers]
-        lines += [b"%b: %b\r\n" % pair for pair in headers]
+        for name, value in (*cycle.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
         lines += (b"\r\n", body) if cycle.keep_alive else (b"connection: close\r\n\r\n", body)
         self.transport.write(b"".join(lines))
         cycle.response_started = cycle.response_complete = True

@@ -5,9 +5,45 @@ Units are in the names (`_seconds`, `_bytes`); counters end in `_total`. `docs/m
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
 
 REGISTRY = CollectorRegistry(auto_describe=True)
+
+
+class Pending(Protocol):
+    """Somebody who counts for himself and hands the counts over when they are asked for."""
+
+    def flush(self) -> None:
+        """Add what was counted to the metrics."""
+        ...
+
+
+class _Flush:
+    """The registry's first collector: before anything is read, what is pending is added."""
+
+    def __init__(self) -> None:
+        self.sources: weakref.WeakSet[Pending] = weakref.WeakSet()
+
+    def collect(self) -> Iterator[Metric]:
+        """Metrics of its own it has none."""
+        for source in list(self.sources):
+            source.flush()
+        return iter(())
+
+
+_flush = _Flush()
+REGISTRY.register(_flush)
+
+
+def before_reading(source: Pending) -> None:
+    """Have `source` hand over its counts whenever the registry is read. It is not kept alive for that."""
+    _flush.sources.add(source)
+
 
 _DECISION_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.06, 0.1, 0.25, 1.0)
 _LATENCY_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)

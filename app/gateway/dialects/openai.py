@@ -27,13 +27,18 @@ from app.gateway.dialects.shape import (
     tool_names_digest,
 )
 
+_PLAIN_MAXIMUM = ("max_tokens",)
 _MAXIMA = {"chat": ("max_completion_tokens", "max_tokens"), "responses": ("max_output_tokens",)}
 
 
 def max_output(route: str, body: JsonObject) -> int | None:
     """Output tokens the client allows per choice; the larger of two, as servers differ in which one counts."""
-    found = [optional_count(body.get(name)) for name in _MAXIMA.get(route, ("max_tokens",)) if name in body]
-    return max((count for count in found if count is not None), default=None)
+    found: int | None = None
+    for name in _MAXIMA.get(route, _PLAIN_MAXIMUM):
+        count = optional_count(body.get(name))
+        if count is not None and (found is None or count > found):
+            found = count
+    return found
 
 
 def choices(body: JsonObject) -> int:
