@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from detectors import verdict_codec
 from detectors.contract import Verdict
 from detectors.event import Event
 from detectors.features import FeatureRow, features, stack
@@ -44,7 +45,6 @@ class _Stored(msgspec.Struct, array_like=True, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Stored)
-_verdicts = msgspec.msgpack.Decoder(Verdict)
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class EntityState:
                 due_exchanges=self.due_exchanges,
                 scored_us=self.scored_us,
                 standing=self.standing,
-                verdict=_encoder.encode(self.verdict) if self.verdict is not None else b"",
+                verdict=b"" if self.verdict is None else verdict_codec.encode(self.verdict),
             )
         )
 
@@ -101,11 +101,15 @@ class EntityState:
             stored = _decoder.decode(data)
             if stored.version != STATE_VERSION:
                 raise BadProfile(f"state version is {stored.version}; this release reads {STATE_VERSION}")
-            verdict = _verdicts.decode(stored.verdict) if stored.verdict else None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            profile = Profile.from_bytes(stored.profile)
+            name = (profile.entity_id, profile.kind)
+            verdict = verdict_codec.decode(stored.verdict, *name) if stored.verdict else None
+        except BadProfile:
+            raise
+        except (ValueError, LookupError) as error:
             raise BadProfile(f"state does not decode: {type(error).__name__}") from None
         return cls(
-            profile=Profile.from_bytes(stored.profile),
+            profile=profile,
             verdict=verdict,
             standing=stored.standing,
             exchanges=stored.exchanges,
