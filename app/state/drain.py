@@ -67,22 +67,29 @@ class Drainer:
         scanned = -SCAN_SEC
         try:
             while True:
-                if self._link.ready:
-                    now = time.monotonic()
-                    if draining is None and (self._spool.active or now - scanned > SCAN_SEC):
-                        scanned = now
-                        self._spool.rotate()
-                        metrics.SPOOL_BYTES.set(self._spool.waiting_bytes())
-                        claimed = self._spool.claim()
-                        draining = _Draining(claimed) if claimed is not None else None
-                    if draining is not None and await self._drain(draining):
+                try:
+                    if draining is None and self._link.ready:
+                        now = time.monotonic()
+                        if self._spool.active or now - scanned > SCAN_SEC:
+                            scanned = now
+                            draining = self._next_file()
+                    if draining is not None and self._link.ready and await self._drain(draining):
                         draining = None
                         scanned = -SCAN_SEC  # there may be another file
                         continue
+                except OSError as error:  # the disk; what is on it is tried again
+                    log.warning("the spool cannot be read: %s", type(error).__name__)
+                    await asyncio.sleep(SCAN_SEC)
                 await asyncio.sleep(FULL_SEC if draining is not None and draining.skipped else DRAIN_SEC)
         finally:
             if draining is not None:
                 draining.file.close()
+
+    def _next_file(self) -> _Draining | None:
+        self._spool.rotate()
+        metrics.SPOOL_BYTES.set(self._spool.waiting_bytes())
+        claimed = self._spool.claim()
+        return _Draining(claimed) if claimed is not None else None
 
     async def _drain(self, draining: _Draining) -> bool:
         """One pass over a file; true when everything in it is appended, or counted as lost, and the file is gone."""

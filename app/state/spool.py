@@ -224,7 +224,7 @@ class Spool:
                             found.append((Path(entry.path), entry.stat().st_size))
                         except FileNotFoundError:  # drained meanwhile
                             continue
-        except FileNotFoundError:
+        except OSError:  # not made yet, or not ours to read
             return []
         return found
 

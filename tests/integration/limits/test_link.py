@@ -147,3 +147,16 @@ async def test_password_and_database_of_the_address_are_used(own_server: Any) ->
     assert not await wrong.start()
     assert not wrong.ready
     await wrong.stop()
+
+
+async def test_a_stall_of_our_own_is_not_taken_for_one_of_the_server(redis_db: str) -> None:
+    """Replies that arrived while this process was busy are read, even when their time seems to be over."""
+    link = Link(redis_db, 50)
+    assert await link.start()
+    for number in range(5):
+        call = link.call(pack("ECHO", str(number)))
+        await asyncio.sleep(0)
+        time.sleep(0.08)  # noqa: ASYNC251 - the stall
+        assert await call == str(number).encode()
+    assert link.ready
+    await link.stop()
