@@ -36,9 +36,6 @@ CONNECT_SEC = 0.5
 DEAF_SEC = 2.0
 """A connection whose oldest call has waited this long is given up; the next one starts with an empty queue."""
 
-LATE_SEC = 0.004
-"""A timer that strikes so late was held up by this process; replies that have come meanwhile are read before it counts."""
-
 MAX_WAITING = 8192
 """Calls in the queue at most; beyond it the server is hopelessly behind and a call fails at once."""
 
@@ -300,15 +297,15 @@ class _Wire(asyncio.Protocol):
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
-    def _expire(self, again: bool = False) -> None:
-        """Fails every call whose time is over; one timer serves the whole queue, since the oldest is always first."""
+    def _expire(self) -> None:
+        """Fails every call whose time is over; one timer serves the whole queue, since the oldest is always first.
+
+        Both asyncio and uvloop read sockets before they run timers, so replies that came during a stall of ours count.
+        """
         now = self._loop.time()
         waiting = self.waiting
         number = 0
         self._timer = None
-        if not again and self._expired < len(waiting) and now - waiting[self._expired][1] > LATE_SEC:
-            self._timer = self._loop.call_later(0.001, self._expire, True)
-            return
         while self._expired < len(waiting):
             future, deadline = waiting[self._expired]
             if deadline > now:
