@@ -194,6 +194,15 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle.on_response()
         return True
 
+    def part_of_answer(self, cycle: RequestResponseCycle, data: bytes) -> bool:
+        """Write the next part of an answer without a declared length; false where the way by messages has to be taken."""
+        if not cycle.chunked_encoding or cycle.disconnected or cycle.response_complete or self.flow.write_paused:
+            return False
+        if cycle.scope["method"] == "HEAD":
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
     def abort(self) -> None:
         """Close without ending the answer, so that the client sees it was cut."""
         self.cycle.disconnected = True  # else uvicorn would report an application that forgot to end its answer

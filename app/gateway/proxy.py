@@ -247,12 +247,16 @@ class ProxyExchange(Exchange):
         if self._filter is not None:
             data = self._filter.pass_on(data)
             if data:
-                await self.send({"type": "http.response.body", "body": data, "more_body": True})
+                await self._write(data)
         else:
-            await self.send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._write(data)
             capture.feed(data)
         if self._stream and data:
             self._last = data[-4:]
+
+    async def _write(self, data: bytes) -> None:
+        if self._cycle is None or not self.scope["stillwatch.link"].part_of_answer(self._cycle, data):
+            await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _last_bytes(self, data: bytes, whole: bool) -> None:
         capture = self.capture
