@@ -71,10 +71,8 @@ LIMITS = """
 requests_per_min = 1e9
 input_tokens_per_min = 1e12
 output_tokens_per_min = 1e12
-tokens_per_day = 1e14
-concurrent = 100000
 """
-"""Every kind of budget is charged and none is ever reached."""
+"""The three budgets that model providers publish, charged by every request and never reached."""
 
 
 @dataclass(frozen=True, slots=True)
