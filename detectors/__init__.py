@@ -7,10 +7,16 @@ The stages, in the order data flows through them:
     sketch       mergeable sketches that profiles are made of
     profile      what is remembered about one entity (key or organisation)
     features     the catalogue, and Profile → FeatureVector
-    scorers      one detector per file: FeatureVector → Score
-    calibrate    peer groups and conformal p-values
-    verdict      Scores → Verdict, with hysteresis and reasons
+    reference    peer groups of a history: the distribution of every feature
+    calibrate    conformal p-values, one vote per organisation
+    scorers      one detector per file, with its card: FeatureVector → Score
+    policy       what scores mean, as data
+    verdict      Scores → Verdict, with hysteresis, reasons and the leak count
+    model        scorers, calibration and policy in one: fit, save, load
     analysis     the stages in a row, for a batch of events: what the live worker and replay both run
+
+A new named rule is a file in `scorers` with its card, a line in `scorers.registry` and one in `policy.RULES`; `conformance`
+holds what every scorer must obey.
 
 `now` is always an argument; nothing here reads a clock or the environment.
 """

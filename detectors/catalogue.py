@@ -65,12 +65,12 @@ CATALOGUE: tuple[Feature, ...] = (
     # --- Volume and rhythm
     Feature(
         "requests_1h", "requests", 0.0, inf, "1 h", "high", "log",
-        "exchanges in the last hour, decayed",
+        "number of exchanges in the last hour, decayed",
         _NEVER, "every bulk customer", "more keys: free", "5.1 #20",
     ),
     Feature(
         "requests_24h", "requests", 0.0, inf, "24 h", "high", "log",
-        "exchanges in the last day, decayed",
+        "number of exchanges in the last day, decayed",
         _NEVER, "every bulk customer", "more keys: free", "5.1 #20",
     ),
     Feature(
@@ -86,7 +86,7 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature(
         "interarrival_regularity", "share", 0.0, 1.0, "24 h", "high", "linear",
-        "exp(−standard deviation of the logarithm of the gap): 1 for a metronome, 0.28 for a Poisson stream",
+        "regularity of the gaps between exchanges: exp(−standard deviation of their logarithm); 1: a metronome",
         "fewer than ten gaps", "cron jobs, rate-limited batch clients", "jitter: free", "5.1 #28",
     ),
     Feature(
@@ -114,7 +114,7 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     _share(
         "user_top_share", "high",
-        "the same among head, tail and shingles of the last user turn alone, where a fragment added to foreign text shows",
+        "share of exchanges with the most common head, tail or shingle of the last user turn: shows what is added to foreign text",
         "pipelines, graders, starter templates", "a paraphrase per request: an extra model call each", "5.1 #1, #12",
     ),
     _share(
@@ -155,7 +155,7 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature(
         "output_input_ratio", "ratio", 0.0, inf, "7 d", "high", "log",
-        "output tokens over input tokens", _FEW, "writers, code generation, reasoning models",
+        "ratio of output tokens to input tokens", _FEW, "writers, code generation, reasoning models",
         "longer prompts: costs input tokens",
         "5.1 #27",
     ),
@@ -208,7 +208,7 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     _share(
         "elicitation_constancy", "high",
-        "share of those that carry the most common constant element among them",
+        "share of the exchanges that ask for reasoning which carry the most common constant element among them",
         "audit and explanation products", "a paraphrase per request: an extra model call each",
         "5.1 #7; disclosed campaigns",
         "fewer than five eliciting exchanges in the window",
@@ -235,7 +235,7 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature(
         "probe_refusals", "skeletons", 0.0, inf, "24 h", "high", "log",
-        "different skeletons that were refused, decayed",
+        "number of different skeletons that were refused, decayed",
         _NEVER, "red teams, safety researchers, abusive end users of a product",
         "probe elsewhere: another account", "5.1 #10",
     ),

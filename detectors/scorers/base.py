@@ -59,18 +59,21 @@ def sentence(feature: str, value: float, percentile: float | None, direction: st
     """ "The share of … is 0.97; 99 % of comparable keys are lower." Made of the catalogue's words and of numbers alone."""
     entry = CATALOGUE[INDEX[feature]]
     meaning = entry.meaning.split(";")[0].split(":")[0]
-    unit = "" if entry.unit in ("share", "ratio", "exponent", "distance") else f" {entry.unit}"
-    said = f"The {meaning} is {_number(value)}{unit}"
+    bare = entry.unit in _BARE_UNITS or meaning.startswith("number of")
+    said = f"The {meaning} is {_number(value)}{'' if bare else f' {entry.unit}'}"
     if percentile is None:
         return f"{said}, which is {direction}; no comparable keys are known."
     side, share = ("lower", percentile) if direction == "high" else ("not lower", 100.0 - percentile)
     return f"{said}; {_percent(share)} % of comparable keys are {side}."
 
 
+_BARE_UNITS = frozenset({"share", "ratio", "exponent", "distance"})
+
+
 def _number(value: float) -> str:
-    if value >= 1e15:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    if value >= 1e15 or 0.0 < value < 0.01:
+        return f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _percent(share: float) -> str:

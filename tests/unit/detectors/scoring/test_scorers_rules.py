@@ -106,7 +106,7 @@ def test_reasons_say_value_percentile_and_direction(model: Model, harvest_row: M
     said = {reason.feature: reason for reason in score.reasons}["elicitation_share"]
     assert (said.value, said.percentile, said.direction) == (1.0, 100.0, "high")
     assert said.text == (
-        "The share of exchanges that ask for the reasoning to be written out, in a form or in words is 1; "
+        "The share of exchanges that ask for the reasoning to be written out, in a form or in words is 1.00; "
         "100 % of comparable keys are lower."
     )
 
@@ -116,4 +116,4 @@ def test_without_peers_a_reason_says_so(harvest_row: MakeRow) -> None:
     (score,) = RULES["logit_sweep"](None).score(stack([harvest_row("logit_sweep")]))
     said = {reason.feature: reason for reason in score.reasons}["output_tokens_mean"]
     assert said.percentile is None
-    assert said.text == "The mean output tokens of an answer is 1 tokens, which is low; no comparable keys are known."
+    assert said.text == "The mean output tokens of an answer is 1.00 tokens, which is low; no comparable keys are known."
