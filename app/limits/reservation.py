@@ -60,23 +60,23 @@ class Reservation(msgspec.Struct):
             return []
         found: list[Settlement] = []
         if self.at_us and (input_tokens != self.input_tokens or output_tokens != self.output_tokens):
+            reserved = (0, 0, self.input_tokens, self.output_tokens, self.input_tokens + self.output_tokens)
+            used = (0, 0, input_tokens, output_tokens, input_tokens + output_tokens)  # as decide.lua numbers them
             key: list[str | int] = []
             org: list[str | int] = []
-            # By what a bucket counts; of requests as many were made as were charged.
-            usage = (0, 1, input_tokens, output_tokens, input_tokens + output_tokens)
-            charge = (0, 1, self.input_tokens, self.output_tokens, self.input_tokens + self.output_tokens)
             for at, bucket in enumerate(schedule.buckets):
-                used, reserved = usage[bucket.counts], charge[bucket.counts]
-                if used == reserved:
+                before, after = reserved[bucket.counts], used[bucket.counts]
+                if before == after:
                     continue
+                interval_us = bucket.interval_us
                 if at >= schedule.key_buckets:
-                    org += (bucket.field, refill_us(used, bucket.interval_us) - refill_us(reserved, bucket.interval_us))
+                    org += (bucket.field, refill_us(after, interval_us) - refill_us(before, interval_us))
                     continue
-                interval_us = bucket.interval_us / self.factor
-                key += (bucket.field, refill_us(used, interval_us) - refill_us(reserved, interval_us))
+                narrowed = interval_us / self.factor
+                key += (bucket.field, refill_us(after, narrowed) - refill_us(before, narrowed))
                 if self.shadow:
-                    interval_us = bucket.interval_us / self.shadow
-                    key += ("s" + bucket.field, refill_us(used, interval_us) - refill_us(reserved, interval_us))
+                    narrowed = interval_us / self.shadow
+                    key += ("s" + bucket.field, refill_us(after, narrowed) - refill_us(before, narrowed))
             if key:
                 found.append((self.names[1], self.at_us, key))
             if org:

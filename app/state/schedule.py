@@ -6,7 +6,6 @@ differ between two requests of a schedule is encoded when it is made; a request 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import msgspec
@@ -61,7 +60,7 @@ class Slots(msgspec.Struct, frozen=True, gc=False):
 
 def refill_us(cost: float, interval_us: float) -> int:
     """A cost in µs of refill; the same arithmetic as decide.lua: rounded down, never free."""
-    return max(1, math.floor(cost * interval_us)) if cost > 0 else 0
+    return (int(cost * interval_us) or 1) if cost > 0 else 0
 
 
 class Schedule:
