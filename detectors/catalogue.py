@@ -114,7 +114,7 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     _share(
         "user_top_share", "high",
-        "share of exchanges with the most common head, tail or shingle of the last user turn: shows a fragment that is added",
+        "share of exchanges with the most common head, tail or shingle of the last user turn: a fragment put there shows",
         "pipelines, graders, starter templates", "a paraphrase per request: an extra model call each", "5.1 #1, #12",
     ),
     _share(
