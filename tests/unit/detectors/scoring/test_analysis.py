@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import zlib
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -176,7 +177,13 @@ def test_bytes_that_are_no_state_are_refused(seed: int, harvest: list[Item]) -> 
 
 def test_a_state_of_another_version_is_refused() -> None:
     """A release never guesses at another release's bytes."""
-    data = bytearray(EntityState(Profile.new("k", "key")).to_bytes())
+    data = bytearray(zlib.decompress(EntityState(Profile.new("k", "key")).to_bytes()))
     data[1] = 99  # the version is the first element of the array
     with pytest.raises(BadProfile, match="state version is 99"):
-        EntityState.from_bytes(bytes(data))
+        EntityState.from_bytes(zlib.compress(data))
+
+
+def test_a_state_that_unpacks_without_end_is_refused() -> None:
+    """A few bytes that claim to be a gigabyte cost no memory."""
+    with pytest.raises(BadProfile):
+        EntityState.from_bytes(zlib.compress(bytes(1 << 26)))
