@@ -117,9 +117,7 @@ def targets(cores: Cores, folder: Path, chunks: int, interval_ms: float) -> Iter
         state.open()
         stack.callback(state.close)
         upstream, streamer = free_port(), free_port()
-        stack.enter_context(
-            _nginx(folder, "upstream", _UPSTREAM.format(port=upstream, answer=ANSWER.replace("'", "")), cores.rest)
-        ).serves(upstream)
+        stack.enter_context(upstream_of_answers(folder, upstream, cores)).serves(upstream)
         command = [sys.executable, "-m", "benchmarks.stream_upstream", str(streamer), str(chunks), str(interval_ms)]
         stack.enter_context(Child(command, cores.rest)).serves(streamer)
         both = []
@@ -131,7 +129,7 @@ def targets(cores: Cores, folder: Path, chunks: int, interval_ms: float) -> Iter
             found.append(Target(BASELINE, listen, stack.enter_context(proxy).serves(listen).pid))
             for number, gateway in enumerate(GATEWAYS):
                 listen = free_port()
-                environ = _environ(folder / f"{name}{number}", state.url, number)
+                environ = environ_of(folder / f"{name}{number}", state.url, limits=number >= 1, log=number >= 2)
                 child = stack.enter_context(serve(environ, port, listen, cores, limits=number > 0, folder=folder))
                 found.append(Target(gateway, listen, child.serves(listen).pid))
             both.append(tuple(found))
@@ -146,14 +144,20 @@ def serve(environ: dict[str, str], upstream: int, port: int, cores: Cores, *, li
     return Child([*command, *(["--config", str(config)] if limits else [])], cores.proxy, environ)
 
 
-def _environ(data_dir: Path, state_url: str, number: int) -> dict[str, str]:
+def upstream_of_answers(folder: Path, port: int, cores: Cores) -> Child:
+    """nginx that answers everything with the same chat completion."""
+    return _nginx(folder, "upstream", _UPSTREAM.format(port=port, answer=ANSWER), cores.rest)
+
+
+def environ_of(data_dir: Path, state_url: str, *, limits: bool, log: bool) -> dict[str, str]:
+    """Environment of a gateway."""
     return {
         "STILLWATCH_PEPPER": PEPPER,
         "STILLWATCH_REDIS_URL": state_url,
         "STILLWATCH_STATE__DATA_DIR": str(data_dir),
         "STILLWATCH_GATEWAY__METRICS_PORT": "0",
-        "STILLWATCH_GATEWAY__ENFORCE_LIMITS": str(number >= 1).lower(),
-        "STILLWATCH_GATEWAY__LOG_EVENTS": str(number >= 2).lower(),
+        "STILLWATCH_GATEWAY__ENFORCE_LIMITS": str(limits).lower(),
+        "STILLWATCH_GATEWAY__LOG_EVENTS": str(log).lower(),
         "STILLWATCH_LOG__LEVEL": "ERROR",
     }
 
