@@ -6,7 +6,7 @@ Raises: nothing. Cost: under 10 µs per row, no memory.
 Source: Anthropic, February 2026, and AA26-251A: prompts for the reasoning behind a response that is already complete.
     Explanation and audit products ask the same about decisions and get short answers; the long answer is what sets the
     harvest apart, and it is not enough to be certain: the rule alone is worth a look and no more.
-    Half support at an eighth of the traffic: such harvests hide in cover traffic, and ordinary customers do this hardly ever.
+    Half support at an eighth of the traffic: such harvests hide in cover, and ordinary customers hardly ever do this.
     Evaluations that bring reference answers along ask each item several times; who wants the reasoning asks once.
 Blind to: tasks and answers that are sent as a conversation; short reasoning.
 False alarms: tutors that explain model solutions, audits with long texts.
