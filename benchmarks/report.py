@@ -101,41 +101,11 @@ class Report:
         rows: list[tuple[str, ...]] = []
         if self.worker is not None:
             speed = self.worker
-            per = 1000 * speed.cpu_seconds / speed.events
-            rows.append(
-                (
-                    "worker",
-                    f"{speed.keys} keys",
-                    "",
-                    f"{speed.events / speed.seconds:,.0f} events",
-                    "",
-                    "",
-                    f"{per:.4f} events",
-                    "",
-                )
-            )
-            rows.append(
-                (
-                    "",
-                    f"{speed.bytes_per_key / 1024:.2f} KiB per key in state, {speed.resident_mib:,.0f} MiB resident",
-                    *[""] * 6,
-                )
-            )
+            rows.append(_speed_row("worker", f"{speed.keys} keys", speed.events, speed.seconds, speed.cpu_seconds))
         if self.replay is not None:
             row = self.replay
-            per = 1000 * row.cpu_seconds / row.events
-            rows.append(
-                (
-                    "replay",
-                    row.name.removeprefix("replay, "),
-                    "",
-                    f"{row.per_sec:,.0f} events",
-                    "",
-                    "",
-                    f"{per:.4f} events",
-                    "",
-                )
-            )
+            profile = row.name.removeprefix("replay, ")
+            rows.append(_speed_row("replay", profile, row.events, row.seconds, row.cpu_seconds))
         return rows
 
     def _goals(self) -> list[str]:
@@ -161,6 +131,10 @@ class Report:
             found.append(("worker, events per core-second", self.worker.per_core_sec, GOAL_PER_SEC, True))
             found.append(("KiB per key in state", self.worker.bytes_per_key / 1024, GOAL_KIB_PER_KEY, False))
         return [_goal(*goal) for goal in found]
+
+
+def _speed_row(name: str, of: str, events: int, seconds: float, cpu_seconds: float) -> tuple[str, ...]:
+    return (name, of, "", f"{events / seconds:,.0f} events", "", "", f"{1000 * cpu_seconds / events:.4f} events", "")
 
 
 def _goal(name: str, value: float, bound: float, at_least: bool) -> str:
