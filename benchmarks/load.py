@@ -109,7 +109,7 @@ def closed_loop(target: Target, connections: int, seconds: int, *, stream: bool)
 class Delays:
     """How long the chunks of many streams were under way, in ms; CPU of the proxy in seconds per 1,000 chunks."""
 
-    chunks: int
+    per_sec: float
     p50_ms: float
     p99_ms: float
     cpu: float | None
@@ -122,10 +122,12 @@ def streams(target: Target, count: int, seconds: float, chunks: int) -> Delays:
         CannotMeasure: an answer was not complete, or a chunk is missing.
     """
     before = cpu_seconds(target.pid) if target.pid else 0.0
+    started = time.monotonic()
     delays = uvloop.run(_streams(target, count, seconds, chunks))
+    taken = time.monotonic() - started
     used = cpu_seconds(target.pid) - before if target.pid else None
     p50, p99 = np.percentile(delays, [50, 99]) / 1e6
-    return Delays(len(delays), float(p50), float(p99), None if used is None else 1000 * used / len(delays))
+    return Delays(len(delays) / taken, float(p50), float(p99), None if used is None else 1000 * used / len(delays))
 
 
 class _Reader(asyncio.Protocol):

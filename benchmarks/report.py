@@ -82,13 +82,12 @@ class Report:
         rows: list[tuple[str, ...]] = []
         for target, found in self.delays.items():
             cpu = _cpu(found)
-            per_sec = median(sample.chunks for sample in found) / self.seconds
             rows.append(
                 (
                     "delay of a chunk",
                     target,
                     "200",
-                    f"{per_sec:,.0f} chunks",
+                    f"{_of(found, 'per_sec'):,.0f} chunks",
                     f"{_of(found, 'p50_ms'):.2f}",
                     f"{_of(found, 'p99_ms'):.2f}",
                     "" if cpu is None else f"{cpu:.4f} chunks",
