@@ -4,7 +4,8 @@ Order is the column order of every feature matrix. A feature is removed or chang
 `CATALOGUE_VERSION`, so that a model fitted on one meaning is never fed another.
 
 `raises` names honest customers who move it to the suspicious side; `fakes` says what it costs an attacker to move it back.
-`source` points to the rank in the list of thirty features that this catalogue grew from ("5.1 #12"), or to a paper.
+`source` names a paper, the joint advisory AA26-251A of CISA, NSA and FBI (2026), or the campaigns that model providers
+disclosed in 2026.
 """
 
 from __future__ import annotations
@@ -66,61 +67,66 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "requests_1h", "requests", 0.0, inf, "1 h", "high", "log",
         "number of exchanges in the last hour, decayed",
-        _NEVER, "every bulk customer", "more keys: free", "5.1 #20",
+        _NEVER, "every bulk customer", "more keys: free", "velocity rules of card-testing defences",
     ),
     Feature(
         "requests_24h", "requests", 0.0, inf, "24 h", "high", "log",
         "number of exchanges in the last day, decayed",
-        _NEVER, "every bulk customer", "more keys: free", "5.1 #20",
+        _NEVER, "every bulk customer", "more keys: free", "velocity rules of card-testing defences",
     ),
     Feature(
         "ramp_ratio", "share", 0.0, 1.0, "life", "high", "linear",
         "share of its highest hourly volume that the key had already reached in its first hour: near 1 without any ramp",
         "the key was made over three days before it was first seen, or it is unknown when, or it has under 20 exchanges",
-        "migrations of a running workload to a new key", "a day of warming up per key: cheap", "5.1 #20; AA26-251A",
+        "migrations of a running workload to a new key", "a day of warming up per key: cheap", "AA26-251A: no ramp",
     ),
     Feature(
         "interarrival_cv", "ratio", 0.0, inf, "24 h", "low", "log",
         "standard deviation of the gaps between exchanges over their mean; 1 for a Poisson stream",
-        "fewer than ten gaps", "cron jobs, rate-limited batch clients", "jitter: free", "5.1 #28; ServeGen",
+        "fewer than ten gaps", "cron jobs, rate-limited batch clients", "jitter: free", "ServeGen, arXiv 2505.09999",
     ),
     Feature(
         "interarrival_regularity", "share", 0.0, 1.0, "24 h", "high", "linear",
         "regularity of the gaps between exchanges: exp(−standard deviation of their logarithm); 1: a metronome",
-        "fewer than ten gaps", "cron jobs, rate-limited batch clients", "jitter: free", "5.1 #28",
+        "fewer than ten gaps", "cron jobs, rate-limited batch clients", "jitter: free", "ServeGen, arXiv 2505.09999",
     ),
     Feature(
         "circadian_flatness", "share", 0.0, 1.0, "7 d", "high", "linear",
         "entropy of the active hours over the hours of the day, over its maximum; 1 when every hour is used alike",
         "active over less than 24 hours or in fewer than six of them",
-        "11–23 % of bulk clients, worldwide products, monitoring", "sleep eight hours: free", "5.1 #29; AA26-251A",
+        "11–23 % of bulk clients, worldwide products, monitoring", "sleep eight hours: free",
+        "AA26-251A: round-the-clock use; ServeGen",
     ),
     Feature(
         "longest_idle_h", "hours", 0.0, 168.0, "7 d", "low", "linear",
         "longest run of whole clock hours without an exchange between two active ones",
-        "active over less than 24 hours", "worldwide products, monitoring", "sleep eight hours: free", "5.1 #29; AA26-251A",
+        "active over less than 24 hours", "worldwide products, monitoring", "sleep eight hours: free",
+        "AA26-251A: round-the-clock use; ServeGen",
     ),
     # --- Templates
     Feature(
         "skeleton_entropy", "share", 0.0, 1.0, "7 d", "low", "linear",
         "entropy of the head or the tail of the last user turn (whichever varies less), over its maximum",
         _FEW, "classifiers, pipelines, every product that wraps user input",
-        "a paraphrase per request: an extra model call each", "5.1 #12",
+        "a paraphrase per request: an extra model call each", "disclosed campaigns: one template on many keys",
     ),
     _share(
         "skeleton_top_share", "high",
         "share of exchanges that carry the most common constant element: system prompt, head, tail or a shingle",
-        "products with one system prompt, pipelines", "a paraphrase per request: an extra model call each", "5.1 #12",
+        "products with one system prompt, pipelines", "a paraphrase per request: an extra model call each",
+        "disclosed campaigns: one template on many keys",
     ),
     _share(
         "user_top_share", "high",
         "share of exchanges with the most common head, tail or shingle of the last user turn: a fragment put there shows",
-        "pipelines, graders, starter templates", "a paraphrase per request: an extra model call each", "5.1 #1, #12",
+        "pipelines, graders, starter templates", "a paraphrase per request: an extra model call each",
+        "disclosed campaigns: one fragment in every request",
     ),
     _share(
         "slot_novelty", "high",
         "share of different contents among the exchanges under a common skeleton",
-        "document pipelines, localisation, products", "ask again: costs tokens", "5.1 #13",
+        "document pipelines, localisation, products", "ask again: costs tokens",
+        "Persona Hub, arXiv 2406.20094: a slot that never repeats",
         "fewer than five exchanges under a skeleton",
     ),
     _share(
@@ -128,120 +134,130 @@ CATALOGUE: tuple[Feature, ...] = (
         "share of exchanges that resemble one of the last 32 (0.7 in excess of the template they share), exact repeats "
         "left out; "
         "deduplicated pools show none",
-        "translators, people who ask each thing once", "near-copies: costs tokens", "5.1 #13; Self-Instruct",
+        "translators, people who ask each thing once", "near-copies: costs tokens",
+        "Self-Instruct, arXiv 2212.10560: deduplicated pools",
     ),
     _share(
         "multiplicity_peak", "high",
         "share of exchanges asking for several samples, or being the k-th of exactly k equal requests for the most common "
         "k ≥ 2",
-        "self-consistency users, evaluations with repeats", "spread the repeats over keys: free", "5.1 #14",
+        "self-consistency users, evaluations with repeats", "spread the repeats over keys: free",
+        "RFT, arXiv 2308.01825: k answers to each question",
     ),
     _share(
         "contract_top_share", "high",
         "share of exchanges with the most common output contract (tags, JSON keys, headings, schema, tools asked for)",
         "every structured pipeline, agents with one tool set", "a parser per contract: cheap, but each loses answers",
-        "5.1 #2",
+        "disclosed campaigns: an answer that a parser can read",
     ),
     # --- Shape
     _share(
         "single_turn_ratio", "high",
         "share of exchanges that hold one user turn and no earlier answer",
-        "pipelines, evaluators, editors", "fake history: costs input tokens", "5.1 #26",
+        "pipelines, evaluators, editors", "fake history: costs input tokens",
+        "Wang et al., USENIX Security 2013: click sequences",
     ),
     Feature(
         "mean_turn_depth", "turns", 1.0, 65.0, "7 d", "both", "log",
         "mean number of answers an exchange would bring the conversation to",
-        _FEW, "agents (deep), pipelines (flat)", "fake history: costs input tokens", "5.1 #26",
+        _FEW, "agents (deep), pipelines (flat)", "fake history: costs input tokens",
+        "Wang et al., USENIX Security 2013: click sequences",
     ),
     Feature(
         "output_input_ratio", "ratio", 0.0, inf, "7 d", "high", "log",
         "ratio of output tokens to input tokens", _FEW, "writers, code generation, reasoning models",
         "longer prompts: costs input tokens",
-        "5.1 #27",
+        "Alpaca, Self-Instruct: little in, much out",
     ),
     Feature(
         "output_tokens_mean", "tokens", 0.0, inf, "7 d", "high", "log",
         "mean output tokens of an answer", _FEW, "writers, code generation, reasoning models", "short answers: worth less",
-        "5.1 #27",
+        "Alpaca, Self-Instruct: little in, much out",
     ),
     Feature(
         "input_tokens_mean", "tokens", 0.0, inf, "7 d", "both", "log",
         "mean input tokens of an exchange", _FEW, "retrieval (long), chat (short)", "padding: costs input tokens",
-        "5.1 #27",
+        "Alpaca, Self-Instruct: little in, much out",
     ),
     _share(
         "max_tokens_hugging", "high",
         "share of the exchanges with a token limit whose answer fills it",
-        "editors, classifiers with tiny limits", "a higher limit: free", "5.1 #27",
+        "editors, classifiers with tiny limits", "a higher limit: free", "Alpaca, Self-Instruct: little in, much out",
         "fewer than five exchanges with a limit",
     ),
     Feature(
         "parameter_entropy", "bits", 0.0, 16.0, "7 d", "both", "linear",
         "entropy of the sampling settings (temperature, top_p, n, octave of max_tokens, logprobs, format, effort)",
-        _FEW, "playgrounds (high), every program (low)", "copy honest settings: free", "5.1 #30",
+        _FEW, "playgrounds (high), every program (low)", "copy honest settings: free",
+        "Alpaca, Self-Instruct: one setting for all",
     ),
     # --- Logits and samples
     _share(
         "logprobs_share", "high", "share of exchanges that ask for log-probabilities", "label classifiers, evaluations",
-        "none: without them there is no logit to take", "5.1 #19; Carlini et al. 2024",
+        "none: without them there is no logit to take", "Carlini et al., arXiv 2403.06634",
     ),
     _share(
         "logit_bias_share", "high", "share of exchanges with a logit bias", "label classifiers with one fixed map",
-        "none where logprobs are capped", "5.1 #19; Carlini et al. 2024",
+        "none where logprobs are capped", "Carlini et al., arXiv 2403.06634",
     ),
     Feature(
         "logit_bias_diversity", "maps", 0.0, inf, "life", "high", "log",
         "number of different bias maps ever sent; error 10 % above eight",
         "no bias was ever sent", "hardly any: a product has one map or a few", "none: the attack needs thousands",
-        "5.1 #19; Finlayson et al. 2024",
+        "Finlayson et al., arXiv 2403.09539",
     ),
     Feature(
         "samples_mean", "samples", 1.0, 128.0, "7 d", "high", "log",
         "mean number of samples asked for (n)", _FEW, "self-consistency users, evaluations",
-        "repeat the request instead: input tokens", "5.1 #14",
+        "repeat the request instead: input tokens", "RFT, arXiv 2308.01825: k answers to each question",
     ),
     # --- Intents
     _share(
         "elicitation_share", "high",
         "share of exchanges that ask for the reasoning to be written out, in a form or in words",
-        "tutors, audit and explanation products, prompt engineers", "answers without reasoning: worth less", "5.1 #7",
+        "tutors, audit and explanation products, prompt engineers", "answers without reasoning: worth less",
+        "disclosed campaigns: reasoning demanded",
     ),
     _share(
         "elicitation_constancy", "high",
         "share of the exchanges that ask for reasoning which carry the most common constant element among them",
         "audit and explanation products", "a paraphrase per request: an extra model call each",
-        "5.1 #7; disclosed campaigns",
+        "disclosed campaigns: one fragment in every request",
         "fewer than five eliciting exchanges in the window",
     ),
     _share(
         "answer_supplied_share", "high",
         "share of exchanges that bring a finished answer along and ask for the reasoning behind it",
-        "audit and explanation products, graders", "drop the labels: free, but confuses the model", "5.1 #7; AA26-251A",
+        "audit and explanation products, graders", "drop the labels: free, but confuses the model",
+        "AA26-251A: the reasoning behind a finished answer",
     ),
     _share(
         "judge_share", "high",
         "share of exchanges that have something graded: a scale or grading words, and a verdict-sized answer",
-        "evaluation vendors, moderation", "ask for long verdicts: costs output tokens", "5.1 #16",
+        "evaluation vendors, moderation", "ask for long verdicts: costs output tokens",
+        "disclosed campaigns: the model as a reward model",
     ),
     _share(
         "task_generation_share", "high",
         "share of exchanges that make tasks, personas or dialogues: a numbered list continued, two speakers written, or "
         "asked in words",
-        "education, content, test data", "one item per call, plain wording: cheap", "5.1 #17; Self-Instruct; Baize",
+        "education, content, test data", "one item per call, plain wording: cheap",
+        "Self-Instruct, arXiv 2212.10560; Baize, arXiv 2304.01196",
     ),
     _share(
         "rewrite_share", "high", "share of exchanges that have a text rewritten, cleaned or made harder",
-        "document tools, editors, localisation", "plain wording: cheap", "5.1 #18; Evol-Instruct",
+        "document tools, editors, localisation", "plain wording: cheap", "Evol-Instruct, arXiv 2304.12244",
     ),
     Feature(
         "probe_refusals", "skeletons", 0.0, inf, "24 h", "high", "log",
         "number of different skeletons that were refused, decayed",
         _NEVER, "red teams, safety researchers, abusive end users of a product",
-        "probe elsewhere: another account", "5.1 #10",
+        "probe elsewhere: another account", "disclosed campaigns: the probe phase",
     ),
     _share(
         "answer_tag_share", "high", "share of answers that begin with a tag",
-        "prompt-engineered products that parse tags", "another delimiter: free until it is listed", "5.1 #2, #7",
+        "prompt-engineered products that parse tags", "another delimiter: free until it is listed",
+        "disclosed campaigns: reasoning in tags",
         "fewer than five answers whose text was kept",
     ),
     # --- Breadth and change
@@ -250,71 +266,75 @@ CATALOGUE: tuple[Feature, ...] = (
         "Heaps exponent: logarithm of the content cells visited over that of the exchanges; 1 when each is about "
         "something new",
         "fewer than 20 exchanges with text", "search and question-answering products", "a narrow harvest: worth less",
-        "5.1 #24",
+        "Heaps 1978",
     ),
     Feature(
         "baseline_shift", "distance", 0.0, 1.0, "24 h against 7 d", "high", "linear",
         "root mean square difference of the behaviour shares of the last day from those of the week",
         "seen for less than 48 hours, or too few exchanges in the day", "launches, new features", "drift slowly: time",
-        "5.1 #25",
+        "account-takeover defences: against its own past",
     ),
     _share(
         "refusal_rate", "high", "share of answers that are refusals", "red teams, products with unruly users",
         "ask harmless things: free",
-        "5.1 #10",
+        "disclosed campaigns: the probe phase",
     ),
     Feature(
         "model_pivot_share", "share", 0.0, 1.0, "24 h", "high", "linear",
         "share of the last day's exchanges that went to models first called within that day",
         "seen for less than 48 hours, or fewer than five exchanges in the day", "launch-day benchmarks, upgrades",
         "wait two days: time",
-        "5.1 #30; AA26-251A",
+        "AA26-251A: a new model within 24 hours",
     ),
     _share(
         "retry_rate", "both", "share of exchanges that are retries of the client library", "clients behind tight limits",
-        "switch retries off: free", "5.1 #28", "fewer than five exchanges in the window",
+        "switch retries off: free", "ServeGen, arXiv 2505.09999", "fewer than five exchanges in the window",
     ),
     _share(
         "limited_rate", "high", "share of exchanges refused for a rate limit", "bursty honest clients",
-        "read the headers: free", "5.1 #28",
+        "read the headers: free", "ServeGen, arXiv 2505.09999",
         "fewer than five exchanges in the window",
     ),
     Feature(
         "network_diversity", "prefixes", 0.0, inf, "life", "high", "log",
         "number of different address prefixes; error 10 % above eight", "no address was recorded",
-        "CI runners, shared team keys, mobile users", "one exit per key: cheap", "5.1 #22; AA26-251A",
+        "CI runners, shared team keys, mobile users", "one exit per key: cheap", "AA26-251A: one account, many addresses",
     ),
     Feature(
         "client_diversity", "stacks", 0.0, inf, "life", "high", "log",
         "number of different client header fingerprints; error 10 % above eight", "no client headers were recorded",
-        "aggregators, shared team keys", "one stack per key: free", "5.1 #22",
+        "aggregators, shared team keys", "one stack per key: free", "disclosed campaigns: resold access",
     ),
     Feature(
         "language_diversity", "languages", 1.0, 16.0, "7 d", "high", "linear",
         "effective number of scripts and languages of the last user turn (exponential of their entropy)",
         "fewer than five exchanges with text", "localisation, worldwide products, aggregators",
-        "one language per key: free", "5.1 #22",
+        "one language per key: free", "disclosed campaigns: resold access",
     ),
     # --- Value taken
     _share(
         "valuable_share", "high",
         "share of answers worth training on: 200 tokens or more, reasoned, or a tool step; no refusals",
-        "writers, agents, reasoning users", "short answers: worth less", "5.2 detector 5",
+        "writers, agents, reasoning users", "short answers: worth less",
+        "LIMO, arXiv 2502.03387; s1, arXiv 2501.19393: a thousand traces suffice",
     ),
     Feature(
         "valuable_total", "responses", 0.0, inf, "life", "high", "log",
         "number of different valuable responses ever taken; error 7.4 % above 16", _NEVER, "every long-lived customer",
-        "more keys: free", "5.2 detector 5",
+        "more keys: free", "LIMO, arXiv 2502.03387; s1, arXiv 2501.19393: a thousand traces suffice",
     ),
     _share(
         "reasoning_share", "high", "share of answers with hidden reasoning", "users of reasoning models",
         "another model: worth less",
-        "5.1 #27",
+        "Alpaca, Self-Instruct: little in, much out",
     ),
-    _share("tool_share", "both", "share of exchanges with tools", "agents", "none needed", "5.1 #23"),
+    _share(
+        "tool_share", "both", "share of exchanges with tools", "agents", "none needed", "disclosed campaigns: one capability",
+    ),
     Feature(
         "account_age_d", "days", 0.0, inf, "now", "low", "log", "age of the account",
-        "it is unknown when the account was made", "every new customer", "age accounts: time and subscriptions", "5.1 #20",
+        "it is unknown when the account was made", "every new customer", "age accounts: time and subscriptions",
+        "velocity rules of card-testing defences",
     ),
 )  # fmt: skip
 

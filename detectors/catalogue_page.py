@@ -16,7 +16,8 @@ A feature that is undefined is *absent*, never 0: a new account must look neithe
 "Decayed" means that an exchange counts less the longer ago it was, so that a steady stream reads as its count in the
 window. The *suspicious side* is where harvesting is expected. Alone, no feature means anything: *honest customers there*
 names those who are on that side for good reasons, and *to move it back* what it costs an attacker to leave it.
-`5.1 #n` in *source* is the rank in the list of thirty candidate features that the catalogue grew from.
+*Source* names a paper, the joint advisory AA26-251A of CISA, NSA and FBI (2026), or the campaigns that model providers
+disclosed in 2026.
 """
 
 

@@ -3,7 +3,7 @@
 Input: multiplicity_peak, samples_mean, valuable_share, valuable_total, single_turn_ratio, account_age_d.
 Output: Score in [0, 1], the weakest sign. Abstains (warming_up) below 20 answered exchanges.
 Raises: nothing. Cost: under 10 µs per row, no memory.
-Source: rejection-sampling sets (RFT, Yuan et al. 2023; 5.1 #14): these built so hold tens of thousands of tasks at 4 to
+Source: rejection-sampling sets (RFT, Yuan et al. 2023): these built so hold tens of thousands of tasks at 4 to
     16 samples. A hundred different tasks with long answers are a harvest's first hours and more than most evaluations
     with repeats. An evaluation of a settled account is left to the peer-group scorers: benchmarks run with n > 1 are the
     honest twin, and they belong to customers of months.
