@@ -34,7 +34,7 @@ NEEDS_PEPPER = (
 )
 NEEDS_LOGIN = (
     "admin.token must be set, at least 24 characters: make one with 'openssl rand -hex 24' and give it as "
-    "STILLWATCH_ADMIN__TOKEN"
+    "STILLWATCH_ADMIN_TOKEN"
 )
 NEEDS_UPSTREAM = (
     "gateway.upstream must be set to the address of the model API, by --upstream or STILLWATCH_GATEWAY__UPSTREAM"

@@ -1,8 +1,8 @@
 """Settings: one frozen tree, read once, from a TOML file and the environment.
 
 Every field can be set in the file (`[gateway] upstream = "…"`) or as `STILLWATCH_<SECTION>__<FIELD>`; the environment wins.
-`STILLWATCH_REDIS_URL` and `STILLWATCH_PEPPER` are short names for the two that most deployments inject. Nothing is read at
-import. Units are in the names. A bad value gives one `ConfigError` that names the field and the rule.
+SHORT_NAMES are other names for the three that most deployments inject. Nothing is read at import. Units are in the names.
+Bad values give one `ConfigError` that names each field and its rule.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from app.errors import ConfigError
 
 ENV_PREFIX = "STILLWATCH_"
-SHORT_NAMES = {"STILLWATCH_REDIS_URL": ("state", "redis_url"), "STILLWATCH_PEPPER": ("identity", "pepper")}
+SHORT_NAMES = {
+    "STILLWATCH_REDIS_URL": ("state", "redis_url"),
+    "STILLWATCH_PEPPER": ("identity", "pepper"),
+    "STILLWATCH_ADMIN_TOKEN": ("admin", "token"),
+}
+OTHER_NAMES = frozenset(("STILLWATCH_CONFIG", "STILLWATCH_DEBUG", "STILLWATCH_BENCH"))
+"""Names under the prefix that are no settings."""
+
+MAX_TOLD = 5
+"""Problems of one configuration that are told at once."""
+
 FailureMode = Literal["open", "local", "closed"]
 
 
@@ -262,16 +272,44 @@ def load(
         ConfigError: the file cannot be read, a field is unknown, or a value breaks its rule.
     """
     tree = _read_file(path) if path else {}
-    for (section, field), value in _from_environ(os.environ if environ is None else environ).items():
-        tree.setdefault(section, {})[field] = value
+    origins: dict[tuple[str, str], str] = {}
+    for name, (section, field), value in _from_environ(os.environ if environ is None else environ):
+        if _put(tree, section, field, value):
+            origins[section, field] = name
     for name, value in (overrides or {}).items():
         if value is not None:
             section, _, field = name.partition(".")
-            tree.setdefault(section, {})[field] = value
+            if _put(tree, section, field, value):
+                origins.pop((section, field), None)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+        raise ConfigError(_sentence(error, origins)) from None
+
+
+def strangers(environ: Mapping[str, str] | None = None) -> str:
+    """A sentence about variables under the prefix that are read by nobody; "" when there are none.
+
+    They may belong to another program, so they are no error; those with two underscores are, in `load`.
+    """
+    names = sorted(
+        name
+        for name in (os.environ if environ is None else environ)
+        if name.startswith(ENV_PREFIX) and "__" not in name and name not in SHORT_NAMES and name not in OTHER_NAMES
+    )
+    if not names:
+        return ""
+    told = ", ".join(names[:MAX_TOLD]) + (f" and {len(names) - MAX_TOLD} more" if len(names) > MAX_TOLD else "")
+    return f"{told} in the environment: no such setting; the names are {ENV_PREFIX}SECTION__FIELD, with two underscores"
+
+
+def _put(tree: dict[str, Any], section: str, field: str, value: Any) -> bool:
+    """Set one field; false where the file has something else than a table, which validation then refuses."""
+    table = tree.setdefault(section, {})
+    if isinstance(table, dict):
+        table[field] = value
+        return True
+    return False
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -283,22 +321,50 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"config file {path} is no valid TOML: {error}") from None
 
 
-def _from_environ(environ: Mapping[str, str]) -> dict[tuple[str, str], Any]:
-    found: dict[tuple[str, str], Any] = {}
-    for name, value in environ.items():
+def _from_environ(environ: Mapping[str, str]) -> list[tuple[str, tuple[str, str], Any]]:
+    """(name of the variable, (section, field), value); where a setting has both of its names, the long one comes last."""
+    found: list[tuple[str, tuple[str, str], Any]] = []
+    for name in sorted(environ, key=lambda name: (name not in SHORT_NAMES, name)):
+        value = environ[name]
         if name in SHORT_NAMES:
-            found.setdefault(SHORT_NAMES[name], value)
+            found.append((name, SHORT_NAMES[name], value))
         elif name.startswith(ENV_PREFIX) and "__" in name:
             section, _, field = name[len(ENV_PREFIX) :].lower().partition("__")
             listed = field in ("allowed_hosts", "trusted_proxies")
-            found[section, field] = tuple(part.strip() for part in value.split(",") if part.strip()) if listed else value
+            parts = tuple(part.strip() for part in value.split(",") if part.strip()) if listed else value
+            found.append((name, (section, field), parts))
     return found
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first problem as "section.field: rule" — without the value, which may be a secret."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = "no such setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return (message if place and message.startswith(place) else f"{place}: {message}" if place else message) + more
+_RULES = {
+    "extra_forbidden": "no such setting",
+    "tuple_type": 'must be a list, such as ["a", "b"]',
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "dict_type": "must be a table",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "string_type": "must be text",
+    "path_type": "must be a path",
+}
+"""Rules in an operator's words, by the validator's name for them; others are its own sentence."""
+
+
+def _sentence(error: ValidationError, origins: Mapping[tuple[str, str], str]) -> str:
+    """The problems as "section.field: rule" — without the values, which may be secrets."""
+    told = []
+    for found in error.errors(include_input=False, include_url=False)[:MAX_TOLD]:
+        place = ".".join(str(part) for part in found["loc"])
+        rule = _RULES.get(found["type"]) or found["msg"].removeprefix("Value error, ")
+        rule = re.sub(r"^(Input|String) should ", "must ", rule)
+        text = rule if place and rule.startswith(place) else f"{place}: {rule}" if place else rule
+        names = [name for where, name in origins.items() if where[: len(found["loc"])] == found["loc"][:2]]
+        # A rule of a whole section names its field itself; which of its variables broke it is not known here.
+        told.append(text if rule.startswith(place) or not names else f"{text} ({', '.join(names)})")
+    more = error.error_count() - len(told)
+    return "; ".join(told) + (f"; and {more} more" if more else "")

@@ -21,7 +21,8 @@ Settings come from a TOML file (`--config FILE` or `STILLWATCH_CONFIG`), then fr
 command line; the later one wins. In the file a setting `section.field` is `field = …` under `[section]`; in the environment
 it has the name in the last column. Lists are comma-separated in the environment. Settings marked *file only* are tables.
 `stillwatch config check` reads everything, says what is wrong in one sentence, and starts nothing. An unknown name in the
-file, or under the prefix with two underscores, is an error and no silent typo. Secrets are never printed.
+file, or under the prefix with two underscores, is an error and no silent typo; another name under the prefix is warned of
+at the start, as it may belong to another program. Secrets are never printed.
 """
 
 _PLAIN: dict[Any, str] = {

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from app.errors import ConfigError
-from app.settings import SHORT_NAMES, ActionRule, Settings, load
+from app.settings import OTHER_NAMES, SHORT_NAMES, ActionRule, Settings, load, strangers
 
 SECRET = "hunter2-hunter2-hunter2-hunter2"
 
@@ -36,7 +36,7 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
 
 @pytest.mark.parametrize("name", SHORT_NAMES)
 def test_short_names_set_what_most_deployments_inject(name: str) -> None:
-    """The address of the state server and the pepper."""
+    """The address of the state server, the pepper and the admin token."""
     section, field = SHORT_NAMES[name]
     value = getattr(getattr(load(environ={name: SECRET}), section), field)
     assert (value.get_secret_value() if isinstance(value, pydantic.SecretStr) else value) == SECRET
@@ -130,11 +130,62 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
             load(path, environ={})
 
 
-def test_several_problems_are_counted() -> None:
-    """The first is told, the others are known to exist."""
+def test_every_problem_is_told_at_once() -> None:
+    """Up to five, each with its rule and the variable that holds it; how many more there are is said."""
     environ = {"STILLWATCH_GATEWAY__PORT": "x", "STILLWATCH_ADMIN__PORT": "x", "STILLWATCH_STATE__PARTITIONS": "x"}
-    with pytest.raises(ConfigError, match=r"\(and 2 more\)$"):
+    with pytest.raises(ConfigError) as caught:
         load(environ=environ)
+    told = str(caught.value).split("; ")
+    assert sorted(told) == [
+        "admin.port: must be a whole number (STILLWATCH_ADMIN__PORT)",
+        "gateway.port: must be a whole number (STILLWATCH_GATEWAY__PORT)",
+        "state.partitions: must be a whole number (STILLWATCH_STATE__PARTITIONS)",
+    ]
+    environ |= {f"STILLWATCH_WORKER__{letter}": "x" for letter in "ABCD"}
+    with pytest.raises(ConfigError, match=r"; and 2 more$"):
+        load(environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "overrides", "message"),
+    [
+        ({"STILLWATCH_GATEWAY__PROT": "1"}, {}, "gateway.prot: no such setting (STILLWATCH_GATEWAY__PROT)"),
+        ({"STILLWATCH_GATWAY__PORT": "1"}, {}, "gatway: no such setting (STILLWATCH_GATWAY__PORT)"),
+        ({}, {"gateway.allowed_hosts": "x"}, 'gateway.allowed_hosts: must be a list, such as ["a", "b"]'),
+        ({"STILLWATCH_LIMITS__PLANS": "x"}, {}, "limits.plans: must be a table (STILLWATCH_LIMITS__PLANS)"),
+        ({"STILLWATCH_GATEWAY__LOG_EVENTS": "x"}, {"gateway.log_events": "q"}, "gateway.log_events: must be true or false"),
+        ({}, {"enforcement.mode": "on"}, "enforcement.mode: must be 'shadow' or 'enforce'"),
+    ],
+)
+def test_rules_are_in_an_operators_words(environ: dict[str, str], overrides: dict[str, str], message: str) -> None:
+    """Not in those of the library; what the environment sets is named as it stands there."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ=environ, overrides=overrides)
+    assert str(caught.value) == message
+
+
+def test_a_section_that_is_no_table_is_refused_whatever_the_environment_sets_in_it(tmp_path: Path) -> None:
+    """It is a wrong file, not a fault of the program."""
+    path = tmp_path / "s.toml"
+    path.write_text("gateway = 5")
+    with pytest.raises(ConfigError, match=r"^gateway: must be a table"):
+        load(path, {"STILLWATCH_GATEWAY__PORT": "1"}, {"gateway.port": "1"})
+
+
+def test_the_long_name_wins_over_the_short_one() -> None:
+    """Whichever comes first in the environment."""
+    names = [("STILLWATCH_REDIS_URL", "redis://short"), ("STILLWATCH_STATE__REDIS_URL", "redis://long")]
+    assert load(environ=dict(names)).state.redis_url == "redis://long"
+    assert load(environ=dict(reversed(names))).state.redis_url == "redis://long"
+
+
+def test_a_variable_that_nobody_reads_is_named() -> None:
+    """One sentence for all of them, without their values; settings, short names and names of other uses are not meant."""
+    known = dict.fromkeys((*SHORT_NAMES, *OTHER_NAMES, "STILLWATCH_GATEWAY__PORT", "PATH"), SECRET)
+    assert strangers(known) == ""
+    told = strangers(known | {"STILLWATCH_UPSTREAM": SECRET, "STILLWATCH_ADMIN_PORT": "1"})
+    assert told.startswith("STILLWATCH_ADMIN_PORT, STILLWATCH_UPSTREAM in the environment: no such setting")
+    assert SECRET not in told
 
 
 def test_settings_do_not_change_once_read() -> None:
