@@ -329,7 +329,8 @@ CATALOGUE: tuple[Feature, ...] = (
         "Alpaca, Self-Instruct: little in, much out",
     ),
     _share(
-        "tool_share", "both", "share of exchanges with tools", "agents", "none needed", "disclosed campaigns: one capability",
+        "tool_share", "both", "share of exchanges with tools", "agents", "none needed",
+        "disclosed campaigns: one capability",
     ),
     Feature(
         "account_age_d", "days", 0.0, inf, "now", "low", "log", "age of the account",
