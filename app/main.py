@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import uvloop
@@ -19,7 +20,10 @@ from app.errors import ConfigError, StateUnavailable
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.state.calls import Client
     from detectors.analysis import Analysis
+
+log = logging.getLogger(__name__)
 
 Addresses: TypeAlias = dict[str, str]
 Ready: TypeAlias = Callable[[Addresses], None]
@@ -27,6 +31,11 @@ Role: TypeAlias = Callable[[Settings, asyncio.Event, Ready], Awaitable[None]]
 
 GC_THRESHOLD = 10_000
 """New objects of a gateway before the youngest are looked through; the default of 700 is a few requests."""
+
+WAIT_SEC = 1.0
+"""Pause between the questions of a worker to a state server that is away at its start."""
+
+AWAY = "the state server has not answered since the start"
 
 NEEDS_PEPPER = (
     "identity.pepper must be set: it protects the hashes of keys and addresses; make one with "
@@ -63,6 +72,25 @@ def check_admin(settings: Settings) -> None:
         raise ConfigError(NEEDS_LOGIN)
 
 
+def check_ports(settings: Settings) -> None:
+    """Refuse a port that is taken, before the first of several processes is started.
+
+    Raises:
+        ConfigError: one is; the message names its setting.
+    """
+    from app.telemetry.exposition import listen
+
+    gateway, admin = settings.gateway, settings.admin
+    with ExitStack() as taken:  # all at once, so that two settings with one port are noticed too
+        for host, port, name in (
+            (gateway.host, gateway.port, "gateway.port"),
+            (gateway.host, gateway.metrics_port, "gateway.metrics_port"),
+            (gateway.host, settings.worker.metrics_port, "worker.metrics_port"),
+            (admin.host, admin.port, "admin.port"),
+        ):
+            taken.enter_context(closing(listen(host, port, name)))
+
+
 async def run_gateway(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """The reverse proxy, its state, its limits and its event log.
 
@@ -86,13 +114,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, ready: Ready) -> 
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
-    """The consumer of the event log: profiles, verdicts, archive.
+    """The consumer of the event log: profiles, verdicts, archive. It waits for a state server that is away.
 
     Raises:
-        ConfigError: the model or a port cannot be used.
-        StateUnavailable: the state server cannot be reached or started.
+        ConfigError: the model, the port or the state cannot be used, or there is no state server to start.
     """
-    from app.state import meta
     from app.state.factory import background_client
     from app.state.server import StateServer
     from app.telemetry.exposition import MetricsServer
@@ -100,19 +126,45 @@ async def run_worker(settings: Settings, stop: asyncio.Event, ready: Ready) -> N
 
     analysis = load_model(settings)
     async with AsyncExitStack() as stack:
+        host, port = settings.gateway.host, settings.worker.metrics_port
+        worker: Worker | None = None
+
+        def healthy() -> tuple[bool, str]:
+            return (False, AWAY) if worker is None else (True, f"ok: {len(worker.owned)} partitions")
+
+        metrics = await MetricsServer.start(host, port, process="worker", health=healthy)
+        stack.push_async_callback(metrics.stop)
         state = await stack.enter_async_context(StateServer(settings.state))
         client = background_client(state.url, settings)
         stack.push_async_callback(client.aclose)
-        with _named(settings):
-            await meta.check(client, settings)
-        host, port = settings.gateway.host, settings.worker.metrics_port
-        worker = Worker(client, settings, analysis)
-        metrics = await MetricsServer.start(
-            host, port, process="worker", health=lambda: (True, f"ok: {len(worker.owned)} partitions")
-        )
-        stack.push_async_callback(metrics.stop)
+        answers = await _answers(client, settings, warn=True)
         ready({"metrics": f"http://{host}:{metrics.port}/metrics"})
+        while not answers:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WAIT_SEC)
+                return
+            if answers := await _answers(client, settings):
+                log.info("the state server answers; the worker begins")
+        worker = Worker(client, settings, analysis)
         await worker.run(stop)
+
+
+async def _answers(client: Client, settings: Settings, *, warn: bool = False) -> bool:
+    """Whether the state server is there and fits.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    from app.state import meta
+
+    try:
+        await meta.check(client, settings)
+    except StateUnavailable as error:
+        if warn:
+            place = "state.redis_url" if settings.state.redis_url else "state.data_dir"
+            log.warning("%s: %s; the worker waits for it", place, error)
+        return False
+    return True
 
 
 async def run_admin(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
@@ -146,16 +198,6 @@ def load_model(settings: Settings) -> Analysis:
         return load_analysis(settings)
     except BadModel as error:
         raise ConfigError(f"worker.model_dir: {error}") from None
-
-
-@contextmanager
-def _named(settings: Settings) -> Iterator[None]:
-    """Put the name of the setting before a sentence about a configured state server."""
-    try:
-        yield
-    except StateUnavailable as error:
-        place = "state.redis_url" if settings.state.redis_url else "state.data_dir"
-        raise StateUnavailable(f"{place}: {error}") from None
 
 
 ROLES: dict[str, Role] = {"gateway": run_gateway, "worker": run_worker, "admin": run_admin}

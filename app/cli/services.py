@@ -59,6 +59,7 @@ def worker(metrics_port: MetricsPort = None, config: Config = None, sets: Sets =
     """Run a worker: reads the event log, keeps profiles, judges keys, writes the archive.
 
     Any number may run; they share the partitions. Without worker.model_dir only the named rules judge.
+    While a configured state server is away, it waits.
 
     Example: [bold]stillwatch worker --set worker.model_dir=model[/bold]
     """
@@ -71,7 +72,7 @@ def worker(metrics_port: MetricsPort = None, config: Config = None, sets: Sets =
 def admin(host: AdminHost = None, port: AdminPort = None, config: Config = None, sets: Sets = None) -> None:
     """Run the admin API: keys by suspicion, why, and what is done about them.
 
-    Needs admin.token (STILLWATCH_ADMIN__TOKEN).
+    Needs admin.token (STILLWATCH_ADMIN_TOKEN).
 
     Example: [bold]stillwatch admin --port 8081[/bold]
     """
@@ -103,6 +104,7 @@ def everything(
     settings = settle(config, sets, gateway__upstream=upstream, gateway__host=host, gateway__port=port)
     main.check_gateway(settings)
     main.check_admin(settings)
+    main.check_ports(settings)
     _look_upstream(settings, require_upstream)
     parts = [(name, f"app.main:{role.__name__}") for name, role in main.ROLES.items()]
 

@@ -32,8 +32,7 @@ class GatewayServer:
         self._services = services
         self._metrics: MetricsServer | None = None
         self._sock = sock
-        host, port = sock.getsockname()[:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.url = _address(sock)
         self.metrics_url = ""
         config = uvicorn.Config(
             app,
@@ -54,12 +53,12 @@ class GatewayServer:
         """Begin to accept requests; returns when the socket is served."""
         self._task = await self._server.start(self._sock)
 
-    async def serve_metrics(self, settings: GatewaySettings) -> None:
-        """Serve /metrics and /healthz beside it."""
+    async def serve_metrics(self, sock: socket.socket) -> None:
+        """Serve /metrics and /healthz beside it, on a socket that listens."""
         services = self._services
         health = services.health if services is not None else None
-        self._metrics = await MetricsServer.start(settings.host, settings.metrics_port, process="gateway", health=health)
-        self.metrics_url = f"http://{settings.host}:{self._metrics.port}/metrics"
+        self._metrics = await MetricsServer.serve(sock, process="gateway", health=health)
+        self.metrics_url = f"{_address(sock)}/metrics"
 
     async def stop(self) -> None:
         """Stop accepting, let running answers end within the grace time, then stop the services in reverse order."""
@@ -95,20 +94,31 @@ async def start(settings: Settings, *, state_url: str | None = None, with_metric
         ConfigError: a setting does not fit, or a port is taken.
         StateUnavailable: no state server can be reached or started.
     """
-    sock = listen(settings.gateway.host, settings.gateway.port, "gateway.port")
+    host = settings.gateway.host
     services: Services | None = None
+    sockets: list[socket.socket] = []
     try:
+        # Every port is taken before anything runs that a taken one would have to stop again.
+        sockets.append(sock := listen(host, settings.gateway.port, "gateway.port"))
+        if with_metrics:
+            sockets.append(listen(host, settings.gateway.metrics_port, "gateway.metrics_port"))
         services = await Services.start(settings, state_url=state_url)
         server = GatewayServer(Gateway(services.core, settings.gateway), settings.gateway, sock, services)
         await server.start()
         if with_metrics:
-            await server.serve_metrics(settings.gateway)
+            await server.serve_metrics(sockets[-1])
     except BaseException:
-        sock.close()
+        for sock in sockets:
+            sock.close()
         if services is not None:
             await services.stop()
         raise
     return server
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def serve(settings: Settings, stop: asyncio.Event, *, state_url: str | None = None) -> None:

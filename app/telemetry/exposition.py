@@ -90,8 +90,12 @@ class MetricsServer:
         Raises:
             ConfigError: the port cannot be used.
         """
+        return await cls.serve(listen(host, port, f"{process}.metrics_port"), process=process, health=health)
+
+    @classmethod
+    async def serve(cls, sock: socket.socket, *, process: str, health: Health | None = None) -> MetricsServer:
+        """As `start`, on a socket that listens already: a process that needs several ports takes all of them first."""
         metrics.BUILD_INFO.labels(version(), process).set(1)
-        sock = listen(host, port, f"{process}.metrics_port")
         config = uvicorn.Config(
             Exposition(health),
             http="httptools",

@@ -14,8 +14,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-
-from detectors.analysis import Analysis
+from typing import TypeAlias
 
 from app.errors import BadInput, LeaseLost, StateUnavailable
 from app.settings import Settings
@@ -30,6 +29,7 @@ from app.worker.consume import Consumer
 from app.worker.hot import HotStates
 from app.worker.leases import LeaseKeeper
 from detectors import model as models
+from detectors.analysis import Analysis
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ RETRY_SEC = 0.5
 
 ARCHIVE_CHECK_SEC = 1.0
 """How often waiting rows are looked at; a file is at most this much late."""
+
+
+_Turn: TypeAlias = Callable[[], Awaitable[bool]]
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class Worker:
         self._analysis = analysis
         self._queues = Queues(client)
         self._shares: dict[int, _Share] = {}
+        self._waiting: set[_Turn] = set()  # loops that wait for the state server
         ownership = Ownership(client, self.id, settings.worker.lease_ms)
         self._leases = LeaseKeeper(ownership, settings.state.partitions, self._gain, self._lose)
 
@@ -94,17 +98,27 @@ class Worker:
         finally:
             await self._close()
 
-    async def _loop(self, turn: Callable[[], Awaitable[bool]], pause_sec: float, stop: asyncio.Event) -> None:
+    async def _loop(self, turn: _Turn, pause_sec: float, stop: asyncio.Event) -> None:
         """Takes turns until stopped; pauses after one that found nothing to do."""
         while not stop.is_set():
             try:
                 busy, pause = await turn(), pause_sec
+                self._goes_on(turn)
             except StateUnavailable as error:
-                log.warning("the worker waits: %s", error)
+                if not self._waiting:
+                    log.warning("the worker waits: %s", error)
+                self._waiting.add(turn)
                 busy, pause = False, RETRY_SEC
             if not busy:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause)
+
+    def _goes_on(self, turn: _Turn) -> None:
+        """A turn went well; said once, when no loop waits any more."""
+        if turn in self._waiting:
+            self._waiting.discard(turn)
+            if not self._waiting:
+                log.info("the state server answers again; the worker goes on")
 
     async def _tend_leases(self) -> bool:
         await self._leases.tick()

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from app.settings import StateSettings
+from app.state.server import StateServer
+
 TOKEN = "a token for tests of the program"
 
 
@@ -146,31 +149,55 @@ def test_an_upstream_that_is_away_is_a_remark_or_a_refusal(start: Any, run: Any)
     ("command", "setting"),
     [
         ("serve", "gateway.port"),
+        ("serve", "gateway.metrics_port"),
         ("all", "gateway.port"),
         ("all", "admin.port"),
         ("admin", "admin.port"),
         ("worker", "worker.metrics_port"),
     ],
 )
-def test_a_taken_port_is_one_sentence(run: Any, model_api: str, command: str, setting: str) -> None:
+def test_a_taken_port_is_one_sentence(
+    run: Any, environ: dict[str, str], model_api: str, command: str, setting: str
+) -> None:
     """The setting and the port are named, whichever process wanted it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        data = Path(environ["STILLWATCH_STATE__DATA_DIR"])
         more = {"STILLWATCH_GATEWAY__UPSTREAM": model_api} if command in ("serve", "all") else {}
         found = run(command, "--set", f"{setting}={port}", **more)
     assert found.returncode == 2
     assert "Traceback" not in found.stderr
     (line,) = found.stderr.splitlines()
     assert line == f"stillwatch: {setting}: cannot listen on 127.0.0.1 port {port}: Address already in use"
+    assert not data.exists()  # no state server was started for it either
 
 
-def test_a_state_server_that_is_away_is_one_sentence(run: Any) -> None:
-    """A worker whose configured server does not answer says so and stops; it has nothing to work on."""
-    found = run("worker", "--set", "state.redis_url=redis://127.0.0.1:9/0")
-    assert found.returncode == 1
-    (line,) = found.stderr.splitlines()
-    assert line.startswith("stillwatch: state.redis_url: ")
-    assert "Traceback" not in line
+def test_everything_waits_for_a_state_server_that_is_away(
+    start: Any, chat: Any, fetch: Any, model_api: str, tmp_path: Path
+) -> None:
+    """`all` starts without its configured server, the worker says so once, and all work as soon as the server is there."""
+    server = StateServer(StateSettings(data_dir=tmp_path / "elsewhere"))
+    program = start("all", "--upstream", model_api, STILLWATCH_REDIS_URL=server.url)
+    found = program.addresses()
+    assert chat(found["gateway"], "sk-one") == 200  # by limits.on_state_loss
+    assert program.said.count("the worker waits for it") == 1
+    server.open()
+    try:
+        _eventually(lambda: json.loads(fetch(f"{found['admin']}/v1/keys", TOKEN)[1] or b"{}").get("keys"))
+        assert program.stop() == 0
+    finally:
+        server.close()
+    assert program.said.count("the worker begins") == 1
+    assert program.said.count("the worker waits") == 1
+    assert "Traceback" not in program.said
+
+
+def test_a_waiting_worker_stops_when_it_is_told(start: Any) -> None:
+    """Before the server was ever there."""
+    program = start("worker", "--set", "state.redis_url=redis://127.0.0.1:9/0")
+    program.addresses()
+    assert program.stop() == 0
+    assert "Traceback" not in program.said
 
 
 def test_a_replay_of_too_little_is_one_sentence(run: Any, tmp_path: Path) -> None:
