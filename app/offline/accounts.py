@@ -49,5 +49,5 @@ def _identity(account: AccountLine, hasher: Hasher, default_plan: str, hashed: b
         key_created_us=account.created_us,
         payment_id=hasher.payment(account.payment_hash) if account.payment_hash else "",
         authorised=account.authorised,
-        country=account.country[:2].upper(),
+        country=account.country.upper(),
     )

@@ -152,7 +152,7 @@ async def test_losing_the_state_later_keeps_it_in_service(own: StateSettings, da
     ("field", "line", "rule"),
     [
         ("accounts_file", '{"org": "acme"}', "line 1: needs either"),
-        ("networks_file", '{"asn": 1}', "line 1: needs an object"),
+        ("networks_file", '{"asn": 1}', "line 1: Object missing required field `prefix`"),
     ],
 )
 async def test_a_bad_file_is_refused_before_anything_starts(data_dir: Path, field: str, line: str, rule: str) -> None:
