@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = program(arguments, prog_name="stillwatch", standalone_mode=False)
     except typer.TyperException as error:
-        return _fail(error.format_message(), error.exit_code)
+        return _fail(error.format_message().replace(": Value error, ", ": "), error.exit_code)
     except typer.Abort:
         return 130
     except ConfigError as error:

@@ -29,7 +29,8 @@ Sets = Annotated[
     typer.Option(
         "--set",
         metavar="SECTION.FIELD=VALUE",
-        help="One setting, over file and environment; may be repeated. Lists and tables as in TOML. "
+        help="One setting, over file and environment; may be repeated. Lists as in TOML; tables such as limits.plans "
+        "are set in the file. "
         "Give secrets by environment instead: a command line can be read by others on the machine.",
     ),
 ]
@@ -58,10 +59,20 @@ def settle(config: Path | None, sets: Sequence[str] | None, **given: Any) -> Set
     return configuration.load(config, overrides=overrides)
 
 
+def warn_of_strangers() -> None:
+    """A warning about variables under our prefix that are no settings."""
+    if sentence := configuration.strangers():
+        err.print(f"warning: {sentence}", soft_wrap=True, markup=False)
+
+
 def _override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     name = name.strip()
-    if not equals or name.count(".") != 1 or name.startswith(".") or name.endswith("."):
+    section, _, field = name.partition(".")
+    if equals and section and "." in field:
+        table = ".".join((section, field.partition(".")[0]))
+        raise ConfigError(f"--set {name[:64]}: what is inside a table such as [{table[:64]}] is set in the file (--config)")
+    if not equals or not section or not field:
         raise ConfigError(f"--set takes section.field=value, such as gateway.port=8080, not {name[:64]!r}")
     if not value.lstrip().startswith(("[", "{")):
         return name, value

@@ -5,36 +5,58 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
 
-from app.cli.common import AsJson, Config, Sets, out, settle
+from app.cli.common import AsJson, Config, Sets, out, settle, warn_of_strangers
 from app.errors import ConfigError
-from app.main import NEEDS_LOGIN, NEEDS_PEPPER, NEEDS_UPSTREAM, load_model
-from app.settings import Settings
 
 group = typer.Typer(help="Check the configuration, and show what is in force.")
 
 
-@group.command("check")
-def check(config: Config = None, sets: Sets = None) -> None:
-    """Read the configuration as the services would, and the files it names. Status 2 and one sentence for what is wrong.
+class Service(StrEnum):
+    """A command that runs a service, as people type it."""
 
-    Example: [bold]stillwatch config check --config stillwatch.toml[/bold]
+    SERVE = "serve"
+    WORKER = "worker"
+    ADMIN = "admin"
+    ALL = "all"
+
+
+@group.command("check")
+def check(
+    service: Annotated[
+        Service | None,
+        typer.Option("--for", metavar="COMMAND", help="serve, worker, admin or all: what it needs must be set, too."),
+    ] = None,
+    config: Config = None,
+    sets: Sets = None,
+) -> None:
+    """Read the configuration as the services would, and the files it names. Status 2 and a sentence for what is wrong.
+
+    Without --for, what only some commands need is a remark. Nothing is started, and no server is asked.
+
+    Example: [bold]stillwatch config check --for serve --config stillwatch.toml[/bold]
     """
+    from app import preflight
+
     settings = settle(config, sets)
-    _check_files(settings)
-    missing = [
-        (settings.gateway.upstream, "serve", NEEDS_UPSTREAM),
-        (settings.identity.pepper.get_secret_value(), "serve", NEEDS_PEPPER),
-        (settings.admin.token.get_secret_value(), "admin", NEEDS_LOGIN),
-    ]
+    warn_of_strangers()
+    wrong = preflight.problems(settings)
+    remarks = []
+    for command, hint in preflight.missing(settings):
+        if service is not None and service.value in (command, "all"):
+            wrong.append(hint)
+        elif service is None:
+            remarks.append(f"For '{command}': {hint}.")
+    if wrong:
+        raise ConfigError("; ".join(wrong))
     out.print("The configuration is valid.")
-    for value, command, hint in missing:
-        if not value:
-            out.print(f"For '{command}': {hint}.", soft_wrap=True, markup=False)
+    for remark in remarks:
+        out.print(remark, soft_wrap=True, markup=False)
 
 
 @group.command("show")
@@ -49,20 +71,6 @@ def show(as_json: AsJson = False, config: Config = None, sets: Sets = None) -> N
         print(json.dumps(tree, indent=2))
         return
     print("\n".join(_toml(tree)).strip())
-
-
-def _check_files(settings: Settings) -> None:
-    """Raise ConfigError for a named file or model that cannot be used."""
-    for name, path in (
-        ("accounts_file", settings.identity.accounts_file),
-        ("networks_file", settings.identity.networks_file),
-    ):
-        if path is not None:
-            try:
-                path.open("rb").close()
-            except OSError as error:
-                raise ConfigError(f"identity.{name} {path}: {error.strerror or 'cannot be read'}") from None
-    load_model(settings)
 
 
 def _shown(value: Any) -> Any:

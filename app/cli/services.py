@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import Config, Sets, addresses, err, settle
+from app.cli.common import Config, Sets, addresses, err, settle, warn_of_strangers
 from app.errors import UpstreamUnavailable
 from app.settings import Settings
 
@@ -123,6 +123,7 @@ def _run(process: str, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]
     from app.telemetry import logging as logs
 
     logs.configure(settings)
+    warn_of_strangers()
     main.run(work)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -16,8 +17,8 @@ PEPPER = "a pepper that nobody may see"
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("STILLWATCH_CONFIG", "STILLWATCH_PEPPER", "STILLWATCH_REDIS_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("STILLWATCH_")]:
+        monkeypatch.delenv(name)
 
 
 def test_show_is_toml_that_loads_to_the_same_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,3 +76,65 @@ def test_check_says_what_is_missing_for_which_command(capsys: pytest.CaptureFixt
         "'admin': admin.token",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("service", "given", "words"),
+    [
+        ("serve", {}, ("gateway.upstream must be set", "identity.pepper must be set")),
+        ("serve", {"STILLWATCH_PEPPER": PEPPER}, ("gateway.upstream must be set",)),
+        ("admin", {}, ("admin.token must be set",)),
+        ("all", {"STILLWATCH_GATEWAY__UPSTREAM": "http://a.example"}, ("identity.pepper must", "admin.token must")),
+        ("worker", {}, ()),
+        ("all", {"STILLWATCH_GATEWAY__UPSTREAM": "http://a.example", "STILLWATCH_PEPPER": PEPPER,
+                 "STILLWATCH_ADMIN_TOKEN": PEPPER}, ()),
+    ],
+)  # fmt: skip
+def test_what_a_command_needs_must_be_set_when_it_is_named(
+    service: str,
+    given: dict[str, str],
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A remark becomes an error, all of them at once; what another command needs is not asked for."""
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert main(["config", "check", "--for", service]) == (2 if words else 0)
+    found = capsys.readouterr()
+    assert (found.out == "The configuration is valid.\n") is not bool(words)
+    assert found.err.count("must be set") == len(words)
+    assert all(word in found.err for word in words)
+
+
+def test_check_refuses_what_a_service_would_refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each value that only a starting service looks at is named, with its rule and without the value."""
+    accounts, networks = tmp_path / "a.jsonl", tmp_path / "n.jsonl"
+    accounts.write_text('{"key": "sk-one"}\n{"org": "no key"}\n')
+    networks.write_text('{"prefix": "10.0.0.0/8"}\n{"prefix": "everywhere"}\n')
+    values = (
+        ("state.redis_url=http://:hunter2@a.example", "state.redis_url must be redis://"),
+        ('identity.trusted_proxies=["10.0.0.1/8"]', "identity.trusted_proxies must be networks in CIDR form"),
+        (f"identity.accounts_file={accounts}", f"identity.accounts_file: accounts file {accounts}, line 2: "),
+        (f"identity.networks_file={networks}", f"identity.networks_file: networks file {networks}, line 2: "),
+        (f"worker.model_dir={tmp_path}", "worker.model_dir: "),
+    )
+    for value, words in values:
+        assert main(["config", "check", "--set", value]) == 2
+        found = capsys.readouterr()
+        assert found.out == ""
+        assert found.err.startswith(f"stillwatch: {words}")
+    assert main(["config", "check", *(part for value, _ in values for part in ("--set", value))]) == 2
+    told = capsys.readouterr().err
+    assert all(words in told for _, words in values)
+    assert "hunter2" not in told
+    assert "sk-one" not in told
+
+
+def test_a_variable_that_nobody_reads_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may belong to another program, so the status stays 0."""
+    monkeypatch.setenv("STILLWATCH_UPSTREAM", "http://a.example")
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().err.startswith("warning: STILLWATCH_UPSTREAM in the environment: no such setting")

@@ -1,0 +1,52 @@
+"""What services refuse at their start, found without starting anything: by the very functions that refuse it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from app.errors import BadInput, ConfigError
+from app.gateway import account_file
+from app.gateway.guard import Guard
+from app.gateway.identity import Hasher
+from app.gateway.networks import Networks
+from app.main import NEEDS_LOGIN, NEEDS_PEPPER, NEEDS_UPSTREAM, load_model
+from app.settings import Settings
+from app.state.factory import parse_address
+
+Command: TypeAlias = Literal["serve", "worker", "admin", "all"]
+"""A command that runs a service."""
+
+
+def problems(settings: Settings) -> list[str]:
+    """Values that fit the settings' own rules and nothing else: a sentence for each, which begins with the setting.
+
+    Reads the files that are named, whole.
+    """
+    identity = settings.identity
+    hasher = Hasher(identity.pepper.get_secret_value())
+    checks: list[tuple[str, Callable[[], object]]] = [("", lambda: Guard(settings.gateway, identity))]
+    if settings.state.redis_url:
+        checks.append(("", lambda: parse_address(settings.state.redis_url)))
+    if (accounts := identity.accounts_file) is not None:
+        checks.append(("identity.accounts_file: ", lambda: account_file.load(accounts, hasher)))
+    if (networks := identity.networks_file) is not None:
+        checks.append(("identity.networks_file: ", lambda: Networks.load(networks)))
+    checks.append(("", lambda: load_model(settings)))
+    found = []
+    for place, check in checks:
+        try:
+            check()
+        except (ConfigError, BadInput) as error:
+            found.append(f"{place}{error}")
+    return found
+
+
+def missing(settings: Settings) -> list[tuple[Command, str]]:
+    """What has no default and is not set: (the command that needs it, a sentence that says how to set it)."""
+    needs: list[tuple[str, Command, str]] = [
+        (settings.gateway.upstream, "serve", NEEDS_UPSTREAM),
+        (settings.identity.pepper.get_secret_value(), "serve", NEEDS_PEPPER),
+        (settings.admin.token.get_secret_value(), "admin", NEEDS_LOGIN),
+    ]
+    return [(command, sentence) for value, command, sentence in needs if not value]
