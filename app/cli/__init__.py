@@ -22,10 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     import typer
 
+    from app.cli import words
     from app.cli.program import program
 
+    command = typer.main.get_command(program)
+    words.plain(command)
     try:
-        status = program(arguments, prog_name="stillwatch", standalone_mode=False)
+        status = command.main(arguments, prog_name="stillwatch", standalone_mode=False)
     except typer.TyperException as error:
         return _fail(error.format_message().replace(": Value error, ", ": "), error.exit_code)
     except typer.Abort:

@@ -37,7 +37,7 @@ def list_archive(folder: Folder = None, as_json: AsJson = False, config: Config 
         out.print("The archive has no files yet.")
         return
     rows_ = [(file.day, f"{file.partition}", file.first, file.last, f"{file.size_bytes}", file.path.name) for file in files]
-    plain_table(rows_, ("day", "partition", "first", "last", "bytes", "file"))
+    plain_table(rows_, ("day (UTC)", "partition", "first", "last", "bytes", "file"))
 
 
 @group.command("check")
@@ -61,5 +61,5 @@ def check_archive(folder: Folder = None, config: Config = None, sets: Sets = Non
 def _folder(folder: Path | None, config: Path | None, sets: list[str] | None) -> Path:
     found = folder or settle(config, sets).archive_dir
     if not found.is_dir():
-        raise BadInput(f"archive folder {found}: no such folder" + ("" if folder else " (worker.archive_dir)"))
+        raise BadInput(f"archive folder {found.resolve()}: no such folder" + ("" if folder else " (worker.archive_dir)"))
     return found

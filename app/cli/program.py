@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from app.cli import archive, config, demo, keys, replay, services
+from app.cli import archive, config, demo, identify, keys, replay, services
 
 program = typer.Typer(
     name="stillwatch",
-    help="Finds the keys, and the groups of keys, that harvest a model API to train another model.",
+    help="Finds the keys that harvest a model API to train another model. Judges each key and each organisation.",
     epilog="Settings come from a TOML file (--config), the environment (STILLWATCH_SECTION__FIELD) and --set; "
     "the last wins. Exit status: 0 done, 1 tried and failed, 2 wrong option or setting.",
     rich_markup_mode="rich",
@@ -29,6 +29,7 @@ program.command("worker", rich_help_panel=_RUN)(services.worker)
 program.command("admin", rich_help_panel=_RUN)(services.admin)
 program.command("all", rich_help_panel=_RUN)(services.everything)
 program.command("replay", rich_help_panel=_LOOK)(replay.replay)
+program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
 program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
 program.add_typer(config.group, name="config", rich_help_panel=_LOOK)

@@ -15,7 +15,9 @@ def replay(
         Path,
         typer.Argument(metavar="LOG", exists=True, help="Request log (JSON Lines, plain or gzip), or an archive folder."),
     ],
-    target: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; it is made.")],
+    target: Annotated[
+        Path, typer.Option("--out", "-o", file_okay=False, metavar="DIR", help="Folder for the results; it is made.")
+    ],
     accounts: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Accounts of the keys (JSON Lines).")
     ] = None,
@@ -41,7 +43,7 @@ def replay(
         typer.Option(exists=True, file_okay=False, metavar="DIR", help="Saved model that judges, instead of a fit."),
     ] = None,
     save_model: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save the fitted model here, for worker.model_dir.")
+        Path | None, typer.Option(file_okay=False, metavar="DIR", help="Save the fitted model here, for worker.model_dir.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the fit; the same log and seed give the same files.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,

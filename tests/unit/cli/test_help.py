@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_every_command_of_the_service_is_there() -> None:
     """The commands an operator was promised exist."""
     names = {" ".join(path) for path, _ in ALL}
     assert names == {
-        "demo", "serve", "worker", "admin", "all", "replay", "version",
+        "demo", "serve", "worker", "admin", "all", "replay", "id", "version",
         "keys list", "keys show", "archive list", "archive check", "config check", "config show",
     }  # fmt: skip
 
@@ -42,6 +43,7 @@ def test_help_of_a_command_is_complete(
     assert main([*path, "--help"]) == 0
     text = capsys.readouterr().out
     assert " ".join(path) in text
+    assert not re.search(r"<(bool|str|int|float)\b", text)
     if path != ("version",):
         assert f"stillwatch {' '.join(path)}" in (command.help or "")
     for parameter in command.params:

@@ -41,12 +41,17 @@ WRONG = [
     (["replay"], 2, "Missing argument 'LOG'"),
     (["replay", "no-log", "--out", "x"], 2, "'no-log' does not exist"),
     (["replay", ".", "--out", "x", "--warmup-until", "noon"], 2, "--warmup-until"),
+    (["replay", ".", "--out", "file"], 2, "--out"),
+    (["replay", ".", "--out", "x", "--model", "."], 2, "--model: "),
+    (["replay", ".", "--out", "x", "--save-model", "file"], 2, "--save-model"),
+    (["id"], 2, "identity.pepper must be set"),
+    (["id", "sk-a-key"], 2, "unexpected extra argument"),
     (["keys", "list", "--level", "worst"], 2, "--level"),
     (["keys", "list"], 1, "state.data_dir: var holds no state"),
     (["keys", "show", "0a"], 1, "state.data_dir: var holds no state"),
     (["keys", "list", "--set", "state.redis_url=redis://127.0.0.1:1"], 1, "did not answer"),
-    (["archive", "list"], 1, "archive folder var/archive: no such folder"),
-    (["archive", "check", "nowhere"], 1, "archive folder nowhere: no such folder"),
+    (["archive", "list"], 1, "/var/archive: no such folder (worker.archive_dir)"),
+    (["archive", "check", "nowhere"], 1, "/nowhere: no such folder"),
     (["demo", "--seconds", "1"], 2, "--seconds"),
     (["demo", "--keep", "/proc/no"], 2, "--keep /proc/no"),
 ]
@@ -55,6 +60,7 @@ WRONG = [
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     for name in [name for name in os.environ if name.startswith("STILLWATCH_")]:
         monkeypatch.delenv(name)
 
