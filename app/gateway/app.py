@@ -7,6 +7,7 @@ from typing import Any
 from app.errors import ConfigError
 from app.gateway import authz
 from app.gateway.core import Core, Scope
+from app.gateway.presence import Presence
 from app.gateway.proxy import ProxyExchange
 from app.gateway.upstream import Upstream
 from app.settings import GatewaySettings
@@ -27,6 +28,7 @@ class Gateway:
             raise ConfigError("gateway.upstream must be set to the address of the model API")
         self._core = core
         self._upstream = Upstream(settings)
+        self._upstream.presence = Presence()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Serve one connection event."""

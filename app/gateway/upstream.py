@@ -19,6 +19,7 @@ import httptools
 
 from app.errors import UpstreamUnavailable
 from app.gateway.deadlines import Deadlines
+from app.gateway.presence import Presence
 from app.settings import GatewaySettings
 
 _HIGH_WATER_BYTES = 256 * 1024
@@ -315,6 +316,7 @@ class Upstream:
         self.host_header = address.netloc.encode()
         self.silence = Deadlines(settings.upstream_read_timeout_sec)
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
+        self.presence: Presence | None = None
 
     def _take_idle(self) -> Connection | None:
         """An idle connection that is still good, or None."""
@@ -378,15 +380,21 @@ class Upstream:
                     server_hostname=self._host if self._tls else None,
                 )
         except TimeoutError:
-            self._hand_on(None)
-            raise UpstreamUnavailable("the upstream did not accept a connection in time") from None
+            raise self._away("the upstream did not accept a connection in time") from None
         except OSError as error:
-            self._hand_on(None)
-            raise UpstreamUnavailable(f"the upstream cannot be reached: {error.strerror or type(error).__name__}") from None
+            raise self._away(f"the upstream cannot be reached: {error.strerror or type(error).__name__}") from None
         finally:
             self._opening -= 1
+        if self.presence is not None:
+            self.presence.there()
         self._open.add(connection)
         return connection
+
+    def _away(self, sentence: str) -> UpstreamUnavailable:
+        self._hand_on(None)
+        if self.presence is not None:
+            self.presence.away(sentence)
+        return UpstreamUnavailable(sentence)
 
     def release(self, connection: Connection) -> None:
         """Give a connection back after a complete answer."""

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from app.settings import StateSettings
+from app.simulate.model_api import ModelApi
+from app.simulate.rig import LoopThread
 from app.state.server import StateServer
 
 TOKEN = "a token for tests of the program"
@@ -143,6 +145,20 @@ def test_an_upstream_that_is_away_is_a_remark_or_a_refusal(start: Any, run: Any)
     program = start("serve", "--upstream", "http://127.0.0.1:9")
     program.addresses()
     assert program.said.count("warning: gateway.upstream") == 1
+
+
+def test_an_upstream_that_goes_away_is_told_in_the_log(start: Any, chat: Any) -> None:
+    """One line however many requests fail, one when it is back; neither says anything of a client."""
+    thread = LoopThread()
+    program = start("serve", "--upstream", thread.serve(ModelApi()))
+    address = program.addresses()["gateway"]
+    assert chat(address, "sk-one") == 200
+    thread.stop()
+    _eventually(lambda: chat(address, "sk-one") != 200 and "WARNING app.gateway.presence" in program.said)
+    for _ in range(5):
+        assert chat(address, "sk-one") != 200
+    assert program.said.count("gateway.upstream: ") == 1
+    assert "sk-one" not in program.said
 
 
 @pytest.mark.parametrize(
