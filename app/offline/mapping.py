@@ -37,6 +37,7 @@ from typing import Any
 import msgspec
 
 from app.errors import BadInput, ConfigError
+from app.offline.moments import MAX_SEC
 from app.offline.records import Record, Response, Usage, rule_of
 
 _FIELDS = frozenset(
@@ -131,9 +132,12 @@ class Mapping:
             if self._unit == "iso8601":
                 moment = datetime.fromisoformat(value)
                 return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-            return float(value) * _UNITS[self._unit]
+            seconds = float(value) * _UNITS[self._unit]
         except (TypeError, ValueError, OverflowError):
             raise BadInput(f"field ts is no time in unit {self._unit}") from None
+        if not 0 <= seconds < MAX_SEC:
+            raise BadInput(f"field ts is no time in unit {self._unit}; [time] unit may be s, ms, us or iso8601")
+        return seconds
 
     def _key(self, value: Any) -> str:
         text = str(value).removeprefix("Bearer ")

@@ -6,6 +6,7 @@ and what the provider knows of the answer. Fields we do not know are skipped, so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -91,10 +92,19 @@ def parse_time(line: bytes) -> float:
         raise BadInput(rule_of(error)) from None
 
 
+_MISSING = re.compile(r"Object missing required field `(\w+)`(?: - at `\$\.(\w+)`)?")
+
+
 def rule_of(error: Exception) -> str:
     """The rule a decoder's error states. msgspec names types, fields and limits, never values."""
     if isinstance(error, msgspec.ValidationError):
-        return str(error)
+        text = str(error)
+        if text.endswith("at `$.ts`"):
+            return "ts must be unix seconds (for other units use a mapping file, [time] unit)"
+        if missing := _MISSING.fullmatch(text):
+            field = f"{missing[2]}.{missing[1]}" if missing[2] else missing[1]
+            return f"field {field} is missing (for a log of another format say with --mapping where its fields are)"
+        return text
     if isinstance(error, RecursionError):
         return "JSON is nested too deeply"
     return "not a complete JSON value in UTF-8"

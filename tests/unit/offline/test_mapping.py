@@ -110,3 +110,10 @@ def test_times_are_read_in_the_stated_unit(tmp_path: Path, unit: str, value: flo
     """Seconds, milliseconds and microseconds give the same record."""
     record = _parser(tmp_path, MAPPING.replace("iso8601", unit))(_line(time=value))
     assert record.ts == pytest.approx(1770163201.5)
+
+
+@pytest.mark.parametrize(("unit", "value"), [("s", 1770163201500), ("ms", 1770163201500000000), ("s", -1), ("ms", "nan")])
+def test_a_time_in_another_unit_is_told_with_the_setting(tmp_path: Path, unit: str, value: float | str) -> None:
+    """A time that no calendar has leads to the unit in the mapping, not to another mapping."""
+    with pytest.raises(BadInput, match=rf"^field ts is no time in unit {unit}; \[time\] unit may be s, ms, us or iso8601$"):
+        _parser(tmp_path, MAPPING.replace("iso8601", unit))(_line(time=value))

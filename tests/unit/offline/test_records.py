@@ -43,8 +43,8 @@ def test_a_record_of_the_benchmark_is_read_with_its_types() -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"ts": "SECRET"}, "$.ts"),
-        ({"ts": 1770163200020.0}, "$.ts"),
+        ({"ts": "SECRET"}, "ts must be"),
+        ({"ts": 1770163200020.0}, "ts must be"),
         ({"key": ""}, "$.key"),
         ({"key": 7}, "$.key"),
         ({"request": "SECRET"}, "$.request"),
@@ -59,6 +59,29 @@ def test_a_bad_field_is_named_with_its_rule_and_not_quoted(changes: dict[str, An
         _parse(_line(**changes))
     assert rule in str(caught.value)
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        (_line(ts=1770163200020.0), "ts must be unix seconds (for other units use a mapping file, [time] unit)"),
+        (_line(ts="2026-02-04T00:00:00Z"), "ts must be unix seconds (for other units use a mapping file, [time] unit)"),
+        ({"time": 1}, "field ts is missing (for a log of another format say with --mapping where its fields are)"),
+        (
+            _line(response={"latency_ms": 1}),
+            "field response.status is missing (for a log of another format say with --mapping where its fields are)",
+        ),
+    ],
+)
+def test_what_another_log_format_breaks_leads_to_the_mapping(line: dict[str, Any], rule: str) -> None:
+    """Times in another unit and fields of other names are what a mapping file is for."""
+    with pytest.raises(BadInput) as caught:
+        _parse(line)
+    assert str(caught.value) == rule
+    if "ts" in rule.split()[:2]:
+        with pytest.raises(BadInput) as caught:
+            records.parse_time(json.dumps(line).encode())
+        assert str(caught.value) == rule
 
 
 @pytest.mark.parametrize("line", [b"{", b"nonsense", b"[]", b'{"ts": NaN}', b"\xff\xfe", b"[" * 100_000])
