@@ -18,19 +18,19 @@ REDRAW_EVERY_SEC = 0.1
 class Meter(Protocol):
     """What a job reports to."""
 
-    def stage(self, text: str) -> None:
-        """A new stage begins; its name is shown."""
+    def stage(self, text: str, share: float = 0.0, events: int = 0) -> None:
+        """A new stage begins; its name is shown. It goes on from `share` and `events`, which its rate does not count."""
         ...
 
     def at(self, share: float, events: int) -> None:
-        """`share` of the input, 0–1, is done and `events` have been handled; both may begin above 0 in a later stage."""
+        """`share` of the input, 0–1, is done and `events` have been handled, those of earlier stages included."""
         ...
 
 
 class Silent:
     """Reports to nobody."""
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, share: float = 0.0, events: int = 0) -> None:
         """Ignored."""
 
     def at(self, share: float, events: int) -> None:
@@ -51,19 +51,18 @@ class _Clock:
 
 
 class _Stage:
-    """How fast a stage is: by what has come since its first report."""
+    """How fast a stage is: by what has come since it began."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 0.0, events: int = 0) -> None:
         self._started = time.monotonic()
-        self._first: tuple[float, int] | None = None
+        self._share = share
+        self._events = events
 
     def rate(self, share: float, events: int) -> tuple[float, float | None]:
         """(events per second, seconds left or None while it is too early to tell)."""
-        if self._first is None:
-            self._first = share, events
         passed = max(1e-6, time.monotonic() - self._started)
-        done = share - self._first[0]
-        return (events - self._first[1]) / passed, passed * (1 - share) / done if done > 0.01 else None
+        done = share - self._share
+        return (events - self._events) / passed, passed * (1 - share) / done if done > 0.01 else None
 
 
 class _Bar:
@@ -73,16 +72,17 @@ class _Bar:
         self._task: TaskID | None = None
         self._stage = _Stage()
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, share: float = 0.0, events: int = 0) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=1.0)
         self._task = self._progress.add_task(text, total=1.0, rate="")
-        self._stage = _Stage()
+        self._progress.update(self._task, completed=min(1.0, share))
+        self._stage = _Stage(share, events)
 
     def at(self, share: float, events: int) -> None:
         rate, _ = self._stage.rate(share, events)
         if self._task is not None and self._clock.due():
-            self._progress.update(self._task, completed=min(1.0, share), rate=f"{events:,} events, {rate:,.0f}/s")
+            self._progress.update(self._task, completed=min(1.0, share), rate=f"{events:,} events, now {rate:,.0f}/s")
 
 
 class _Plain:
@@ -92,16 +92,16 @@ class _Plain:
         self._text = ""
         self._stage = _Stage()
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, share: float = 0.0, events: int = 0) -> None:
         self._text = text
-        self._stage = _Stage()
+        self._stage = _Stage(share, events)
         self._console.print(text, highlight=False)
 
     def at(self, share: float, events: int) -> None:
         rate, left_sec = self._stage.rate(share, events)
         if self._clock.due():
             left = "" if left_sec is None else f", about {left_sec:,.0f} s left"
-            self._console.print(f"{self._text}: {share:.0%}, {events:,} events, {rate:,.0f}/s{left}", highlight=False)
+            self._console.print(f"{self._text}: {share:.0%}, {events:,} events, now {rate:,.0f}/s{left}", highlight=False)
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class Run:
         judged_from_us: event time from which verdicts count.
         events: exchanges, of which `warmup_events` were earlier than that.
         fitted: the model was fitted on this log's own warm-up.
+        peers: keys were compared with their peers; False: only the named rules judged.
         seconds: wall clock.
     """
 
@@ -65,6 +66,7 @@ class Run:
     events: int = 0
     warmup_events: int = 0
     seconds: float = 0.0
+    peers: bool = True
 
     @property
     def events_per_sec(self) -> float:
@@ -97,8 +99,8 @@ def play(feed: Feed, plan: Plan, source: str, meter: Meter | None = None) -> Out
     """Play a feed.
 
     Raises:
-        BadInput: nothing could be read, too much of it is malformed, the warm-up leaves nothing to judge, or it holds too
-            little to fit a model on.
+        BadInput: nothing could be read, too much of it is malformed, or the warm-up leaves nothing to judge.
+        TooLittleHistory: the warm-up holds too little to fit a model on.
     """
     started = time.monotonic()
     player = _Player(feed, plan, source, meter or Silent())
@@ -124,8 +126,8 @@ class _Player:
         run = self._run
         border_us = run.judged_from_us = self._find_border()
         model = self._plan.model or self._history(border_us)
-        run.model = model.id
-        self._meter.stage("Judging")
+        run.model, run.peers = model.id, model.peers is not None
+        self._meter.stage("Judging", self._feed.share, run.events)
         analysis = Analysis(model)
         for batch in _batches(self._feed.rest()):
             for verdict in self._step(analysis, batch):

@@ -31,8 +31,8 @@ def test_a_file_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -
     lines = written.getvalue().splitlines()
     assert lines == [
         "History",
-        "History: 25%, 15,000 events, 1,000/s, about 45 s left",
-        "History: 50%, 30,000 events, 1,000/s, about 30 s left",
+        "History: 25%, 15,000 events, now 1,000/s, about 45 s left",
+        "History: 50%, 30,000 events, now 1,000/s, about 30 s left",
     ]
 
 
@@ -42,11 +42,13 @@ def test_a_later_stage_is_measured_from_its_own_start(monkeypatch: pytest.Monkey
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     written = io.StringIO()
     with progress.meter(Console(file=written, width=200)) as meter:
-        meter.stage("Judging")
+        meter.stage("History")
+        meter.at(0.4, 9000)
+        meter.stage("Judging", 0.4, 9000)
         for second in range(16):
             now = 100.0 + second
-            meter.at(0.4 + second / 100, 9000 + second * 1000)
-    assert written.getvalue().splitlines()[1] == "Judging: 55%, 24,000 events, 1,000/s, about 45 s left"
+            meter.at(0.4 + (1 + second) / 100, 10_000 + second * 1000)
+    assert written.getvalue().splitlines()[2] == "Judging: 56%, 25,000 events, now 1,067/s, about 41 s left"
 
 
 def test_a_terminal_gets_a_bar_for_each_stage() -> None:
@@ -55,7 +57,7 @@ def test_a_terminal_gets_a_bar_for_each_stage() -> None:
     with progress.meter(Console(file=written, force_terminal=True, width=120)) as meter:
         meter.stage("History")
         meter.at(0.4, 4000)
-        meter.stage("Judging")
+        meter.stage("Judging", 0.4, 4000)
         meter.at(0.9, 9000)
     shown = written.getvalue()
     for part in ("History", "Judging", "4,000 events", "100 %"):
