@@ -106,6 +106,13 @@ class Model:
         column = INDEX[feature_name]
         return None if self.peers is None else self.peers.reference.percentile(column, value, groups)
 
+    def peer_group(self, groups: tuple[str, ...]) -> str | None:
+        """The group that `percentile` compares with: the most specific known one; None without peers."""
+        if self.peers is None:
+            return None
+        place = self.peers.reference.place(groups)
+        return None if place < 0 else self.peers.reference.names[place]
+
 
 def rules_only() -> Model:
     """The model that needs no history: the named rules alone, without percentiles."""
@@ -128,15 +135,18 @@ def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int) -> Model:
     voters = [orgs[at] for at in used]
     if len(set(voters)) < LEAST_ORGS:
         raise TooLittleHistory(
-            f"the history has {len(set(voters))} organisations with {policy.least_evidence} answered exchanges or more; "
-            f"a model needs {LEAST_ORGS}"
+            f"the history has {len(set(voters))} organisations with enough exchanges ({policy.least_evidence} answered "
+            f"ones each); a peer model needs {LEAST_ORGS}"
         )
     matrix = stack([rows[at] for at in used])
     policy, dirty, rates = _check_rules(policy, matrix, voters)
     keep = [at for at, org in enumerate(voters) if org not in dirty]
     matrix, voters = stack([rows[used[at]] for at in keep]), [voters[at] for at in keep]
     if len(set(voters)) < LEAST_ORGS:
-        raise TooLittleHistory(f"the history has fewer than {LEAST_ORGS} organisations that no certain rule recognises")
+        raise TooLittleHistory(
+            f"the history has {len(set(voters))} organisations with enough exchanges that no certain rule recognises; "
+            f"a peer model needs {LEAST_ORGS}"
+        )
     notes: dict[str, object] = {
         "rows": len(voters),
         "organisations": len(set(voters)),

@@ -19,6 +19,18 @@ MAX_ROWS = 100_000
 """Rows kept, at about 1 KB each; above it those of every second key are dropped, chosen by the hash of its id."""
 
 
+class TooLittleHistory(BadInput):
+    """The history is too small to fit a peer model on.
+
+    Attributes:
+        reason: how much there is and how much is needed, as the beginning of a sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}: let the warm-up end later, or judge with a saved model")
+        self.reason = reason
+
+
 class History:
     """Collects feature rows at the moments at which keys are scored.
 
@@ -52,7 +64,7 @@ class History:
         """The peer model of this history.
 
         Raises:
-            BadInput: the history is too small, or a model cannot be fitted on it.
+            TooLittleHistory: too few organisations have enough exchanges.
         """
         for key_id in sorted(self._scorings):
             if key_id in self._scorings:  # adding may have thinned the sample
@@ -65,11 +77,8 @@ class History:
         owners = [self._owner_of(key_id) for key_id, _ in rows]
         try:
             return models.fit([row for _, row in rows], owners, seed)
-        except models.BadModel as error:
-            raise BadInput(
-                f"{error}: the warm-up has {len(owners):,} scored moments of {len(set(owners)):,} organisations; "
-                "let it end later, or judge with a saved model"
-            ) from None
+        except models.TooLittleHistory as error:
+            raise TooLittleHistory(str(error)) from None
 
     def forget_verdicts(self, states: StateTable) -> None:
         """Every entity begins clear again under the new model; its profile and the rhythm of its scorings stay."""

@@ -6,8 +6,10 @@ The command line fills a `ReplayJob` and calls `run_replay`; everything that can
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -21,12 +23,16 @@ from app.offline import accounts, mapping, moments, progress, replay, report, ve
 from app.offline.archive_reader import ArchiveFeed
 from app.offline.exchange import EventBuilder
 from app.offline.feeds import Feed, LogFeed
+from app.offline.history import TooLittleHistory
 from app.offline.records import BadLines
 from app.settings import Settings
 from detectors import model as models
 
 MAX_BAD_SHARE = 0.01
 """Share of a log's lines that may be malformed; more is probably another format."""
+
+FILES = (verdicts.VERDICTS, verdicts.CAMPAIGNS, report.REPORT, *report.PICTURES)
+"""What a replay may write into its folder."""
 
 _PEPPER = SecretStr("replay: these hashes never leave the process")
 
@@ -43,8 +49,10 @@ class ReplayJob:
         warmup_until: unix seconds or ISO 8601 from which verdicts count; None: the middle of the log, or its start with
             a saved model.
         mapping: TOML that says where another log format keeps the fields, see `app.offline.mapping`.
-        model: folder of a saved model that judges; None: one is fitted on the warm-up.
-        save_model: folder into which the fitted model is written, for `worker.model_dir`.
+        model: folder of a saved model that judges; None: one is fitted on the warm-up, or, where that holds too little, the
+            named rules judge alone.
+        save_model: folder into which the fitted model is written, for `worker.model_dir`; too little history is then an
+            error.
         seed: of the fit; the same input and seed give the same bytes in every output file.
     """
 
@@ -65,7 +73,7 @@ class Finished:
 
     Attributes:
         outcome: tracks, facts and the model.
-        notes: sentences about the input that a person should read.
+        notes: sentences about the input, the model and the files that a person should read.
         paths: files that were written, the report last.
     """
 
@@ -78,14 +86,15 @@ class Finished:
         """One sentence for the terminal."""
         run = self.outcome.run
         keys = sum(1 for track in self.outcome.ranked if track.requests)
+        alone = "" if run.peers else " by the named rules alone"
         return (
-            f"{len(self.outcome.flagged):,} of {keys:,} keys are flagged; {run.events:,} exchanges in {run.seconds:.0f} s "
-            f"({run.events_per_sec:,.0f}/s)"
+            f"{len(self.outcome.flagged):,} of {keys:,} keys are flagged{alone}; {run.events:,} exchanges in "
+            f"{run.seconds:.0f} s ({run.events_per_sec:,.0f}/s)"
         )
 
 
 def run_replay(job: ReplayJob, settings: Settings, console: Console | None = None) -> Finished:
-    """Run a replay and write its files.
+    """Run a replay and write its files. A folder that it made and left empty, because it failed, is removed again.
 
     Args:
         job: what to do.
@@ -93,30 +102,44 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
         console: where progress is shown; None: nowhere.
 
     Raises:
-        BadInput: a file is missing, malformed or too small; the message names the place and the rule.
-        ConfigError: an option contradicts another, or breaks its rule.
+        BadInput: a file is missing, malformed or too small, or holds too little to fit the model that is to be saved; the
+            message names the place and the rule.
+        ConfigError: an option contradicts another or breaks its rule, or names what is no model, or no place to write to.
     """
     plan = _plan(job)
     identities: dict[str, Identity] = {}
     feed = _feed(job, settings, identities)
-    _check_writable(job.out)
-    with progress.meter(console) as meter:
-        outcome = replay.play(feed, plan, job.requests.name, meter)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_folder(job.out, "--out"))
+        if job.save_model is not None:
+            stack.enter_context(_folder(job.save_model, "--save-model"))
+        old = [name for name in FILES if (job.out / name).exists()]
+        meter = stack.enter_context(progress.meter(console))
+        notes: list[str] = []
+        try:
+            outcome = replay.play(feed, plan, job.requests.name, meter)
+        except TooLittleHistory as error:
+            if job.save_model is not None:
+                raise BadInput(f"--save-model: {error.reason}, so there is no model to save") from None
+            notes.append(f"{error.reason[0].upper()}{error.reason[1:]}, so only the named rules judged.")
+            feed = _feed(job, settings, identities)  # a feed is gone through once
+            outcome = replay.play(feed, replace(plan, model=models.rules_only()), job.requests.name, meter)
         outcome.states.close()
-        notes = _notes(feed, outcome, job, identities)
+        notes += _notes(feed, outcome, job, identities)
         if job.save_model is not None:
             _save(outcome.model, job.save_model)
         meter.stage("Writing the report")
-        finished = Finished(outcome, notes)
         try:
-            finished.paths = [
+            paths = [
                 verdicts.write_verdicts(job.out, outcome.ranked),
                 verdicts.write_campaigns(job.out),
-                report.write(job.out, report.Page(outcome.run, outcome.ranked, feed.bad, notes)),
+                report.write(job.out, report.Page(outcome.run, outcome.ranked, feed.bad, tuple(notes))),
             ]
         except OSError as error:
             raise BadInput(f"{job.out}: {error.strerror or 'cannot be written'}") from None
-    return finished
+    if old:
+        notes.append(f"{job.out} held the results of an earlier replay, which were overwritten: {', '.join(old)}")
+    return Finished(outcome, notes, paths)
 
 
 def _plan(job: ReplayJob) -> replay.Plan:
@@ -126,7 +149,7 @@ def _plan(job: ReplayJob) -> replay.Plan:
     try:
         model = None if job.model is None else models.load(job.model)
     except models.BadModel as error:
-        raise BadInput(f"--model: {error}") from None
+        raise ConfigError(f"--model: {error}") from None
     return replay.Plan(warmup_until_us=border, model=model, seed=job.seed)
 
 
@@ -171,14 +194,23 @@ def _notes(feed: Feed, outcome: replay.Outcome, job: ReplayJob, identities: dict
     return notes
 
 
-def _check_writable(out: Path) -> None:
-    """Before the long part, not after it."""
+@contextlib.contextmanager
+def _folder(path: Path, option: str) -> Iterator[None]:
+    """Makes a folder and tries to write in it, before the long part and not after it; what it made goes after a failure."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise BadInput(f"--out {out}: {error.strerror or 'cannot be written'}") from None
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise ConfigError(f"{option} {path}: {error.strerror or 'cannot be written'}") from None
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # one that holds something stays, and so do those above it
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def _save(model: models.Model, directory: Path) -> None:

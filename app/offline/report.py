@@ -15,10 +15,16 @@ from app.offline.tracks import Track
 from detectors.contract import Level
 from detectors.features import CATALOGUE, INDEX
 
+REPORT = "report.md"
+SCORES, LEVELS, TIMELINES, FEATURES = PICTURES = ("scores.png", "levels.png", "timelines.png", "features.png")
+
 MAX_ROWS = 100
 MAX_TIMELINES = 12
 MAX_DETAILS = 25
 MAX_DRIVERS = 15
+
+_PEERS = "A score near 1 means that few comparable customers ever looked like this."
+_RULES = "A score says how far a named rule is fulfilled; without a peer model no customer is compared with others."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +45,31 @@ class Page:
 
 
 def write(out: Path, page: Page) -> Path:
-    """Write report.md and its pictures into an existing folder; returns the report's path."""
+    """Write report.md and its pictures into an existing folder; returns the report's path.
+
+    Pictures of an earlier report go: one that this report does not draw anew would be taken for its own.
+    """
+    for name in PICTURES:
+        (out / name).unlink(missing_ok=True)
     run = page.run
     active = [track for track in page.ranked if track.requests]
     judged = [track for track in active if track.judged]
     flagged = [track for track in active if track.flagged]
     parts = [_head(run, active, judged, flagged)]
     if judged:
-        plots.score_distribution(judged, out / "scores.png")
+        plots.score_distribution(judged, out / SCORES)
         by_plan = _by_plan(judged)
-        plots.levels_by_plan(by_plan, out / "levels.png")
-        parts.append(_scores(by_plan))
+        plots.levels_by_plan(by_plan, out / LEVELS)
+        parts.append(_scores(by_plan, run))
     if flagged:
-        plots.timelines(flagged[:MAX_TIMELINES], out / "timelines.png", run.judged_from_us, run.end_us)
+        plots.timelines(flagged[:MAX_TIMELINES], out / TIMELINES, run.judged_from_us, run.end_us)
         parts.append(_flagged(flagged))
         if found := _drivers(flagged):
-            plots.drivers(found, out / "features.png")
+            plots.drivers(found, out / FEATURES)
             parts.append(_decided(found))
         parts.append(_details(flagged))
     parts += [_input(page), _reading(run)]
-    path = out / "report.md"
+    path = out / REPORT
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
 
@@ -66,13 +77,14 @@ def write(out: Path, page: Page) -> Path:
 def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: Sequence[Track]) -> str:
     levels = Counter(track.level for track in judged)
     young = len(active) - len(judged)
+    before = "what came before is history and raises no alarm" if run.warmup_events else "the whole log"
     rows = [
         ("Log", _cell(run.source)),
         ("Time span (UTC)", f"{_time(run.start_us)} to {_time(run.end_us)}"),
-        ("Judged from (UTC)", f"{_time(run.judged_from_us)}; what came before is history and raises no alarm"),
+        ("Judged from (UTC)", f"{_time(run.judged_from_us)}; {before}"),
         ("Exchanges", f"{run.events:,}, of which {run.warmup_events:,} are history"),
         ("Keys in the judged part", f"{len(active):,}; {young:,} of them showed too little to be judged"),
-        ("Model", _cell(run.model)),
+        ("Model", _model(run)),
         ("Flagged", f"**{len(flagged):,}** keys: {levels[Level.CONFIRMED]} confirmed, {levels[Level.SUSPECT]} suspect"),
         ("On watch", f"{levels[Level.WATCH]:,} keys"),
     ]
@@ -80,7 +92,13 @@ def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: S
     return f"# Replay report\n\n| | |\n| --- | --- |\n{table}\n"
 
 
-def _scores(by_plan: dict[str, dict[Level, int]]) -> str:
+def _model(run: Run) -> str:
+    if not run.peers:
+        return f"{_cell(run.model)}, the named rules alone: no key was compared with its peers"
+    return f"{_cell(run.model)}, {'fitted on the history of this log' if run.fitted else 'a saved one'}"
+
+
+def _scores(by_plan: dict[str, dict[Level, int]], run: Run) -> str:
     head = "| Plan | Keys | Watch | Suspect | Confirmed |\n| --- | ---: | ---: | ---: | ---: |\n"
     rows = []
     for plan, counts in sorted(by_plan.items()):
@@ -88,8 +106,9 @@ def _scores(by_plan: dict[str, dict[Level, int]]) -> str:
         rows.append(f"| {_cell(plan)} | {sum(counts.values()):,} | {above} |")
     return (
         "## Scores and levels\n\n![Histogram of the keys' highest scores, by level](scores.png)\n\n"
-        "A score near 1 means that few comparable customers ever looked like this. It is not the probability of guilt: "
-        "where honest keys outnumber attackers by thousands, many high scores are honest.\n\n"
+        + (_PEERS if run.peers else _RULES)
+        + " It is not the probability of guilt: where honest keys outnumber attackers by thousands, many high scores are "
+        "honest.\n\n"
         "![Share of keys above clear, by plan](levels.png)\n\n" + head + "\n".join(rows) + "\n"
     )
 
@@ -155,13 +174,18 @@ def _input(page: Page) -> str:
     return f"## Input\n\n{text}\n"
 
 
+def _history(run: Run) -> str:
+    if not run.warmup_events:
+        return ""
+    usual = " and tells what is usual in each peer group (plan, age of the account, kind of work)" if run.fitted else ""
+    return f"The history before {_time(run.judged_from_us)} builds each key's profile{usual}. "
+
+
 def _reading(run: Run) -> str:
     return (
         "## How to read this\n\n"
-        f"The history before {_time(run.judged_from_us)} builds each key's profile; without a saved model it also tells "
-        "what is usual in each peer group (plan, age of the account, kind of work). Time is the log's own: a verdict rests "
-        "only on what had been seen until then, and the live service, given the same model and the same exchanges, says "
-        "the same.\n\n"
+        f"{_history(run)}Time is the log's own: a verdict rests only on what had been seen until then, and the live "
+        "service, given the same model and the same exchanges, says the same.\n\n"
         "- **watch**: unusual; nothing is done. **suspect**, **confirmed**: flagged; the default policy only counts what a "
         "throttle would have done.\n"
         "- The level shown is the highest one reached; levels fall again when behaviour does.\n"

@@ -11,17 +11,20 @@ import msgspec
 
 from app.offline.tracks import Track
 
+VERDICTS = "verdicts.jsonl"
+CAMPAIGNS = "campaigns.jsonl"
+
 
 def write_verdicts(out: Path, ranked: Sequence[Track]) -> Path:
     """One line per key of the log, most suspicious first. The same tracks give the same bytes."""
-    path = out / "verdicts.jsonl"
+    path = out / VERDICTS
     _replace(path, b"".join(msgspec.json.encode(line(track)) + b"\n" for track in ranked))
     return path
 
 
 def write_campaigns(out: Path) -> Path:
     """An empty file: groups of keys are not linked yet."""
-    path = out / "campaigns.jsonl"
+    path = out / CAMPAIGNS
     _replace(path, b"")
     return path
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.errors import BadInput
 from app.offline import history
-from app.offline.history import History
+from app.offline.history import History, TooLittleHistory
 from app.offline.states import StateTable
 from detectors import model as models
 from detectors.analysis import Analysis
@@ -102,10 +101,10 @@ def test_verdicts_are_forgotten_and_profiles_are_not() -> None:
 
 
 def test_a_history_that_is_too_small_says_what_it_has() -> None:
-    """The sentence counts moments and organisations and says what to do."""
+    """The sentence counts organisations, tells how many are needed, and says what to do."""
     states = StateTable(10)
     taken = History(lambda key: key)
     _take(taken, states, [_event(n, "k", 1 + n * HOUR_US) for n in range(10)])
-    with pytest.raises(BadInput, match=r"has 4 scored moments of 1 organisations; let it end later"):
+    with pytest.raises(TooLittleHistory, match=r"has 1 organisations .*; a peer model needs 20: let the warm-up end later"):
         taken.fit(states, 0)
     states.close()

@@ -13,6 +13,7 @@ from app.errors import BadInput, ConfigError, StillwatchError
 from app.offline import moments
 from app.offline.job import ReplayJob, run_replay
 from app.settings import load
+from detectors import model as models
 
 Make = Callable[..., dict[str, Any]]
 Write = Callable[[list[Any]], Path]
@@ -31,7 +32,7 @@ hash = true
 
 @pytest.fixture
 def job(record: Make, write_log: Write, tmp_path: Path) -> ReplayJob:
-    """A job on a small log; nothing in it is wrong but that it holds too little to fit a model on."""
+    """A job on a small log: nothing in it is wrong, but it holds too little to fit a model on."""
     return ReplayJob(write_log([record(number) for number in range(40)]), tmp_path / "out")
 
 
@@ -77,14 +78,14 @@ def test_missing_files_are_named(job: ReplayJob, tmp_path: Path) -> None:
         assert str(nothing) in message
         assert "No such file" in message
     assert "mapping file" in _fail(replace(job, mapping=nothing), ConfigError)
-    assert _fail(replace(job, model=nothing), BadInput).startswith("--model: ")
+    assert _fail(replace(job, model=nothing), ConfigError).startswith("--model: ")
 
 
 def test_an_output_folder_that_cannot_be_made_is_refused_first(job: ReplayJob, tmp_path: Path) -> None:
     """Before the log is read, not after."""
     file = tmp_path / "file"
     file.write_text("")
-    assert _fail(replace(job, out=file / "out"), BadInput).startswith(f"--out {file / 'out'}: ")
+    assert _fail(replace(job, out=file / "out"), ConfigError).startswith(f"--out {file / 'out'}: ")
 
 
 def test_contradicting_options_are_refused(job: ReplayJob, tmp_path: Path) -> None:
@@ -103,8 +104,68 @@ def test_hashing_credentials_needs_a_pepper(job: ReplayJob, tmp_path: Path) -> N
     path = tmp_path / "map.toml"
     path.write_text(HASHING)
     assert _fail(replace(job, mapping=path), ConfigError).startswith("identity.pepper must be set")
-    with pytest.raises(BadInput, match="let it end later"):  # with a pepper it gets as far as the fit
-        run_replay(replace(job, mapping=path), load(environ={"STILLWATCH_PEPPER": "a pepper for tests"}))
+    done = run_replay(replace(job, mapping=path), load(environ={"STILLWATCH_PEPPER": "a pepper for tests"}))
+    assert all(len(track.key_id) == 32 for track in done.outcome.ranked)
+
+
+def test_too_little_history_leaves_the_named_rules(job: ReplayJob) -> None:
+    """Without a peer model the whole log is judged as a worker without one does, and summary and report say so."""
+    done = run_replay(job, load(environ={}))
+    note = (
+        "The history has 3 organisations with enough exchanges (5 answered ones each); a peer model needs 20, "
+        "so only the named rules judged."
+    )
+    assert done.notes == [note]
+    assert done.summary.startswith("0 of 3 keys are flagged by the named rules alone; 40 exchanges")
+    assert (done.outcome.run.warmup_events, done.outcome.run.fitted) == (0, False)
+    assert done.outcome.model.id == models.rules_only().id
+    text = done.paths[-1].read_text()
+    assert note in text
+    assert "the named rules alone: no key was compared with its peers" in text
+    assert "comparable" not in text
+    with_model = run_replay(replace(job, warmup_until="1790001200"), load(environ={}))
+    assert with_model.outcome.run.warmup_events == 20
+
+
+def test_a_model_that_cannot_be_fitted_cannot_be_saved(job: ReplayJob, tmp_path: Path) -> None:
+    """Where the model is what is wanted, too little history is an error, and no empty folder is left."""
+    message = _fail(replace(job, save_model=tmp_path / "models" / "new"), BadInput)
+    assert message.startswith("--save-model: the history has 3 organisations with enough exchanges")
+    assert message.endswith("a peer model needs 20, so there is no model to save")
+    assert not job.out.exists()
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_failure_leaves_no_empty_folder_and_what_was_there(job: ReplayJob, tmp_path: Path) -> None:
+    """Folders that were made for the results go again; those that were there, or hold something, stay."""
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{\n")
+    for out, stays in ((tmp_path / "a" / "b", False), (tmp_path / "old", True)):
+        (tmp_path / "old").mkdir(exist_ok=True)
+        _fail(replace(job, requests=bad, out=out), BadInput)
+        assert out.exists() == stays
+    assert not (tmp_path / "a").exists()
+
+
+def test_results_of_an_earlier_replay_are_overwritten_with_a_note(job: ReplayJob) -> None:
+    """The note names the files; a picture that the new report does not show is gone, other files are left alone."""
+    job.out.mkdir()
+    for name in ("report.md", "timelines.png", "mine.txt"):
+        (job.out / name).write_text("old")
+    done = run_replay(job, load(environ={}))
+    assert done.notes[-1] == (
+        f"{job.out} held the results of an earlier replay, which were overwritten: report.md, timelines.png"
+    )
+    assert not (job.out / "timelines.png").exists()
+    assert (job.out / "mine.txt").read_text() == "old"
+    assert "overwritten" not in done.paths[-1].read_text()
+
+
+def test_the_folder_of_a_model_is_tried_first(job: ReplayJob, tmp_path: Path) -> None:
+    """A place that cannot hold a model is refused before the log is read."""
+    file = tmp_path / "file"
+    file.write_text("")
+    assert _fail(replace(job, save_model=file / "model"), ConfigError).startswith(f"--save-model {file / 'model'}: ")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +175,7 @@ def test_hashing_credentials_needs_a_pepper(job: ReplayJob, tmp_path: Path) -> N
         ('{"org": "o"}', "line 2: needs either `key`"),
         ('{"key": "k_0"}', "line 2: this key already has an earlier line"),
         ('{"key": "k_1", "created_at": "monday"}', "line 2: Expected `float | null`"),
+        ('{"key": "k_1", "orgg": "acme"}', "line 2: unknown field orgg; known are key, key_id, org"),
     ],
 )
 def test_a_bad_account_is_named_by_its_line(line: str, rule: str, job: ReplayJob, tmp_path: Path) -> None:

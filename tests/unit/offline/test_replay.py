@@ -16,6 +16,7 @@ from app.gateway.observe import TextLimits
 from app.offline import replay
 from app.offline.exchange import EventBuilder
 from app.offline.feeds import LogFeed
+from app.offline.history import TooLittleHistory
 from app.offline.records import BadLines
 from app.settings import IdentitySettings
 from detectors import model as models
@@ -157,7 +158,7 @@ def test_a_warm_up_before_the_start_says_when_the_log_begins(record: Make, write
 def test_too_little_history_says_how_much_there_is(border: int | None, record: Make, write_log: Write) -> None:
     """The sentence tells what was found and what to do."""
     path = write_log([record(number) for number in range(40)])
-    with pytest.raises(BadInput, match="let it end later, or judge with a saved model"):
+    with pytest.raises(TooLittleHistory, match="let the warm-up end later, or judge with a saved model"):
         _play(path, replay.Plan(warmup_until_us=border))
 
 
