@@ -1,13 +1,17 @@
 """What a gateway needs besides its socket: started in order, stopped in reverse.
 
-state server → layout check → accounts → event log → limiter → Core. A gateway starts without state wherever the policies
-allow it: it then decides by `limits.on_state_loss` and spools events until the state server answers.
+state server → layout check → accounts → event log → limiter → Core → registration. A gateway starts without state wherever
+the policies allow it: it then decides by `limits.on_state_loss` and spools events until the state server answers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import secrets
+import socket
 from contextlib import AsyncExitStack
 
 from app.errors import ConfigError, StateUnavailable
@@ -22,6 +26,7 @@ from app.state.accounts import Account, AccountDirectory, AccountStore
 from app.state.calls import Client
 from app.state.events import EventLog
 from app.state.factory import background_client
+from app.state.gateways import Registration
 from app.state.server import StateServer
 
 log = logging.getLogger(__name__)
@@ -31,6 +36,13 @@ CHECK_SEC = 1.0
 
 STALE_SEC = 5.0
 """Age of the accounts from which on the health sentence mentions it."""
+
+
+BEAT_SEC = 10.0
+"""How often a gateway says that it runs and whether it acts on verdicts."""
+
+LEAVE_SEC = 1.0
+"""Longest wait for the state server at the end; a gateway that could not say that it leaves is forgotten a little later."""
 
 
 class Services:
@@ -78,6 +90,11 @@ class Services:
             stack.push_async_callback(limiter.stop)
             core = Core(settings, limiter=limiter, accounts=accounts, events=events, networks=networks)
             services = cls(core, accounts, stack, checked=checked)
+            registration = Registration(client, _gateway_id(), settings.enforcement.mode)
+            if checked:
+                with contextlib.suppress(StateUnavailable):
+                    await registration.beat()
+            stack.push_async_callback(_end, asyncio.create_task(services._register(registration)))
             if not checked:
                 stack.push_async_callback(_end, asyncio.create_task(services._check_later(client, settings)))
             services._stack = stack.pop_all()
@@ -101,6 +118,21 @@ class Services:
         if age > STALE_SEC:
             return True, f"degraded: the state server has not answered for {age:.0f} s; the failure policies decide"
         return True, "ok"
+
+    async def _register(self, registration: Registration) -> None:
+        """Keeps the registration alive until it is cancelled, then takes it back."""
+        try:
+            while True:
+                # What is not checked yet may be the state of another deployment.
+                await asyncio.sleep(BEAT_SEC if self._checked else CHECK_SEC)
+                if self._checked:
+                    with contextlib.suppress(StateUnavailable):
+                        await registration.beat()
+        finally:
+            if self._checked:
+                with contextlib.suppress(StateUnavailable, TimeoutError):
+                    async with asyncio.timeout(LEAVE_SEC):
+                        await registration.leave()
 
     async def _check_later(self, client: Client, settings: Settings) -> None:
         """What the start could not check. It is too late to refuse then, so the gateway takes itself out of service."""
@@ -132,6 +164,11 @@ def _read_files(settings: Settings) -> tuple[dict[str, Account], Networks | None
     hasher = Hasher(identity.pepper.get_secret_value())
     told = account_file.load(identity.accounts_file, hasher) if identity.accounts_file else {}
     return told, Networks.load(identity.networks_file) if identity.networks_file else None
+
+
+def _gateway_id() -> str:
+    """A name no other gateway has: machine, process, and a random part."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -58,6 +58,10 @@ class PartitionKeys:
         """String that `decide` reads: what enforcement does about the key now; TTL PROFILE_TTL_SEC."""
         return f"{self.tag}:v:{key_id}"
 
+    def hold(self, key_id: str) -> str:
+        """String, JSON: why and until when nothing is done about the key; beside it stands no verdict; TTL until then."""
+        return f"{self.tag}:h:{key_id}"
+
     def writer(self, name: str) -> str:
         """String, number of the last batch that this writer of events has appended; TTL WRITER_TTL_SEC."""
         return f"{self.tag}:w:{name}"
@@ -82,6 +86,9 @@ META = f"{PREFIX}:{{meta}}"
 
 WORKERS = f"{PREFIX}:{{wrk}}:live"
 """Zset worker id → when its registration ends, in ms of server time; trimmed at every beat, TTL of one registration."""
+
+GATEWAYS = f"{PREFIX}:{{gw}}:live"
+"""Zset "<mode>|<gateway id>" → when its registration ends, in ms of server time; trimmed and bounded as WORKERS is."""
 
 UNBOUNDED_OK = (":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}")
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition, trimmed, or by accounts."""

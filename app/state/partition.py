@@ -56,7 +56,7 @@ class Batch:
         cursor: id the batch was read from.
         last: id of its last entry.
         states: (kind, id) → encoded state.
-        verdicts: key id → what `decide` reads; empty deletes.
+        verdicts: key id → what `decide` reads; empty deletes, and so does a hold.
         timeline: (key id, JSON) in the order of the changes.
         seen: key id → time of its last event, ms.
         flagged: key id → level*2 + score; None takes the key out.
@@ -140,6 +140,7 @@ class PartitionStore:
         keys = [names.fence, names.cursor, names.stream, names.rows, names.dead, names.seen, names.flagged]
         keys += [names.profile(KIND_LETTER[kind], name) for kind, name in batch.states]
         keys += [names.verdict(key_id) for key_id in batch.verdicts]
+        keys += [names.hold(key_id) for key_id in batch.verdicts]
         keys += [names.timeline(key_id) for key_id, _ in batch.timeline]
         args: list[str | int | bytes] = [self.lease.fence, batch.cursor, batch.last, next_id(batch.last)]
         args += [PROFILE_TTL_SEC, newest_ms - PROFILE_TTL_SEC * 1000]

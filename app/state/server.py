@@ -56,6 +56,11 @@ class StateServer:
         """Process id of the server that was started here."""
         return self._embedded.pid if self._embedded else None
 
+    @property
+    def is_held(self) -> bool:
+        """The folder of the embedded server is in use, by a server that another process started or by ours."""
+        return self._embedded is not None and self._embedded.lives()
+
     async def start(self) -> None:
         """Returns when the embedded server answers; a configured one is not asked.
 

@@ -1,14 +1,14 @@
 -- commit v1: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
--- KEYS[1..7]  fence, cursor, stream, rows, dead, seen, flagged; then n_states profile, n_verdicts verdict and
---             n_timeline timeline names, all under one hash tag
+-- KEYS[1..7]  fence, cursor, stream, rows, dead, seen, flagged; then n_states profile, n_verdicts verdict,
+--             n_verdicts hold and n_timeline timeline names, all under one hash tag
 -- ARGV[1..17] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
 --             seen horizon, ms; dead letters: most entries, TTL ms, oldest id kept; then how many states, verdicts,
 --             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive
--- ARGV[18..]  states: value. verdicts: value, "" deletes. timeline: JSON.
+-- ARGV[18..]  states: value. verdicts: value, "" deletes; none is written where the key has a hold. timeline: JSON.
 --             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule.
 -- Returns     rows dropped because too many wait; or "fence" when another worker has owned the partition since; or
 --             "cursor" when the batch was applied before
--- Time        none: everything written is a function of the entries, so a second run over them writes the same bytes
+-- Time        none: everything written is a function of the entries, and of holds, so a second run writes the same bytes
 -- Cost        O(arguments); 500 entries of 500 keys are about 2 MiB and a few ms
 local TIMELINE_LENGTH = 100
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -26,14 +26,16 @@ for _ = 1, tonumber(ARGV[10]) do
   k, a = k + 1, a + 1
   redis.call('SET', KEYS[k], ARGV[a], 'EX', ttl)
 end
-for _ = 1, tonumber(ARGV[11]) do
+local n_verdicts = tonumber(ARGV[11])
+for _ = 1, n_verdicts do
   k, a = k + 1, a + 1
-  if ARGV[a] == '' then
+  if ARGV[a] == '' or redis.call('EXISTS', KEYS[k + n_verdicts]) == 1 then
     redis.call('DEL', KEYS[k])
   else
     redis.call('SET', KEYS[k], ARGV[a], 'EX', ttl)
   end
 end
+k = k + n_verdicts
 for _ = 1, tonumber(ARGV[12]) do
   k, a = k + 1, a + 1
   redis.call('LPUSH', KEYS[k], ARGV[a])

@@ -1,4 +1,4 @@
--- workers v1: who is alive.                               Called by state/ownership.py: beat, leave
+-- workers v1: who is alive.    Called by state/ownership.py: beat, leave; and for the gateways by state/gateways.py
 -- KEYS[1] registry zset     ARGV[1] beat | leave   ARGV[2] worker id   ARGV[3] registration, ms   ARGV[4] most members
 -- Returns  number of live workers after the call
 -- State    zset worker id -> end of registration; time is the server's, ms; TTL one registration

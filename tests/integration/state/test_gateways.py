@@ -1,0 +1,77 @@
+"""Gateways say in state whether they act, so that readers with other settings tell what is really done."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.gateway import services as module
+from app.gateway.services import Services
+from app.settings import Settings, StateSettings, load
+from app.state import gateways
+from app.state.factory import background_client
+from app.state.gateways import LiveGateways
+from app.state.keys import GATEWAYS
+from app.state.reading import StateReader
+from app.state.server import StateServer
+
+
+def _settings(data_dir: Path, mode: str = "shadow", **more: str) -> Settings:
+    environ = {"STILLWATCH_PEPPER": "a pepper of some length", "STILLWATCH_STATE__DATA_DIR": str(data_dir), **more}
+    return load(environ=environ | {"STILLWATCH_ENFORCEMENT__MODE": mode})
+
+
+async def test_readers_see_what_the_running_gateways_do(redis_db: str, data_dir: Path) -> None:
+    """Nobody, one that acts, one of each kind, one that only counts: each at once when it starts and when it leaves."""
+    client = background_client(redis_db, _settings(data_dir))
+    reader = StateReader(client, 16)
+    seen = [await reader.gateways()]
+    acts = await Services.start(_settings(data_dir, "enforce"), redis_db)
+    seen.append(await reader.gateways())
+    counts = await Services.start(_settings(data_dir, "shadow"), redis_db)
+    seen.append(await reader.gateways())
+    await acts.stop()
+    seen.append(await reader.gateways())
+    await counts.stop()
+    seen.append(await reader.gateways())
+    assert seen == [LiveGateways(0, 0), LiveGateways(1, 0), LiveGateways(1, 1), LiveGateways(0, 1), LiveGateways(0, 0)]
+    assert [found.mode for found in seen] == ["unknown", "enforce", "mixed", "shadow", "unknown"]
+    await client.aclose()
+
+
+async def test_a_registration_is_renewed_and_ends(redis_db: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that runs longer than one registration stays known; one that was killed is forgotten, and its key goes."""
+    monkeypatch.setattr(gateways, "REGISTRATION_MS", 400)
+    monkeypatch.setattr(module, "BEAT_SEC", 0.05)
+    client = background_client(redis_db, _settings(data_dir))
+    reader = StateReader(client, 16)
+    services = await Services.start(_settings(data_dir), redis_db)
+    await asyncio.sleep(0.6)
+    assert (await reader.gateways()).count == 1
+    await client.zadd(GATEWAYS, {"enforce|killed": 1.0})
+    assert (await reader.gateways()).mode == "shadow"
+    await services.stop()
+    await asyncio.sleep(0.5)
+    assert not await client.exists(GATEWAYS)
+    await client.aclose()
+
+
+async def test_a_gateway_that_started_without_state_is_known_when_it_comes(
+    own: StateSettings, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It registers as soon as the layout of the state is checked, and not before."""
+    monkeypatch.setattr(module, "CHECK_SEC", 0.05)
+    server = StateServer(own)
+    settings = _settings(data_dir / "gateway", "enforce", STILLWATCH_REDIS_URL=server.url)
+    services = await Services.start(settings)
+    await server.start()
+    client = background_client(server.url, settings)
+    reader = StateReader(client, 16)
+    async with asyncio.timeout(20):
+        while (await reader.gateways()).mode != "enforce":  # noqa: ASYNC110 - it is the gateway's turn
+            await asyncio.sleep(0.02)
+    await services.stop()
+    await client.aclose()
+    await server.stop()
