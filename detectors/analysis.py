@@ -1,7 +1,8 @@
 """The stages in a row, for a batch of events: what the live worker and replay both run.
 
 When an entity is scored depends on its own exchanges alone — how many there were and when — so where a stream is cut into
-batches changes neither a verdict nor a byte of state.
+batches changes neither a verdict nor a byte of state. A request that the service itself refused is remembered, but leads
+to no verdict: nothing was taken with it, and what refuses it must not be prolonged by it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ MOST_US = 30 * 60 * 1_000_000
 """… or by the first exchange half an hour after its last scoring."""
 
 
+REFUSED = "refused"
+"""Outcome of a request that the service did not let pass."""
+
+
 class _Stored(msgspec.Struct, array_like=True, frozen=True):
     version: int
     profile: bytes
@@ -62,7 +67,7 @@ class EntityState:
         profile: what it did.
         verdict: the newest one; None before the first scoring.
         standing: memory of the levels.
-        exchanges: how many were observed.
+        exchanges: how many were let pass.
         due_exchanges: count at which it is scored next.
         scored_us: event time of the last scoring; 0 before.
     """
@@ -106,9 +111,7 @@ class EntityState:
             BadProfile: the bytes are no state of this version.
         """
         try:
-            stored = _decoder.decode(zlib.decompressobj().decompress(data, STATE_MAX_BYTES))
-            if stored.version != STATE_VERSION:
-                raise BadProfile(f"state version is {stored.version}; this release reads {STATE_VERSION}")
+            stored = _unpack(data)
             profile = Profile.from_bytes(stored.profile)
             name = (profile.entity_id, profile.kind)
             verdict = verdict_codec.decode(stored.verdict, *name) if stored.verdict else None
@@ -124,6 +127,26 @@ class EntityState:
             due_exchanges=stored.due_exchanges,
             scored_us=stored.scored_us,
         )
+
+
+def stored_verdict(data: bytes, entity_id: str, kind: str) -> Verdict | None:
+    """The verdict in the bytes of a state, without the work of reading its profile; None before the first scoring.
+
+    Raises:
+        BadProfile: the bytes are no state of this version.
+    """
+    try:
+        stored = _unpack(data)
+        return verdict_codec.decode(stored.verdict, entity_id, kind) if stored.verdict else None
+    except (ValueError, LookupError, zlib.error) as error:
+        raise BadProfile(f"state does not decode: {type(error).__name__}") from None
+
+
+def _unpack(data: bytes) -> _Stored:
+    stored = _decoder.decode(zlib.decompressobj().decompress(data, STATE_MAX_BYTES))
+    if stored.version != STATE_VERSION:
+        raise BadProfile(f"state version is {stored.version}; this release reads {STATE_VERSION}")
+    return stored
 
 
 class Analysis:
@@ -153,6 +176,8 @@ class Analysis:
                 if state is None:
                     state = states[kind, entity] = EntityState(Profile.new(entity, kind))
                 state.profile.update(event, fp)
+                if event.outcome == REFUSED:
+                    continue
                 state.exchanges += 1
                 if state.is_due():
                     due.append((state, *_moment(state.profile)))

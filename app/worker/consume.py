@@ -11,8 +11,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from detectors.analysis import Analysis, EntityState
-
 from app.errors import LeaseLost, StateUnavailable
 from app.settings import EnforcementSettings
 from app.state.partition import Batch, DeadEntry, Entry, PartitionStore
@@ -20,6 +18,7 @@ from app.telemetry import metrics
 from app.worker import rows
 from app.worker.effects import add_verdicts
 from app.worker.hot import Entity, HotStates
+from detectors.analysis import Analysis, EntityState
 from detectors.contract import Level
 from detectors.event import BadEvent, Event, decode
 from detectors.fingerprint import Fingerprint, fingerprint
@@ -126,8 +125,13 @@ class Consumer:
             for (kind, name), state in states.items()
             if kind == "key" and state.verdict is not None
         }
+        excused = {
+            name
+            for (kind, name), state in states.items()
+            if kind == "key" and state.verdict is not None and state.verdict.authorised
+        }
         verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items])
-        changes = add_verdicts(batch, verdicts, before, self._policy)
+        changes = add_verdicts(batch, verdicts, before, self._policy, excused)
         for entity, state in states.items():
             batch.states[entity] = state.to_bytes()
         for entry_id, event, fp in work.items:

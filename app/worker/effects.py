@@ -1,22 +1,21 @@
 """What the verdicts of a batch change: the string `decide` reads, the rank in the key list, the timeline.
 
 Everything is a function of the events, the stored states and the policy. The clock is the event's: applying the same
-entries again, whenever that is, writes the same bytes.
+entries again, whenever that is, writes the same bytes. An action ends `ttl_sec` after the last verdict. Verdicts come from
+exchanges that were let pass (`detectors.analysis`), so requests that are refused do not prolong what refuses them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from app.enforcement import timeline
 from app.enforcement.policy import encode_verdict
 from app.settings import ActionRule, EnforcementSettings
 from app.state.partition import Batch
 from detectors.contract import Level, Verdict
-
-TIMELINE_REASONS = 5
-"""Reasons kept with one change of level; the state holds all of them."""
 
 _OBSERVE = ActionRule(action="observe")
 
@@ -30,34 +29,18 @@ def rule_for(verdict: Verdict, policy: EnforcementSettings) -> ActionRule:
 
 
 def timeline_item(verdict: Verdict, was: Level, rule: ActionRule) -> bytes:
-    """One change of level as JSON. Reasons are sentences about numbers; no client text is in them."""
-    return msgspec.json.encode(
-        {
-            "at_us": int(verdict.at_us),
-            "was": was.name.lower(),
-            "level": verdict.level.name.lower(),
-            "score": float(verdict.score),
-            "leaked": int(verdict.leaked),
-            "evidence": int(verdict.evidence),
-            "authorised": bool(verdict.authorised),
-            "action": rule.action if verdict.level > Level.CLEAR else "",
-            "reasons": [
-                {
-                    "feature": reason.feature,
-                    "value": float(reason.value),
-                    "percentile": None if reason.percentile is None else float(reason.percentile),
-                    "direction": reason.direction,
-                    "text": reason.text,
-                }
-                for reason in verdict.reasons[:TIMELINE_REASONS]
-            ],
-            "model_id": verdict.model_id,
-        }
-    )
+    """One change of level, or else of what the contract covers, as JSON."""
+    what = "level" if verdict.level != was else "authorised"
+    action = rule.action if verdict.level > Level.CLEAR else ""
+    return msgspec.json.encode(timeline.item(verdict, what=what, action=action, at_us=verdict.at_us, was=was))
 
 
 def add_verdicts(
-    batch: Batch, verdicts: Sequence[Verdict], before: Mapping[str, Level], policy: EnforcementSettings
+    batch: Batch,
+    verdicts: Sequence[Verdict],
+    before: Mapping[str, Level],
+    policy: EnforcementSettings,
+    excused: Collection[str] = (),
 ) -> list[Level]:
     """Puts the effects of `verdicts`, in order, into the batch.
 
@@ -66,11 +49,13 @@ def add_verdicts(
         verdicts: as `Analysis.observe` returned them.
         before: key id → level stored before the batch; CLEAR where missing.
         policy: level → action.
+        excused: ids of keys whose contract covered what was found before the batch.
 
     Returns:
         The new level of every change, for counting.
     """
     levels: dict[str, Level] = {}
+    covered = set(excused)
     changes: list[Level] = []
     for verdict in verdicts:
         if verdict.entity_kind != "key":
@@ -81,7 +66,11 @@ def add_verdicts(
         if verdict.level != was:
             batch.timeline.append((key_id, timeline_item(verdict, was, rule)))
             changes.append(verdict.level)
+        elif verdict.level > Level.CLEAR and verdict.authorised != (key_id in covered):
+            # The level stays, and what is done about it changes.
+            batch.timeline.append((key_id, timeline_item(verdict, was, rule)))
         levels[key_id] = verdict.level
+        (covered.add if verdict.authorised else covered.discard)(key_id)
         if verdict.level > Level.CLEAR:
             batch.verdicts[key_id] = encode_verdict(verdict.level, rule, verdict.at_us)
             batch.flagged[key_id] = verdict.level * 2 + float(verdict.score)

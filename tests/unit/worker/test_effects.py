@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from app.enforcement.policy import decode_verdict
+from app.enforcement.timeline import MAX_REASONS
 from app.settings import ActionRule, EnforcementSettings
 from app.state.partition import Batch
-from app.worker.effects import TIMELINE_REASONS, add_verdicts, rule_for, timeline_item
+from app.worker.effects import add_verdicts, rule_for, timeline_item
 from detectors.contract import Level, Reason, Status, Verdict
 
 AT_US = 1_790_000_000_000_000
@@ -62,6 +63,21 @@ def test_an_authorised_use_is_only_observed() -> None:
     assert (action.level, action.action) == (Level.CONFIRMED, "observe")
 
 
+def test_what_the_contract_covers_is_told_when_it_changes() -> None:
+    """The level stays, the action goes and comes back: the timeline has both, each once."""
+    batch = _batch()
+    verdicts = [_verdict(Level.SUSPECT, authorised=covered) for covered in (True, True, False)]
+    assert add_verdicts(batch, verdicts, {"k1": Level.SUSPECT}, POLICY) == []
+    told = [json.loads(item) for _, item in batch.timeline]
+    assert [(item["what"], item["was"], item["level"], item["authorised"], item["action"]) for item in told] == [
+        ("authorised", "suspect", "suspect", True, "observe"),
+        ("authorised", "suspect", "suspect", False, "throttle"),
+    ]
+    again = _batch()
+    add_verdicts(again, verdicts[:2], {"k1": Level.SUSPECT}, POLICY, {"k1"})
+    assert again.timeline == []
+
+
 def test_a_rise_writes_string_rank_and_timeline() -> None:
     """The string ends a TTL after the verdict, the rank orders by level and then score."""
     batch = _batch()
@@ -80,7 +96,8 @@ def test_a_rise_writes_string_rank_and_timeline() -> None:
         "throttle",
         AT_US,
     )
-    assert len(told["reasons"]) == TIMELINE_REASONS
+    assert len(told["reasons"]) == MAX_REASONS
+    assert (told["who"], told["what"]) == ("worker", "level")
 
 
 def test_an_unchanged_level_renews_the_action_without_a_timeline_entry() -> None:

@@ -7,6 +7,7 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -124,6 +125,18 @@ def test_scoring_moments_thin_out_as_an_entity_grows(stream: Stream) -> None:
     steps = [after - before for before, after in itertools.pairwise(moments)]
     assert steps == sorted(steps)
     assert max(steps) == (moments[-2] // analysis_module.GROWTH)
+
+
+def test_a_request_that_was_refused_leads_to_no_verdict(stream: Stream) -> None:
+    """Refusals move no scoring moment, however many come and however late: what refuses a key is not prolonged by it."""
+    passed = stream(12, gap_us=60_000_000)
+    refused = [
+        msgspec.structs.replace(event, event_id=f"r{event.event_id}", at_us=event.at_us + 7, outcome="refused", status=429)
+        for event in passed + stream(5, gap_us=analysis_module.MOST_US)
+    ]
+    mixed = sorted(passed + refused, key=lambda event: event.at_us)
+    moments = [mixed[at - 1].event_id for at in _moments([(event, fingerprint(event)) for event in mixed])]
+    assert moments == [passed[at - 1].event_id for at in _moments([(event, fingerprint(event)) for event in passed])]
 
 
 def test_half_an_hour_later_the_next_exchange_is_scored(stream: Stream) -> None:
