@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,15 @@ class Scorer(Protocol):
     def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
         """Scores in row order; never raises for a row, which gets status FAILED instead."""
         ...
+
+
+Use = Literal["evaluation", "synthetic_data"]
+"""A use that a contract may allow: running evaluations against the model; making data with it, training data too.
+
+A closed vocabulary: a use excuses what some rule's `excused_by` says, so a word that no rule knows would excuse nothing,
+and look as if it did."""
+
+USES: tuple[Use, ...] = get_args(Use)
 
 
 class Level(IntEnum):

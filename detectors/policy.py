@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from detectors.contract import Use
 from detectors.scorers import (
     forced_reasoning,
     isolation,
@@ -45,7 +46,8 @@ class RulePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 CERTAIN = RulePolicy(suspect=0.5, confirmed=0.95, weight=0.999)
 PATTERN = RulePolicy(suspect_if_rare=0.5)
 
-_EVALUATION, _SYNTHETIC = "evaluation", "synthetic_data"
+_EVALUATION: Use = "evaluation"
+_SYNTHETIC: Use = "synthetic_data"
 
 RULES: dict[str, RulePolicy] = {
     logit_sweep.NAME: CERTAIN,

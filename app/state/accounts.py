@@ -19,6 +19,7 @@ from app.errors import BadInput, StateUnavailable
 from app.state.calls import Client, reachable, run_script
 from app.state.keys import ACCOUNT_CHANGES, ACCOUNTS
 from app.state.partition import START, next_id, parse_id
+from detectors.contract import USES
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ KEY_ID = re.compile(r"[0-9a-f]{32}")
 """A key id is a BLAKE2b-128 in hex, as `app.gateway.identity.Hasher` makes it."""
 
 NAME = re.compile(r"[0-9A-Za-z_.:@-]{0,128}")
-"""Organisations, plans and uses. No brace may occur: an organisation's name is part of key names with hash tags."""
+"""Organisations, plans and payments. No brace may occur: an organisation's name is part of key names with hash tags."""
 
 MAX_CHANGES = 10_000
 """Changes the stream remembers; a directory that missed more reads all accounts again."""
@@ -55,7 +56,7 @@ class Account(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         plan: name under limits.plans; "" for the default.
         created_us: when the key was created, µs since 1970, UTC.
         payment_id: keyed hash of the payment token.
-        authorised: uses that the contract allows, e.g. evaluation, synthetic_data.
+        authorised: uses that the contract allows, of `detectors.contract.USES`.
         country: ISO 3166 code in capitals.
     """
 
@@ -78,10 +79,15 @@ def check(key_id: str, account: Account) -> None:
     for field, value in (("org_id", account.org_id), ("plan", account.plan), ("payment_id", account.payment_id)):
         if not NAME.fullmatch(value):
             raise BadInput(f"{field} may have letters, digits and _ . : @ - only, at most 128")
-    if not all(NAME.fullmatch(use) for use in account.authorised) or len(account.authorised) > 16:
-        raise BadInput("authorised may name at most 16 uses, each of letters, digits and _ . : @ - only")
+    check_uses(account.authorised)
     if not re.fullmatch(r"([A-Z]{2})?", account.country):
         raise BadInput("country must be an ISO 3166 code of two capitals")
+
+
+def check_uses(uses: Iterable[str]) -> None:
+    """Raises BadInput when a use is none that any rule knows: it would excuse nothing, and look as if it did."""
+    if not set(uses) <= set(USES):
+        raise BadInput(f"authorised may name these uses only: {', '.join(USES)}")
 
 
 class AccountStore:
