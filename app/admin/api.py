@@ -13,33 +13,40 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app.admin import openapi, problems, routes_accounts, routes_keys
 from app.admin.auth import require_token
 from app.admin.guard import Guard
+from app.admin.lifting import Lifting
 from app.admin.models import Alive
 from app.settings import Settings
 from app.state.accounts import AccountStore
+from app.state.holds import Holds
 from app.state.reading import StateReader
 from app.telemetry import metrics
-from detectors.model import Model
+from detectors.model import Model, rules_only
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_IMPORT_BYTES = 32 * 1024 * 1024
 """About 150,000 accounts; more come in several imports."""
 
 
-def create_admin(settings: Settings, reader: StateReader, accounts: AccountStore, *, model: Model | None = None) -> FastAPI:
+def create_admin(
+    settings: Settings, reader: StateReader, accounts: AccountStore, holds: Holds, *, model: Model | None = None
+) -> FastAPI:
     """The admin application.
 
     Args:
         settings: the whole tree; `admin.token` must be set.
         reader: of the state that the workers write.
         accounts: to read and change accounts.
+        holds: to lift what is done about a key.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
         ConfigError: no token is configured.
     """
     guarded = APIRouter(dependencies=[Depends(require_token(settings.admin))], responses=problems.RESPONSES)
-    guarded.include_router(routes_keys.router(settings, reader, accounts, model))
-    guarded.include_router(routes_accounts.router(accounts))
+    policy = (model or rules_only()).policy
+    lifting = Lifting(reader, accounts, holds, policy, settings.state.partitions)
+    guarded.include_router(routes_keys.router(settings, reader, accounts, lifting, model))
+    guarded.include_router(routes_accounts.router(accounts, lifting))
     app = FastAPI(
         title="Stillwatch admin",
         version="1",

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from app.admin.models import AccountIn, AccountLine
+from app.admin.models import AccountLine
 
 MAX_ERRORS = 20
 """Faults that one refusal names; the rest is found in the next attempt."""
 
 JSON_LINES = "application/x-ndjson"
 
+_M = TypeVar("_M", bound=BaseModel)
 
-def described(model: type[AccountIn], media_type: str = "application/json") -> dict[str, Any]:
+
+def described(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
     """`openapi_extra` of a route that reads its body here."""
     return {"requestBody": {"required": True, "content": {media_type: {"schema": model.model_json_schema()}}}}
 
 
-async def read_account(request: Request) -> AccountIn:
-    """The account in the body.
+async def read_body(request: Request, model: type[_M]) -> _M:
+    """What is in the body.
 
     Raises:
         RequestValidationError: it is no JSON, or a field breaks its rule.
     """
     body = await request.body()
     try:
-        return AccountIn.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise RequestValidationError(_faults(error, "body")) from None
 

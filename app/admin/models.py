@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from detectors.contract import Level, Status
+from app.state.gateways import Mode
+from app.state.holds import MAX_HOURS
+from detectors.contract import Level, Status, Use, Verdict
 
 KEY_ID = r"^[0-9a-f]{32}$"
 KEY_PREFIX = r"^[0-9a-f]{1,32}$"
@@ -25,8 +27,14 @@ RULES = {
 """The patterns in words."""
 
 LevelName = Literal["clear", "watch", "suspect", "confirmed"]
+LevelOrNone = Literal["unjudged", "clear", "watch", "suspect", "confirmed"]
+"""`unjudged`: there is no verdict yet, or too little evidence for one that says clear."""
+
+LevelChoice = Literal["clear", "watch", "suspect", "confirmed", "flagged"]
+"""`flagged`: suspect and confirmed."""
+
+LEVEL_CHOICES: tuple[LevelChoice, ...] = get_args(LevelChoice)
 KeyId = Annotated[str, StringConstraints(pattern=KEY_ID)]
-Name = Annotated[str, StringConstraints(pattern=NAME)]
 NameOrEmpty = Annotated[str, StringConstraints(pattern=NAME_OR_EMPTY)]
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,7 +60,11 @@ class KeyQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    level: LevelName | None = Field(None, description="only keys at this level, most suspicious first")
+    level: LevelChoice | None = Field(
+        None,
+        description="only keys at this level, most suspicious first; flagged: suspect and confirmed; "
+        "clear: all others, unjudged ones too",
+    )
     q: Annotated[str, StringConstraints(pattern=KEY_PREFIX)] | None = Field(
         None, description="only keys whose id starts so; such a list has one page"
     )
@@ -79,8 +91,8 @@ class KeyItem(Out):
     """One key in a list."""
 
     key_id: str
-    level: LevelName
-    score: float | None = Field(description="null for a clear key in a list; its page has it")
+    level: LevelOrNone
+    score: float | None = Field(description="null for a key that is unjudged")
     last_seen: datetime | None
 
 
@@ -117,7 +129,7 @@ class VerdictOut(Out):
     """What the service thinks of an entity."""
 
     status: Literal["judged", "warming_up"]
-    level: LevelName
+    level: LevelOrNone
     score: float
     since: datetime = Field(description="when the present level began")
     flagged_at: datetime | None = Field(description="when the level first reached suspect")
@@ -137,7 +149,9 @@ class FeatureOut(Out):
     value: float | None = Field(description="null where the feature is undefined for this entity")
     unit: str
     window: str
-    peer_percentile: float | None
+    peer_percentile: float | None = Field(
+        description="share of profile.compared_with that has a lower value, 0–100; null without peers"
+    )
     suspicious: str = Field(description="which side is suspicious: high, low or both")
     meaning: str
 
@@ -150,18 +164,53 @@ class ProfileOut(Out):
     exchanges_7d: float = Field(description="answered exchanges of the last seven days, decayed")
     valuable_total: int = Field(description="unique valuable answers ever taken")
     peer_groups: list[str] = Field(description="most specific first")
+    compared_with: str | None = Field(
+        description="the peer group that percentiles are of: the most specific one the model knows, which for a feature "
+        "that too few of it have repeats the next wider one; null without a model"
+    )
 
 
 class ActionOut(Out):
     """What enforcement does about the key now. In shadow mode it does nothing and only says what it would do."""
 
-    mode: Literal["shadow", "enforce"]
-    action: str = Field(description="in force: observe or throttle")
-    would: str = Field(description="what the policy asks for; differs from `action` only in shadow mode")
+    mode: Mode = Field(
+        description="what the running gateways do: enforce, shadow, mixed (some act), or unknown: no gateway is running"
+    )
+    action: str = Field(description="in force: observe or throttle; in mixed mode at the gateways that act")
+    would: str = Field(description="what the policy asks for; differs from `action` where no gateway acts")
     factor: float | None = Field(description="share of its budgets a throttled key keeps")
     requests_per_min: float | None = Field(description="ceiling for a throttled key whose plan has none")
     until: datetime | None = Field(
-        description="when it ends unless a new verdict renews it; null when nothing is asked for"
+        description="when it ends unless a new verdict renews it, which no refused request leads to; "
+        "null when nothing is asked for"
+    )
+
+
+class HoldOut(Out):
+    """A person lifted what is done about the key. Its level goes on being judged."""
+
+    since: datetime
+    until: datetime = Field(description="from then on the next verdict acts again")
+    reason: str
+
+
+def _line(value: str) -> str:
+    value = value.strip()
+    if not value.isprintable() or not value:
+        raise ValueError("must be one line of printable characters, and not empty")
+    return value
+
+
+class LiftIn(BaseModel):
+    """Why nothing should be done about a key, and for how long."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(max_length=500), AfterValidator(_line)] = Field(
+        description="for the key's timeline and page; one line"
+    )
+    hours: Annotated[float, Field(gt=0, le=MAX_HOURS)] = Field(
+        24.0, description="for how long; for longer, let the account allow the use"
     )
 
 
@@ -176,9 +225,7 @@ class AccountIn(BaseModel):
     plan: NameOrEmpty = Field("", description="a name under limits.plans; empty: identity.default_plan")
     created_at: Moment | None = Field(None, description="when the key was created; without a zone it is taken as UTC")
     payment_id: NameOrEmpty = Field("", description="keyed hash of the payment token; never the token")
-    authorised: list[Name] = Field(
-        [], max_length=16, description="uses that the contract allows, e.g. evaluation, synthetic_data"
-    )
+    authorised: list[Use] = Field([], max_length=16, description="uses that the contract allows")
     country: Annotated[str, StringConstraints(pattern=COUNTRY)] = Field("", description="ISO 3166 code in capitals")
 
 
@@ -218,9 +265,11 @@ class KeyDetail(Out):
 
     key_id: str
     partition: int
+    level: LevelOrNone
     last_seen: datetime | None
     account: AccountOut | None
     action: ActionOut
+    hold: HoldOut | None = Field(description="why and until when nothing is done about the key; null: nothing is lifted")
     verdict: VerdictOut | None = Field(description="null until the key has been scored for the first time")
     profile: ProfileOut | None
     features: list[FeatureOut]
@@ -246,22 +295,28 @@ class TimelineReason(Out):
 
 
 class TimelineItem(Out):
-    """One change of a key's level."""
+    """One change of a key's level, or of what is done about it."""
 
     at: datetime
+    who: str = Field(description="worker, or admin: a person")
+    what: str = Field(
+        description="level: it changed; authorised: what the contract covers changed; lifted; lift_ended: taken back"
+    )
+    note: str = Field(description="the person's reason; empty for the worker")
+    until: datetime | None = Field(description="end of a lift")
     was: LevelName
     level: LevelName
     score: float
     leaked: int
     evidence: int
     authorised: bool
-    action: str = Field(description="what the policy asks for at this level; empty for clear")
+    action: str = Field(description="what the policy asks for from then on; empty for clear")
     model_id: str
     reasons: list[TimelineReason]
 
 
 class Timeline(Out):
-    """A key's changes of level, newest first, at most 100."""
+    """A key's changes of level and what people did about it, newest first, at most 100."""
 
     key_id: str
     changes: list[TimelineItem]
@@ -285,13 +340,16 @@ class Health(Out):
     status: Literal["ok", "degraded"]
     problems: list[str] = Field(description="why it is degraded, as sentences")
     workers: int
+    gateways: int
     waiting: int
     oldest_sec: float
     dead_letters: int
     keys: int
     levels: dict[LevelName, int]
     model_id: str | None = Field(description="the fitted model of the configuration; null when only the named rules judge")
-    mode: Literal["shadow", "enforce"]
+    mode: Mode = Field(
+        description="what the running gateways do: enforce, shadow, mixed (some act), or unknown: no gateway is running"
+    )
     partitions: list[PartitionOut]
 
 
@@ -299,6 +357,13 @@ class Alive(Out):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
+
+
+def level_or_none(verdict: Verdict | None) -> LevelOrNone:
+    """A level as the API writes it: clear only where there is evidence for it."""
+    if verdict is None or (verdict.level is Level.CLEAR and verdict.status is not Status.JUDGED):
+        return "unjudged"
+    return level_name(verdict.level)
 
 
 def level_name(level: Level) -> LevelName:

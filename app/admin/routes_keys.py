@@ -1,4 +1,4 @@
-"""Routes that read: keys, organisations, health."""
+"""Routes over keys and organisations: look at them, lift what is done about a key; and health."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ import logging
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from app.admin import views
-from app.admin.models import KEY_ID, NAME, Health, KeyDetail, KeyList, KeyQuery, OrgDetail, Timeline
+from app.admin.bodies import described, read_body
+from app.admin.deadline import answered
+from app.admin.lifting import Lifting
+from app.admin.models import (
+    KEY_ID,
+    NAME,
+    Health,
+    HoldOut,
+    KeyDetail,
+    KeyList,
+    KeyQuery,
+    LiftIn,
+    OrgDetail,
+    Timeline,
+    level_or_none,
+)
 from app.settings import Settings
 from app.state.accounts import AccountStore
 from app.state.reading import StateReader
@@ -23,62 +38,100 @@ KeyId = Annotated[str, Path(pattern=KEY_ID, description="key id: the keyed hash 
 OrgId = Annotated[str, Path(pattern=NAME, description="organisation id, as in the accounts")]
 
 
-def router(settings: Settings, reader: StateReader, accounts: AccountStore, model: Model | None) -> APIRouter:
-    """The reading routes over one deployment's state."""
+_NEVER_SEEN = "This key was never seen, or is forgotten after 30 idle days."
+
+
+def router(
+    settings: Settings, reader: StateReader, accounts: AccountStore, lifting: Lifting, model: Model | None
+) -> APIRouter:
+    """The routes over one deployment's state."""
     routes = APIRouter(prefix="/v1")
 
     @routes.get("/keys", tags=["keys"])
     async def list_keys(query: Annotated[KeyQuery, Query()]) -> KeyList:
         """Keys by level, or by time last seen when no level is asked for."""
-        wanted = None if query.level is None else Level[query.level.upper()]
-        page = await reader.list_keys(wanted, query.q or "", query.limit, query.cursor)
+        flagged = query.level == "flagged"
+        wanted = None if query.level is None else Level.SUSPECT if flagged else Level[query.level.upper()]
+        async with answered():
+            page = await reader.list_keys(wanted, query.q or "", query.limit, query.cursor, or_higher=flagged)
         return KeyList(keys=[views.key_item(row) for row in page.rows], next_cursor=page.cursor or None)
 
     @routes.get("/keys/{key_id}", tags=["keys"])
     async def get_key(key_id: KeyId) -> KeyDetail:
         """One key: verdict and reasons, action in force, profile, every feature with its place among the peers."""
-        stored = await reader.key_state(key_id)
+        async with answered():
+            stored = await reader.key_state(key_id)
+            account = await accounts.get(key_id)
+            gateways = await reader.gateways()
         if stored is None:
-            raise HTTPException(404, "This key was never seen, or is forgotten after 30 idle days.")
+            raise HTTPException(404, _NEVER_SEEN)
         state = _decoded(stored.state)
-        account = await accounts.get(key_id)
         found = None if state is None else state.verdict
         return KeyDetail(
             key_id=key_id,
             partition=stored.partition,
+            level=level_or_none(found),
             last_seen=None if stored.last_seen_ms is None else views.moment(stored.last_seen_ms * 1000),
             account=None if account is None else views.account(key_id, account),
-            action=views.action(stored.verdict, settings.enforcement, time.time_ns() // 1000),
+            action=views.action(stored.verdict, gateways.mode, time.time_ns() // 1000),
+            hold=views.hold(stored.hold),
             verdict=None if found is None else views.verdict(found),
-            profile=None if state is None else views.profile(state.profile),
+            profile=None if state is None else views.profile(state.profile, model),
             features=[] if state is None else views.feature_list(state.profile, model),
         )
 
     @routes.get("/keys/{key_id}/timeline", tags=["keys"])
     async def get_timeline(key_id: KeyId) -> Timeline:
-        """The key's changes of level, newest first."""
-        changes = await reader.timeline(key_id)
-        if not changes and await reader.find(key_id) is None:
-            raise HTTPException(404, "This key was never seen, or is forgotten after 30 idle days.")
+        """The key's changes of level, and what people did about it, newest first."""
+        async with answered():
+            changes = await reader.timeline(key_id)
+            known = bool(changes) or await reader.find(key_id) is not None
+        if not known:
+            raise HTTPException(404, _NEVER_SEEN)
         return Timeline(key_id=key_id, changes=[views.timeline_item(item) for item in changes])
+
+    @routes.post("/keys/{key_id}:lift", tags=["keys"], openapi_extra=described(LiftIn))
+    async def lift_action(key_id: KeyId, request: Request) -> HoldOut:
+        """Do nothing about the key for a time, from its next request on, whatever its level, which goes on being judged.
+
+        A second lift replaces the first.
+        """
+        asked = await read_body(request, LiftIn)
+        async with answered():
+            hold = views.hold(await lifting.lift(key_id, asked.reason, asked.hours))
+        if hold is None:
+            raise HTTPException(404, _NEVER_SEEN)
+        return hold
+
+    @routes.delete("/keys/{key_id}:lift", tags=["keys"], status_code=204, response_class=Response)
+    async def end_lift(key_id: KeyId) -> None:
+        """Take a lift back before its time: the key's next verdict acts again."""
+        async with answered():
+            ended = await lifting.undo(key_id)
+        if not ended:
+            raise HTTPException(404, _NEVER_SEEN if ended is None else "Nothing is lifted about this key.")
 
     @routes.get("/orgs/{org_id}", tags=["keys"])
     async def get_org(org_id: OrgId) -> OrgDetail:
         """One organisation: what its keys do together."""
-        state = _decoded(await reader.org_state(org_id))
+        async with answered():
+            stored = await reader.org_state(org_id)
+        state = _decoded(stored)
         if state is None:
             raise HTTPException(404, "No key of this organisation was ever seen, or all are forgotten.")
         return OrgDetail(
             org_id=org_id,
             verdict=None if state.verdict is None else views.verdict(state.verdict),
-            profile=views.profile(state.profile),
+            profile=views.profile(state.profile, model),
             features=views.feature_list(state.profile, model),
         )
 
     @routes.get("/health", tags=["service"])
     async def get_health() -> Health:
         """Queues, owners, counts by level, and sentences about what is wrong."""
-        return views.health(await reader.health(), settings, None if model is None else model.id)
+        async with answered():
+            found = await reader.health()
+        return views.health(found, settings, None if model is None else model.id)
 
     return routes
 

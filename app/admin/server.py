@@ -18,6 +18,7 @@ from app.state import meta
 from app.state.accounts import AccountStore
 from app.state.calls import Client
 from app.state.factory import background_client
+from app.state.holds import Holds
 from app.state.reading import StateReader
 from app.state.server import StateServer
 from app.telemetry import metrics
@@ -101,7 +102,8 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
             await meta.check(client, settings)
         except StateUnavailable as error:
             log.warning("%s; until it does, every answer is a 503", error)
-        app = create_admin(settings, StateReader(client, settings.state.partitions), AccountStore(client), model=model)
+        reader = StateReader(client, settings.state.partitions)
+        app = create_admin(settings, reader, AccountStore(client), Holds(client), model=model)
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, state)
         await server.start()

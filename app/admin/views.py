@@ -12,6 +12,7 @@ from app.admin.models import (
     ActionOut,
     FeatureOut,
     Health,
+    HoldOut,
     KeyItem,
     PartitionOut,
     ProfileOut,
@@ -21,13 +22,16 @@ from app.admin.models import (
     TimelineReason,
     VerdictOut,
     level_name,
+    level_or_none,
     status_name,
 )
 from app.enforcement.policy import decode_verdict
-from app.settings import EnforcementSettings, Settings
+from app.settings import Settings
 from app.state.accounts import Account
+from app.state.gateways import Mode
+from app.state.holds import Hold
 from app.state.reading import KeyRow, StateHealth
-from detectors.contract import Level, ScoreStatus, Verdict
+from detectors.contract import ScoreStatus, Verdict
 from detectors.features import CATALOGUE, features
 from detectors.model import Model
 from detectors.profile import Profile
@@ -46,31 +50,41 @@ def micros(value: datetime | None) -> int | None:
     return None if value is None else round(value.timestamp() * 1_000_000)
 
 
+def rounded(score: float) -> float:
+    """A score with four digits: more of them mean nothing."""
+    return round(score, 4)
+
+
 def key_item(row: KeyRow) -> KeyItem:
     """One line of the key list."""
     return KeyItem(
         key_id=row.key_id,
-        level=level_name(row.level),
-        score=None if row.level is Level.CLEAR else row.score,
+        level=level_name(row.level) if row.judged else "unjudged",
+        score=rounded(row.score) if row.judged else None,
         last_seen=None if row.last_seen_ms is None else moment(row.last_seen_ms * 1000),
     )
 
 
-def action(stored: str, policy: EnforcementSettings, now_us: int) -> ActionOut:
-    """What enforcement does about a key at this time, from the string that `decide` reads."""
+def action(stored: str, mode: Mode, now_us: int) -> ActionOut:
+    """What enforcement does about a key at this time, from the string that `decide` reads and what the gateways do."""
     found = decode_verdict(stored)
     if found is None or found.action == "observe" or now_us >= found.until_us:
-        return ActionOut(
-            mode=policy.mode, action="observe", would="observe", factor=None, requests_per_min=None, until=None
-        )
+        return ActionOut(mode=mode, action="observe", would="observe", factor=None, requests_per_min=None, until=None)
     return ActionOut(
-        mode=policy.mode,
-        action=found.action if policy.mode == "enforce" else "observe",
+        mode=mode,
+        action=found.action if mode in ("enforce", "mixed") else "observe",
         would=found.action,
         factor=found.factor,
         requests_per_min=found.requests_per_min,
         until=moment(found.until_us),
     )
+
+
+def hold(found: Hold | None) -> HoldOut | None:
+    """A hold as it is stored."""
+    if found is None:
+        return None
+    return HoldOut(since=moment(found.since_us), until=moment(found.until_us), reason=found.reason)
 
 
 def account(key_id: str, found: Account) -> AccountOut:
@@ -102,8 +116,8 @@ def verdict(found: Verdict) -> VerdictOut:
     """A verdict with its reasons and the scorers behind it."""
     return VerdictOut(
         status=status_name(found.status),
-        level=level_name(found.level),
-        score=found.score,
+        level=level_or_none(found),
+        score=rounded(found.score),
         since=moment(found.since_us),
         flagged_at=None if found.flagged_us is None else moment(found.flagged_us),
         at=moment(found.at_us),
@@ -118,7 +132,7 @@ def verdict(found: Verdict) -> VerdictOut:
                 value=reason.value,
                 peer_percentile=reason.percentile,
                 direction=reason.direction,
-                weight=reason.weight,
+                weight=rounded(reason.weight),
             )
             for reason in found.reasons
         ],
@@ -127,21 +141,23 @@ def verdict(found: Verdict) -> VerdictOut:
                 scorer=score.scorer,
                 version=score.version,
                 status=score.status.value,
-                score=score.value if score.status is ScoreStatus.SCORED else None,
+                score=rounded(score.value) if score.status is ScoreStatus.SCORED else None,
             )
             for score in found.scores
         ],
     )
 
 
-def profile(found: Profile) -> ProfileOut:
+def profile(found: Profile, model: Model | None) -> ProfileOut:
     """The part of a profile that a person can read."""
+    groups = features(found, found.last_at_us).groups
     return ProfileOut(
         first_seen=moment(found.first_at_us),
         last_seen=moment(found.last_at_us),
         exchanges_7d=found.exchanges_7d,
         valuable_total=found.valuable_total,
-        peer_groups=list(features(found, found.last_at_us).groups),
+        peer_groups=list(groups),
+        compared_with=None if model is None else model.peer_group(groups),
     )
 
 
@@ -166,12 +182,17 @@ def feature_list(found: Profile, model: Model | None) -> list[FeatureOut]:
 
 
 def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
-    """One change of level, as the worker stored it."""
+    """One change, as it was stored. What an earlier release did not store yet was always a worker's change of level."""
+    until_us = item.get("until_us")
     return TimelineItem(
         at=moment(item["at_us"]),
+        who=item.get("who", "worker"),
+        what=item.get("what", "level"),
+        note=item.get("note", ""),
+        until=None if until_us is None else moment(until_us),
         was=item["was"],
         level=item["level"],
-        score=item["score"],
+        score=rounded(item["score"]),
         leaked=item["leaked"],
         evidence=item["evidence"],
         authorised=item["authorised"],
@@ -195,6 +216,8 @@ def health(found: StateHealth, settings: Settings, model_id: str | None) -> Heal
     problems = []
     if not found.workers:
         problems.append("No worker is running: exchanges are logged but not judged.")
+    if not found.gateways.count:
+        problems.append("No gateway is running: nothing is limited, logged or acted on.")
     if found.unowned and found.waiting:
         problems.append(f"{found.unowned} partitions have no worker.")
     if found.oldest_sec > LAG_WARNING_SEC:
@@ -208,13 +231,14 @@ def health(found: StateHealth, settings: Settings, model_id: str | None) -> Heal
         status="degraded" if problems else "ok",
         problems=problems,
         workers=found.workers,
+        gateways=found.gateways.count,
         waiting=found.waiting,
         oldest_sec=found.oldest_sec,
         dead_letters=found.dead,
         keys=found.keys,
         levels={level_name(level): number for level, number in found.levels.items()},
         model_id=model_id,
-        mode=settings.enforcement.mode,
+        mode=found.gateways.mode,
         partitions=[
             PartitionOut(
                 partition=part.partition,

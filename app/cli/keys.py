@@ -1,4 +1,4 @@
-"""keys: who is suspicious and why, read from the state that the workers write."""
+"""keys: who is suspicious and why, read from the state that the workers write; and lifting what is done about one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,29 +14,52 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from app.cli.common import AsJson, Config, Sets, out, plain_table, settle
-from app.errors import BadInput
+from app.errors import BadInput, StateUnavailable
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.state.reading import StateReader
+    from app.admin.lifting import Lifting
+    from app.admin.models import ActionOut, HoldOut, TimelineItem, VerdictOut
+    from app.state.gateways import Mode
+    from app.state.reading import StateReader, StoredKey
 
 _T = TypeVar("_T")
 
-group = typer.Typer(help="List the keys by suspicion, and show one with its reasons.", no_args_is_help=False)
+group = typer.Typer(
+    help="List the keys by suspicion, show one with its reasons, lift what is done about one.", no_args_is_help=False
+)
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="Key id, or the start of one that only one key has.")]
+
+
+ANSWER_SEC = 3.5
+"""Longest wait for a state server that runs already; one that we start may read its files first."""
 
 
 class LevelName(StrEnum):
-    """A level as people type it."""
+    """A level as people type it; flagged: suspect and confirmed."""
 
     CLEAR = "clear"
     WATCH = "watch"
     SUSPECT = "suspect"
     CONFIRMED = "confirmed"
+    FLAGGED = "flagged"
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """What a command may ask and do."""
+
+    reader: StateReader
+    lifting: Lifting
 
 
 @group.command("list")
 def list_keys(
-    level: Annotated[LevelName | None, typer.Option("--level", "-l", help="Only keys at this level, worst first.")] = None,
+    level: Annotated[
+        LevelName | None,
+        typer.Option("--level", "-l", help="Only keys at this level, worst first; flagged: suspect and confirmed."),
+    ] = None,
     prefix: Annotated[str, typer.Option("--prefix", metavar="ID", help="Only keys whose id starts so.")] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
     as_json: AsJson = False,
@@ -44,25 +68,28 @@ def list_keys(
 ) -> None:
     """List keys: by level, or the last seen first. On a pipe the columns are separated by tabs.
 
-    Example: [bold]stillwatch keys list --level suspect[/bold]
+    Example: [bold]stillwatch keys list --level flagged[/bold]
     """
     from app.admin import views
+    from app.admin.deadline import answered
     from detectors.contract import Level
 
-    wanted = None if level is None else Level[level.name]
+    flagged = level is LevelName.FLAGGED
+    wanted = None if level is None else Level.SUSPECT if flagged else Level[level.name]
 
-    async def read(reader: StateReader) -> list[Any]:
+    async def read(desk: _Desk) -> list[Any]:
         rows: list[Any] = []
         cursor = ""
         while len(rows) < limit:
-            page = await reader.list_keys(wanted, prefix, limit - len(rows), cursor)
+            async with answered():
+                page = await desk.reader.list_keys(wanted, prefix, limit - len(rows), cursor, or_higher=flagged)
             rows += page.rows
             cursor = page.cursor
             if not cursor:
                 break
         return rows
 
-    items = [views.key_item(row) for row in _read(settle(config, sets), read)]
+    items = [views.key_item(row) for row in _ask(settle(config, sets), read)]
     if as_json:
         print(json.dumps([item.model_dump(mode="json") for item in items], indent=2))
         return
@@ -77,94 +104,187 @@ def list_keys(
 
 
 @group.command("show")
-def show_key(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="Key id, or the start of one that only one key has.")],
-    as_json: AsJson = False,
-    config: Config = None,
-    sets: Sets = None,
-) -> None:
-    """Show one key: level, score, reasons, what is done about it, and how its level changed.
+def show_key(key_id: KeyId, as_json: AsJson = False, config: Config = None, sets: Sets = None) -> None:
+    """Show one key: level, score, reasons, what is done about it, and how that changed.
 
     Example: [bold]stillwatch keys show 3f9a[/bold]
     """
     from app.admin import views
+    from app.admin.deadline import answered
+    from app.admin.models import level_or_none
     from detectors.analysis import EntityState
     from detectors.profile import BadProfile
 
-    settings = settle(config, sets)
+    async def read(desk: _Desk) -> tuple[StoredKey, list[dict[str, Any]], Mode]:
+        async with answered():
+            stored = await _find(desk.reader, key_id)
+            return stored, await desk.reader.timeline(stored.key_id), (await desk.reader.gateways()).mode
 
-    async def read(reader: StateReader) -> tuple[Any, list[dict[str, Any]]]:
-        found = await reader.list_keys(prefix=key_id, limit=2)
-        exact = [row for row in found.rows if row.key_id == key_id]
-        rows = exact or found.rows
-        if not rows:
-            raise BadInput(f"no key whose id starts with {key_id[:64]!r} is known")
-        if len(rows) > 1:
-            raise BadInput(f"more than one key id starts with {key_id[:64]!r}; give more of it")
-        stored = await reader.key_state(rows[0].key_id)
-        if stored is None:
-            raise BadInput("the key was forgotten this moment")
-        return stored, await reader.timeline(rows[0].key_id)
-
-    stored, changes = _read(settings, read)
+    stored, changes, mode = _ask(settle(config, sets), read)
     try:
         state = None if stored.state is None else EntityState.from_bytes(stored.state)
     except BadProfile:
         raise BadInput(f"what is stored about key {stored.key_id} was written by another release") from None
-    verdict = None if state is None or state.verdict is None else views.verdict(state.verdict)
-    action = views.action(stored.verdict, settings.enforcement, time.time_ns() // 1000)
+    found = None if state is None else state.verdict
+    verdict = None if found is None else views.verdict(found)
+    action = views.action(stored.verdict, mode, time.time_ns() // 1000)
+    hold = views.hold(stored.hold)
     timeline = [views.timeline_item(item) for item in changes]
     if as_json:
         answer = {
             "key_id": stored.key_id,
             "partition": stored.partition,
+            "level": level_or_none(found),
             "verdict": None if verdict is None else verdict.model_dump(mode="json"),
             "action": action.model_dump(mode="json"),
+            "hold": None if hold is None else hold.model_dump(mode="json"),
             "timeline": [item.model_dump(mode="json") for item in timeline],
         }
         print(json.dumps(answer, indent=2))
         return
     out.print(f"[bold]{stored.key_id}[/bold]  partition {stored.partition}", soft_wrap=True)
     if verdict is None:
-        out.print("Seen, but not judged yet.")
-        return
-    status = verdict.level if verdict.status == "judged" else "warming up"
-    out.print(
-        f"{status}, score {verdict.score:.3f}, since {_when(verdict.since)}, {verdict.leaked} valuable answers leaked"
-    )
-    asks = "" if action.would == action.action else f" (shadow mode: the policy asks for {action.would})"
-    until = f" until {_when(action.until)}" if action.until else ""
-    out.print(f"action: {action.action}{asks}{until}", soft_wrap=True)
-    for reason in verdict.reasons:
+        out.print("unjudged: seen, but too little for a verdict")
+    elif verdict.level == "unjudged":
+        out.print(f"unjudged: warming up, {verdict.evidence} answered exchanges so far")
+    else:
+        out.print(
+            f"{verdict.level}, score {verdict.score:.3f}, since {_when(verdict.since)}, "
+            f"{verdict.leaked} valuable answers leaked"
+        )
+    out.print(_action_line(action, hold, verdict), soft_wrap=True, markup=False)
+    for reason in verdict.reasons if verdict else ():
         out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
     for item in timeline:
-        out.print(f"  {_when(item.at)}  {item.was} → {item.level}, score {item.score:.3f}")
+        out.print(f"  {_when(item.at)}  {_change(item)}", soft_wrap=True, markup=False)
 
 
-def _read(settings: Settings, question: Callable[[StateReader], Awaitable[_T]]) -> _T:
-    """Ask the state. An embedded server that does not run is started for the moment: its files are the state."""
+@group.command("lift")
+def lift_key(
+    key_id: KeyId,
+    reason: Annotated[str, typer.Option("--reason", help="Why, in one line; it is kept with the key.")],
+    hours: Annotated[float, typer.Option("--hours", help="For how long, at most 720.")] = 24.0,
+    config: Config = None,
+    sets: Sets = None,
+) -> None:
+    """Do nothing about a key for a time, from its next request on. Its level goes on being judged.
+
+    Example: [bold]stillwatch keys lift 3f9a --reason "agreed with the customer" --hours 48[/bold]
+    """
+    from pydantic import ValidationError
+
+    from app.admin import views
+    from app.admin.deadline import answered
+    from app.admin.models import LiftIn
+
+    try:
+        asked = LiftIn(reason=reason, hours=hours)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        rule = fault["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(rule, param_hint=f"--{fault['loc'][0]}") from None
+
+    async def lift(desk: _Desk) -> tuple[str, Any]:
+        async with answered():
+            stored = await _find(desk.reader, key_id)
+            return stored.key_id, await desk.lifting.lift(stored.key_id, asked.reason, asked.hours)
+
+    name, hold = _ask(settle(config, sets), lift)
+    if hold is None:
+        raise BadInput("the key was forgotten this moment")
+    out.print(f"{name}: nothing is done about it until {_when(views.moment(hold.until_us))}", soft_wrap=True)
+
+
+async def _find(reader: StateReader, start: str) -> StoredKey:
+    """The one key whose id starts so."""
+    found = await reader.list_keys(prefix=start, limit=2)
+    rows = [row for row in found.rows if row.key_id == start] or list(found.rows)
+    if not rows:
+        raise BadInput(f"no key whose id starts with {start[:64]!r} is known")
+    if len(rows) > 1:
+        raise BadInput(f"more than one key id starts with {start[:64]!r}; give more of it")
+    stored = await reader.key_state(rows[0].key_id)
+    if stored is None:
+        raise BadInput("the key was forgotten this moment")
+    return stored
+
+
+def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | None) -> str:
+    """What is done about the key, and why not more."""
+    if hold is not None:
+        return f"action: none, lifted until {_when(hold.until)}: {hold.reason}"
+    if verdict is not None and verdict.authorised and verdict.level not in ("unjudged", "clear"):
+        return "action: observe (authorised use: only observed)"
+    until = f" until {_when(action.until)}" if action.until else ""
+    if action.would == "observe":
+        return "action: observe"
+    if action.mode == "shadow":
+        return f"action: observe (shadow mode: the policy asks for {action.would}{until})"
+    if action.mode == "unknown":
+        return f"action: observe (no gateway is running; the policy asks for {action.would}{until})"
+    some = " (only some of the gateways act: the others are in shadow mode)" if action.mode == "mixed" else ""
+    return f"action: {action.action}{until}{some}"
+
+
+def _change(item: TimelineItem) -> str:
+    """What a line of the timeline says."""
+    if item.what == "lifted":
+        return f"lifted until {_when(item.until)} by {item.who}: {item.note}"
+    if item.what == "lift_ended":
+        return f"lift taken back by {item.who}"
+    if item.what == "authorised":
+        covered = item.who != "worker" or item.authorised
+        why = f": {item.note}" if item.note else ""
+        return f"authorised use: only observed{why}" if covered else f"no authorised use any more: {item.action}"
+    use = ", authorised use: only observed" if item.authorised and item.level != "clear" else ""
+    return f"{item.was} → {item.level}, score {item.score:.3f}{use}"
+
+
+def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
+    """Ask the state. An embedded server that does not run is started for the moment: its files are the state.
+
+    Raises:
+        StateUnavailable: the server does not answer in time.
+    """
+    from app.admin.lifting import Lifting
     from app.state import meta
+    from app.state.accounts import AccountStore
     from app.state.calls import reachable
     from app.state.factory import background_client
+    from app.state.holds import Holds
     from app.state.keys import META
     from app.state.reading import StateReader
     from app.state.server import StateServer
+    from detectors.model import rules_only
 
     async def ask() -> _T:
-        async with StateServer(settings.state) as state:
-            client = background_client(state.url, settings)
+        now = asyncio.get_running_loop().time
+        server = StateServer(settings.state)
+        ours = server.embedded and not server.is_held
+        async with asyncio.timeout(None if ours else ANSWER_SEC) as limit, server:
+            if ours:
+                limit.reschedule(now() + ANSWER_SEC)
+            client = background_client(server.url, settings)
             try:
                 with reachable("state.redis_url"):
                     used = await client.exists(META)
                 if used:  # with another number of partitions a part of the keys would silently be missing
                     await meta.check(client, settings)
-                return await question(StateReader(client, settings.state.partitions))
+                limit.reschedule(None)  # each question has its own deadline from here on
+                number = settings.state.partitions
+                reader = StateReader(client, number)
+                lifting = Lifting(reader, AccountStore(client), Holds(client), rules_only().policy, number)
+                return await question(_Desk(reader, lifting))
             finally:
                 await client.aclose()
 
     if not settings.state.redis_url and not (settings.state.data_dir / "state").is_dir():
         raise BadInput(f"state.data_dir: {settings.state.data_dir} holds no state; nothing has run there yet")
-    return asyncio.run(ask())
+    try:
+        return asyncio.run(ask())
+    except TimeoutError:
+        where = "state.redis_url" if settings.state.redis_url else "state.data_dir"
+        raise StateUnavailable(f"{where}: the state server did not answer within {ANSWER_SEC:g} s") from None
 
 
 def _when(moment: datetime | None) -> str:

@@ -7,6 +7,7 @@ know it, the one that saw it last counts, and the other's memory of it is neithe
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -17,9 +18,13 @@ import msgspec
 
 from app.errors import BadInput
 from app.state.calls import Client, reachable
-from app.state.keys import WORKERS, PartitionKeys, partition_of
+from app.state.gateways import LiveGateways, count
+from app.state.holds import Hold, read_hold
+from app.state.keys import GATEWAYS, WORKERS, PartitionKeys, partition_of
 from app.state.partition import KIND_LETTER
-from detectors.contract import Level
+from detectors.analysis import stored_verdict
+from detectors.contract import Level, Status
+from detectors.profile import BadProfile
 
 MAX_PAGE = 1000
 """Most keys in one page."""
@@ -30,13 +35,20 @@ _KEY_ID = re.compile(r"[0-9A-Za-z_.:-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """One line of a key list. `score` is 0.0 for a key that is clear; its score is in its state."""
+    """One line of a key list.
+
+    Attributes:
+        level: CLEAR also where there is no opinion yet.
+        score: 0.0 where there is no verdict.
+        judged: a verdict above CLEAR, or one that says CLEAR with enough evidence.
+    """
 
     key_id: str
     partition: int
     level: Level
     score: float
     last_seen_ms: int | None
+    judged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class StoredKey:
     Attributes:
         state: bytes of `detectors.analysis.EntityState`; None when only the index remembers the key.
         verdict: what `decide` reads ("level|action|…"), or "" when no action is in force.
+        hold: why there is none, where a person lifted it.
     """
 
     key_id: str
@@ -61,6 +74,7 @@ class StoredKey:
     state: bytes | None
     verdict: str
     last_seen_ms: int | None
+    hold: Hold | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,7 @@ class StateHealth:
     """How far the workers are, over all partitions."""
 
     workers: int
+    gateways: LiveGateways
     waiting: int
     oldest_sec: float
     rows: int
@@ -98,14 +113,24 @@ class StateReader:
         self._client = client
         self._all = tuple(PartitionKeys(number) for number in range(partitions))
 
-    async def list_keys(self, level: Level | None = None, prefix: str = "", limit: int = 100, cursor: str = "") -> KeyPage:
+    async def list_keys(
+        self,
+        level: Level | None = None,
+        prefix: str = "",
+        limit: int = 100,
+        cursor: str = "",
+        *,
+        or_higher: bool = False,
+    ) -> KeyPage:
         """Keys by suspicion (with a level) or by time last seen (without one), highest first.
 
         Args:
-            level: only keys at this level; None lists every key. CLEAR lists those seen that are at no other level.
+            level: only keys at this level; None lists every key. CLEAR lists those seen that are at no other level, also
+                where there is no opinion yet.
             prefix: only keys whose id starts so. A search answers with the first `limit` by id and has no next page.
             limit: at most this many, 1 to MAX_PAGE.
             cursor: as the previous page gave it; "" for the first page.
+            or_higher: with a level above CLEAR, the higher ones too.
 
         While nothing changes, the pages hold every key exactly once. A key that is seen or judged again between two pages
         moves to where it then belongs.
@@ -115,12 +140,13 @@ class StateReader:
         """
         limit = max(1, min(limit, MAX_PAGE))
         if prefix:
-            return KeyPage(await self._search(prefix, level, limit), "")
+            return KeyPage(await self._search(prefix, level, limit, or_higher), "")
         if level is None or level is Level.CLEAR:
             found, after = await self._ranked("seen", "+inf", "-inf", limit, cursor, skip_flagged=level is Level.CLEAR)
         else:
             # A rank is level*2 + score, so a level's ranks end at level*2 + 1.
-            found, after = await self._ranked("flagged", str(level * 2 + 1), str(level * 2), limit, cursor)
+            high = "+inf" if or_higher else str(level * 2 + 1)
+            found, after = await self._ranked("flagged", high, str(level * 2), limit, cursor)
         return KeyPage(await self._rows(found), after)
 
     async def find(self, key_id: str) -> int | None:
@@ -140,8 +166,10 @@ class StateReader:
             pipe.get(names.profile(KIND_LETTER["key"], key_id))
             pipe.get(names.verdict(key_id))
             pipe.zscore(names.seen, key_id)
-            state, verdict, seen = await pipe.execute()
-        return StoredKey(key_id, partition, state, (verdict or b"").decode(), None if seen is None else int(seen))
+            pipe.get(names.hold(key_id))
+            state, verdict, seen, hold = await pipe.execute()
+        last_ms = None if seen is None else int(seen)
+        return StoredKey(key_id, partition, state, (verdict or b"").decode(), last_ms, read_hold(hold))
 
     async def org_state(self, org_id: str) -> bytes | None:
         """Bytes of the organisation's `EntityState`, or None. Its partition follows from its id."""
@@ -159,6 +187,13 @@ class StateReader:
             found = await self._client.lrange(self._all[partition].timeline(key_id), 0, -1)
         return [msgspec.json.decode(item) for item in found]
 
+    async def gateways(self) -> LiveGateways:
+        """The gateways that run now, and whether they act."""
+        with reachable("gateway registry"):
+            seconds, micros = await self._client.time()
+            registered: Any = await self._client.zrange(GATEWAYS, 0, -1, withscores=True)
+        return count(registered, seconds * 1000 + micros // 1000)
+
     async def counts(self) -> dict[Level, int]:
         """Keys at each level; CLEAR counts those seen that are at no other.
 
@@ -167,16 +202,18 @@ class StateReader:
         return _levels(await self._measure())
 
     async def health(self) -> StateHealth:
-        """Queues, owners and counts of every partition, in one round trip."""
+        """Queues, owners and counts of every partition, the workers and the gateways."""
         with reachable("health"):
             seconds, micros = await self._client.time()
         now_ms = seconds * 1000 + micros // 1000
         measured = await self._measure()
         with reachable("health"):
             workers = await self._client.zcount(WORKERS, now_ms, "+inf")
+            registered: Any = await self._client.zrange(GATEWAYS, 0, -1, withscores=True)
         parts = tuple(_partition_health(number, values, now_ms) for number, values in enumerate(measured))
         return StateHealth(
             workers=int(workers),
+            gateways=count(registered, now_ms),
             waiting=sum(part.waiting for part in parts),
             oldest_sec=max((part.oldest_sec for part in parts), default=0.0),
             rows=sum(part.rows for part in parts),
@@ -300,12 +337,25 @@ class StateReader:
             return ()
         seen = await self._scores("seen", keys)
         ranks = await self._scores("flagged", keys)
-        return tuple(
-            KeyRow(key_id, number, *_split_rank(rank), None if last is None else int(last))
-            for (key_id, number), last, rank in zip(keys, seen, ranks, strict=True)
-        )
+        calm = [key for key, rank in zip(keys, ranks, strict=True) if rank is None]
+        scores = await self._clear_scores(calm)
+        rows = []
+        for (key_id, number), last, rank in zip(keys, seen, ranks, strict=True):
+            level, score = (Level.CLEAR, scores.get(key_id)) if rank is None else _split_rank(rank)
+            last_ms = None if last is None else int(last)
+            rows.append(KeyRow(key_id, number, level, score or 0.0, last_ms, score is not None))
+        return tuple(rows)
 
-    async def _search(self, prefix: str, level: Level | None, limit: int) -> tuple[KeyRow, ...]:
+    async def _clear_scores(self, keys: Sequence[tuple[str, int]]) -> dict[str, float]:
+        """Score of those of the keys that a verdict calls clear: no index tells them from those without an opinion."""
+        with reachable("key states"):
+            pipe = self._client.pipeline(transaction=False)
+            for key_id, number in keys:
+                pipe.get(self._all[number].profile(KIND_LETTER["key"], key_id))
+            states = await pipe.execute()
+        return await asyncio.to_thread(_judged_scores, [key_id for key_id, _ in keys], states)
+
+    async def _search(self, prefix: str, level: Level | None, limit: int, or_higher: bool) -> tuple[KeyRow, ...]:
         if not _KEY_ID.fullmatch(prefix):  # nothing that MATCH would read as a pattern gets through
             return ()
         found: set[str] = set()
@@ -321,7 +371,9 @@ class StateReader:
         first = sorted(found)[: limit if level is None else None]
         newest = await self._newest(first)
         rows = await self._rows([(key_id, newest[key_id]) for key_id in first if key_id in newest])
-        return tuple(row for row in rows if level is None or row.level is level)[:limit]
+        return tuple(row for row in rows if level is None or row.level is level or (or_higher and row.level > level))[
+            :limit
+        ]
 
 
 def _parse_cursor(cursor: str) -> tuple[float, str] | None:
@@ -337,9 +389,19 @@ def _parse_cursor(cursor: str) -> tuple[float, str] | None:
     return at, key_id
 
 
-def _split_rank(rank: float | None) -> tuple[Level, float]:
-    if rank is None:
-        return Level.CLEAR, 0.0
+def _judged_scores(key_ids: Sequence[str], states: Sequence[bytes | None]) -> dict[str, float]:
+    scores = {}
+    for key_id, data in zip(key_ids, states, strict=True):
+        try:
+            verdict = None if data is None else stored_verdict(data, key_id, "key")
+        except BadProfile:  # of a release that wrote them otherwise: the worker starts such a key anew
+            continue
+        if verdict is not None and verdict.status is Status.JUDGED:
+            scores[key_id] = verdict.score
+    return scores
+
+
+def _split_rank(rank: float) -> tuple[Level, float]:
     # A score of exactly 1 makes an odd rank, which still belongs to the level below it. Rounded, because the sum that the
     # rank is has fewer digits than the score had.
     level = max(level for level in Level if level * 2 <= rank)

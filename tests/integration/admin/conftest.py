@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator
 
 from app.admin import server as admin_server
 from app.admin.server import AdminServer
+from app.gateway.services import Services
 from app.settings import Settings, load
 from app.state.factory import background_client
 from app.state.keys import PartitionKeys, partition_of
@@ -54,7 +55,8 @@ class Description:
         media_type = response.headers.get("content-type", "").partition(";")[0]
         path = response.request.url.raw_path.decode().partition("?")[0]
         found = [operations for pattern, operations in self._paths if pattern.fullmatch(path)]
-        operation = found[0].get(response.request.method.lower()) if found else None
+        method = response.request.method.lower()  # an address with a verb, …:lift, looks like an id too
+        operation = next((operations[method] for operations in reversed(found) if method in operations), None)
         if operation is None:
             assert response.status_code in (404, 405, 413, 415), (response.request.method, path, response.status_code)
             self.validate(response.json(), {"$ref": "#/components/schemas/Problem"})
@@ -179,6 +181,8 @@ class Desk:
         at_us: int = START_US,
         was: Level = Level.CLEAR,
         authorised: bool = False,
+        status: Status = Status.JUDGED,
+        scores: tuple[Score, ...] = (),
         text: str = "asks for the same skeleton in 97 % of 1,200 exchanges",
     ) -> None:
         """Commits a verdict about a key as a worker does: state, rank, action and timeline."""
@@ -186,14 +190,15 @@ class Desk:
         verdict = Verdict(
             entity_id=key_id,
             entity_kind="key",
-            status=Status.JUDGED,
+            status=status,
             score=score,
             level=level,
             at_us=at_us,
             since_us=at_us - 60_000_000,
             flagged_us=at_us if level >= Level.SUSPECT else None,
             reasons=(Reason("skeleton_top_share", 0.97, 99.5, "high", 0.6, text),),
-            scores=(
+            scores=scores
+            or (
                 Score("rules", "1", ScoreStatus.SCORED, score),
                 Score("anomaly", "1", ScoreStatus.NOT_APPLICABLE),
             ),
@@ -256,6 +261,22 @@ async def desk(new_desk: Any) -> AsyncIterator[Desk]:
     """A desk over an empty database."""
     async with new_desk() as made:
         yield made
+
+
+@pytest.fixture
+def gateway(redis_db: str, tmp_path: Path) -> Any:
+    """Runs a gateway's services in a mode, for the time of a block: `async with gateway("enforce") as services`."""
+
+    @asynccontextmanager
+    async def running(mode: str, **more: str) -> AsyncIterator[Services]:
+        pepper = {"STILLWATCH_PEPPER": "a pepper of some length", "STILLWATCH_ENFORCEMENT__MODE": mode}
+        services = await Services.start(settings_for(tmp_path, **pepper, **more), redis_db)
+        try:
+            yield services
+        finally:
+            await services.stop()
+
+    return running
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ PATHS = (
     st.sampled_from(["/v1/keys", "/v1/accounts", "/v1/accounts:import", "/v1/health", "/v1/openapi.json", "/healthz"])
     | SEGMENT.map(lambda part: f"/v1/keys/{part}")
     | SEGMENT.map(lambda part: f"/v1/keys/{part}/timeline")
+    | SEGMENT.map(lambda part: f"/v1/keys/{part}:lift")
     | SEGMENT.map(lambda part: f"/v1/orgs/{part}")
     | SEGMENT.map(lambda part: f"/v1/accounts/{part}")
     | st.lists(SEGMENT, max_size=4).map(lambda parts: "/" + "/".join(parts))

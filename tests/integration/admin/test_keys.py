@@ -8,7 +8,7 @@ from typing import Any
 
 from app.state.keys import PartitionKeys, partition_of
 from detectors.analysis import EntityState
-from detectors.contract import Level
+from detectors.contract import Level, Status
 from detectors.features import CATALOGUE, features
 
 KEY = "0123456789abcdef" * 2
@@ -92,7 +92,11 @@ async def test_keys_are_listed_by_level(desk: Any) -> None:
         assert [item["level"] for item in listed] == [name] * len(keys)
         assert [item["score"] for item in listed] == [score for _, score in keys]
     clear = (await desk.get("/v1/keys", params={"level": "clear"}))["keys"]
-    assert [(item["key_id"], item["level"], item["score"]) for item in clear] == [("d1" * 16, "clear", None)]
+    assert [(item["key_id"], item["level"], item["score"]) for item in clear] == [("d1" * 16, "clear", 0.5)]
+    flagged = [item["key_id"] for page in await desk.pages(level="flagged", limit=2) for item in page]
+    assert flagged == [key_id for name in ("confirmed", "suspect") for key_id, _ in wanted[name]]
+    started = await desk.get("/v1/keys", params={"level": "flagged", "q": "b"})
+    assert [item["key_id"] for item in started["keys"]] == [key_id for key_id, _ in wanted["suspect"]]
     levels = (await desk.get("/v1/health"))["levels"]
     assert levels == {"clear": 1, "watch": 2, "suspect": 3, "confirmed": 1}
 
@@ -112,10 +116,35 @@ async def test_a_key_that_calms_down_leaves_its_level(desk: Any) -> None:
     assert _time(changes[0]["at"]) > _time(changes[1]["at"])
 
 
-async def test_the_action_says_what_is_and_what_would_be(new_desk: Any) -> None:
-    """Shadow mode observes and says what it would do; enforce mode does it; after its time nothing is asked for."""
+async def test_a_key_without_an_opinion_is_unjudged_everywhere(desk: Any) -> None:
+    """In the list and on its page, before its first verdict and while it warms up; from then on it is clear in both."""
+    for exchanges, level in ((2, "unjudged"), (5, "clear")):
+        await desk.work([desk.event(number, KEY) for number in range(exchanges)])
+        listed = (await desk.get("/v1/keys"))["keys"]
+        page = await desk.get(f"/v1/keys/{KEY}")
+        assert [item["level"] for item in listed] == [level]
+        assert page["level"] == level
+        assert (listed[0]["score"] is None) is (level == "unjudged")
+    await desk.judged(OTHER, Level.CLEAR, 0.1, status=Status.WARMING_UP)
+    page = await desk.get(f"/v1/keys/{OTHER}")
+    assert (page["level"], page["verdict"]["level"], page["verdict"]["status"]) == ("unjudged", "unjudged", "warming_up")
+    assert {item["key_id"]: item["level"] for item in (await desk.get("/v1/keys"))["keys"]}[OTHER] == "unjudged"
+
+
+async def test_scores_have_four_digits(desk: Any) -> None:
+    """More would pretend to be known: in the list, on the page and in the timeline."""
+    await desk.judged(KEY, Level.SUSPECT, 0.123456789)
+    page = await desk.get(f"/v1/keys/{KEY}")
+    changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
+    scores = [page["verdict"]["score"], page["verdict"]["scorers"][0]["score"], changes[0]["score"]]
+    scores.append((await desk.get("/v1/keys"))["keys"][0]["score"])
+    assert scores == [0.1235] * 4
+
+
+async def test_the_action_says_what_is_and_what_would_be(new_desk: Any, gateway: Any) -> None:
+    """What the gateways do counts, not the reader's setting; after its time, or without a gateway, nothing is in force."""
     now_us = time.time_ns() // 1000
-    async with new_desk() as desk:
+    async with new_desk(STILLWATCH_ENFORCEMENT__MODE="enforce") as desk, gateway("shadow"):
         await desk.judged(KEY, Level.CONFIRMED, at_us=now_us)
         await desk.judged(OTHER, Level.CONFIRMED, at_us=now_us - 7_200_000_000)
         shadow = (await desk.get(f"/v1/keys/{KEY}"))["action"]
@@ -125,9 +154,17 @@ async def test_the_action_says_what_is_and_what_would_be(new_desk: Any) -> None:
     assert expired == {
         "mode": "shadow", "action": "observe", "would": "observe", "factor": None, "requests_per_min": None, "until": None
     }  # fmt: skip
-    async with new_desk(STILLWATCH_ENFORCEMENT__MODE="enforce") as desk:
-        enforced = (await desk.get(f"/v1/keys/{KEY}"))["action"]
+    async with new_desk() as desk:
+        alone = (await desk.get(f"/v1/keys/{KEY}"))["action"]
+        async with gateway("enforce"):
+            enforced = (await desk.get(f"/v1/keys/{KEY}"))["action"]
+            async with gateway("shadow"):
+                mixed = (await desk.get(f"/v1/keys/{KEY}"))["action"]
+                health = await desk.get("/v1/health")
+    assert (alone["mode"], alone["action"], alone["would"]) == ("unknown", "observe", "throttle")
     assert (enforced["mode"], enforced["action"], enforced["would"]) == ("enforce", "throttle", "throttle")
+    assert (mixed["mode"], mixed["action"], mixed["would"]) == ("mixed", "throttle", "throttle")
+    assert (health["gateways"], health["mode"]) == (2, "mixed")
 
 
 async def test_authorised_use_is_only_observed(desk: Any) -> None:
@@ -202,5 +239,5 @@ async def test_health_names_what_is_wrong(desk: Any) -> None:
     assert health["dead_letters"] == 1
     assert health["partitions"][1]["waiting"] == 1
     said = " ".join(health["problems"])
-    for word in ("No worker", "has waited", "did not decode"):
+    for word in ("No worker", "No gateway", "has waited", "did not decode"):
         assert word in said

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.admin.bodies import MAX_ERRORS, parse_lines
+from detectors.contract import USES
 
 GOOD = st.fixed_dictionaries(
     {"key_id": st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")},
     optional={
         "org_id": st.from_regex(r"[0-9A-Za-z_.:@-]{0,128}", fullmatch=True),
         "plan": st.from_regex(r"[0-9A-Za-z_.:@-]{0,128}", fullmatch=True),
-        "authorised": st.lists(st.from_regex(r"[a-z_]{1,20}", fullmatch=True), max_size=16),
+        "authorised": st.lists(st.sampled_from(USES), max_size=16),
         "country": st.from_regex(r"([A-Z]{2})?", fullmatch=True),
     },
 )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from app.admin import views
 from app.enforcement.policy import encode_verdict
-from app.settings import ActionRule, EnforcementSettings, Settings
+from app.settings import ActionRule, Settings
+from app.state.gateways import LiveGateways
 from app.state.reading import PartitionHealth, StateHealth
 from detectors.catalogue import CATALOGUE
 from detectors.contract import Level
@@ -37,6 +38,8 @@ def test_no_time_is_no_time() -> None:
     [
         ("shadow", encode_verdict(Level.SUSPECT, THROTTLE, NOW_US), NOW_US, "observe", "throttle"),
         ("enforce", encode_verdict(Level.SUSPECT, THROTTLE, NOW_US), NOW_US, "throttle", "throttle"),
+        ("mixed", encode_verdict(Level.SUSPECT, THROTTLE, NOW_US), NOW_US, "throttle", "throttle"),
+        ("unknown", encode_verdict(Level.SUSPECT, THROTTLE, NOW_US), NOW_US, "observe", "throttle"),
         ("enforce", encode_verdict(Level.SUSPECT, THROTTLE, NOW_US), NOW_US + 599_999_999, "throttle", "throttle"),
         ("enforce", encode_verdict(Level.SUSPECT, THROTTLE, NOW_US), NOW_US + 600_000_000, "observe", "observe"),
         ("enforce", encode_verdict(Level.WATCH, ActionRule(), NOW_US), NOW_US, "observe", "observe"),
@@ -45,8 +48,8 @@ def test_no_time_is_no_time() -> None:
     ],
 )
 def test_an_action_is_what_is_done_now(mode: str, stored: str, now_us: int, action: str, would: str) -> None:
-    """In force only in enforce mode and until its time; a string that is not ours asks for nothing."""
-    found = views.action(stored, EnforcementSettings(mode=mode), now_us)  # type: ignore[arg-type]
+    """In force only where a gateway acts and until its time; a string that is not ours asks for nothing."""
+    found = views.action(stored, mode, now_us)  # type: ignore[arg-type]
     assert (found.mode, found.action, found.would) == (mode, action, would)
     assert (found.until is None) is (would == "observe")
 
@@ -76,11 +79,13 @@ def test_features_have_percentiles_where_the_model_has_peers() -> None:
 def _health(**more: float) -> StateHealth:
     part = {"waiting": 0, "oldest_sec": 0.0, "rows": 0, "dead": 0, "keys": 5, **more}
     workers = int(part.pop("workers", 1))
+    gateways = LiveGateways(int(part.pop("gateways", 1)))
     owner = "w1" if workers else ""
     one = PartitionHealth(partition=0, owner=owner, **part)  # type: ignore[arg-type]
     return StateHealth(
-        workers, one.waiting, one.oldest_sec, one.rows, one.dead, int(not owner), one.keys, dict.fromkeys(Level, 1), (one,)
-    )
+        workers, gateways, one.waiting, one.oldest_sec, one.rows, one.dead, int(not owner), one.keys,
+        dict.fromkeys(Level, 1), (one,),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,7 @@ def _health(**more: float) -> StateHealth:
     [
         ({}, []),
         ({"workers": 0}, ["No worker"]),
+        ({"gateways": 0}, ["No gateway"]),
         ({"workers": 0, "waiting": 3}, ["No worker", "no worker"]),
         ({"oldest_sec": 61.0, "waiting": 1}, ["has waited 61 s"]),
         ({"waiting": 100_001}, ["more than half full"]),
@@ -98,6 +104,7 @@ def test_health_is_degraded_exactly_when_something_is_wrong(more: dict[str, floa
     """Each thing that is wrong has a sentence; without one the status is ok."""
     found = views.health(_health(**more), Settings(), "00ff")
     assert found.status == ("degraded" if said else "ok")
+    assert found.mode == ("unknown" if more.get("gateways") == 0 else "enforce")
     assert len(found.problems) == len(said)
     for sentence, words in zip(found.problems, said, strict=True):
         assert words in sentence

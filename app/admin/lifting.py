@@ -1,0 +1,97 @@
+"""What a person, or an account that a person changed, does about an action: lift it for a time, or take that back."""
+
+from __future__ import annotations
+
+import time
+
+from app.enforcement import timeline
+from app.enforcement.policy import decode_verdict
+from app.state.accounts import Account, AccountStore
+from app.state.holds import Hold, Holds
+from app.state.keys import partition_of
+from app.state.reading import StateReader, StoredKey
+from detectors.analysis import stored_verdict
+from detectors.contract import Verdict
+from detectors.policy import Policy
+from detectors.profile import BadProfile
+from detectors.verdict import Moment, level_called
+
+EXCUSE_HOURS = 0.25
+"""How long a contracted use holds off verdicts about exchanges that were made before the gateways knew of it."""
+
+_HOUR_US = 3_600_000_000
+
+
+class Lifting:
+    """Over one deployment's state. Every method raises StateUnavailable when the server is away."""
+
+    def __init__(self, reader: StateReader, accounts: AccountStore, holds: Holds, policy: Policy, partitions: int) -> None:
+        self._reader = reader
+        self._accounts = accounts
+        self._holds = holds
+        self._policy = policy
+        self._partitions = partitions
+
+    async def lift(self, key_id: str, reason: str, hours: float) -> Hold | None:
+        """From the next request on nothing is done about the key; None when it was never seen."""
+        stored = await self._reader.key_state(key_id)
+        return None if stored is None else await self._hold(stored, reason, hours, "lifted", "admin")
+
+    async def undo(self, key_id: str) -> bool | None:
+        """The next verdict acts again; false when nothing was lifted, None when the key was never seen."""
+        stored = await self._reader.key_state(key_id)
+        if stored is None:
+            return None
+        verdict = _verdict(stored)
+        item = timeline.item(verdict, what="lift_ended", action="", at_us=_now_us(), who="admin")
+        return await self._holds.undo(key_id, await self._places(stored), item)
+
+    async def excuse(self, key_id: str, account: Account) -> None:
+        """Lifts at once what an account that was just stored excuses, instead of at the key's next verdict."""
+        if not account.authorised:
+            return
+        stored = await self._reader.key_state(key_id)
+        action = None if stored is None else decode_verdict(stored.verdict)
+        if stored is None or action is None or action.action == "observe":
+            return
+        verdict = _verdict(stored)
+        if verdict is None:
+            return
+        moment = Moment(
+            entity_id=key_id,
+            entity_kind="key",
+            at_us=verdict.at_us,
+            valuable=0,
+            evidence=verdict.evidence,
+            authorised=account.authorised,
+        )
+        _, excused = level_called(self._policy, moment, verdict.scores)
+        if excused:
+            reason = f"the account allows {' and '.join(account.authorised)}"
+            await self._hold(stored, reason, EXCUSE_HOURS, "authorised", "admin")
+
+    async def _hold(self, stored: StoredKey, reason: str, hours: float, what: str, who: str) -> Hold:
+        now_us = _now_us()
+        hold = Hold(now_us, now_us + round(hours * _HOUR_US), reason)
+        item = timeline.item(
+            _verdict(stored), what=what, action="observe", at_us=now_us, who=who, note=reason, until_us=hold.until_us
+        )
+        await self._holds.lift(stored.key_id, await self._places(stored), hold, item)
+        return hold
+
+    async def _places(self, stored: StoredKey) -> set[int]:
+        """Where the key is known, and where its next request is decided if its account has moved it since."""
+        account = await self._accounts.get(stored.key_id)
+        root = account.org_id if account is not None and account.org_id else stored.key_id
+        return {stored.partition, partition_of(root, self._partitions)}
+
+
+def _verdict(stored: StoredKey) -> Verdict | None:
+    try:
+        return None if stored.state is None else stored_verdict(stored.state, stored.key_id, "key")
+    except BadProfile:
+        return None
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
