@@ -1,0 +1,136 @@
+"""A mistake is undone in one call: the very next request is free of it, and no worker takes it up again meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from app.limits.limiter import Ask, Decision
+from app.state.keys import PartitionKeys, partition_of
+from detectors.contract import Level, Score, ScoreStatus
+
+KEY = "0123456789abcdef" * 2
+LIFT = f"/v1/keys/{KEY}:lift"
+FORCED = (Score("forced_reasoning", "1", ScoreStatus.SCORED, 0.99),)
+"""What a rule found that the use synthetic_data excuses, and evaluation does not."""
+
+
+async def _decide(services: Any, org_id: str = "") -> Decision:
+    ask = Ask(KEY, org_id, "default", "m", 10, 20, f"r{time.monotonic_ns()}")
+    decision: Decision = await services.core.limiter.decide(ask)
+    services.core.limiter.settle(decision.reservation, input_tokens=1, output_tokens=1, event=None)
+    return decision
+
+
+async def _flag(desk: Any, was: Level = Level.CONFIRMED) -> None:
+    await desk.judged(KEY, Level.CONFIRMED, 0.97, was=was, at_us=time.time_ns() // 1000, scores=FORCED)
+
+
+async def test_a_lift_acts_on_the_next_request_and_holds(desk: Any, gateway: Any) -> None:
+    """A throttled key is free at once; later verdicts do not throttle it while the lift lasts, and its level stays."""
+    async with gateway("enforce") as services:
+        await _flag(desk, was=Level.CLEAR)
+        assert (await _decide(services)).throttled
+        answer = await desk.call("POST", LIFT, json={"reason": "agreed with the customer", "hours": 2})
+        assert answer.status_code == 200
+        decision = await _decide(services)
+        assert decision.admitted
+        assert not decision.throttled
+        await _flag(desk)
+        assert not (await _decide(services)).throttled
+        page = await desk.get(f"/v1/keys/{KEY}")
+        changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
+    assert page["hold"] == answer.json()
+    assert page["hold"]["reason"] == "agreed with the customer"
+    assert abs(datetime.fromisoformat(page["hold"]["until"]).timestamp() - time.time() - 7200) < 60
+    assert (page["level"], page["action"]["mode"], page["action"]["would"]) == ("confirmed", "enforce", "observe")
+    told = [(item["what"], item["who"], item["note"], item["action"], item["level"]) for item in changes]
+    assert told == [
+        ("lifted", "admin", "agreed with the customer", "observe", "confirmed"),
+        ("level", "worker", "", "throttle", "confirmed"),
+    ]
+    assert changes[0]["until"] == page["hold"]["until"]
+
+
+async def test_a_lift_ends_by_itself(desk: Any, gateway: Any) -> None:
+    """After its time nothing holds the next verdict off, and the page shows no lift."""
+    async with gateway("enforce") as services:
+        await _flag(desk, was=Level.CLEAR)
+        await desk.call("POST", LIFT, json={"reason": "for a moment", "hours": 0.3 / 3600})
+        await asyncio.sleep(0.4)
+        assert not (await _decide(services)).throttled
+        await _flag(desk)
+        assert (await _decide(services)).throttled
+        assert (await desk.get(f"/v1/keys/{KEY}"))["hold"] is None
+
+
+async def test_a_lift_can_be_taken_back(desk: Any, gateway: Any) -> None:
+    """The next verdict acts again, the timeline tells who did it, and there is nothing to take back twice."""
+    async with gateway("enforce") as services:
+        await _flag(desk, was=Level.CLEAR)
+        await desk.call("POST", LIFT, json={"reason": "a slip"})
+        assert (await desk.call("DELETE", LIFT)).status_code == 204
+        await _flag(desk)
+        assert (await _decide(services)).throttled
+        changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
+        assert [item["what"] for item in changes] == ["lift_ended", "lifted", "level"]
+        assert (await desk.call("DELETE", LIFT)).status_code == 404
+
+
+async def test_an_account_that_allows_the_use_lifts_the_action_at_once(desk: Any, gateway: Any) -> None:
+    """A use that excuses what was found frees the key with the PUT; another use, or none, changes nothing."""
+    async with gateway("enforce") as services:
+        await _flag(desk, was=Level.CLEAR)
+        for uses, throttled in (([], True), (["evaluation"], True), (["evaluation", "synthetic_data"], False)):
+            assert (await desk.call("PUT", f"/v1/accounts/{KEY}", json={"authorised": uses})).status_code == 200
+            assert (await _decide(services)).throttled is throttled, uses
+        await _flag(desk)  # of exchanges that were made before the gateways knew
+        assert not (await _decide(services)).throttled
+    changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
+    assert [(item["what"], item["who"]) for item in changes] == [("authorised", "admin"), ("level", "worker")]
+    assert changes[0]["note"] == "the account allows evaluation and synthetic_data"
+
+
+async def test_a_key_that_was_moved_is_lifted_where_it_goes_on(desk: Any, gateway: Any) -> None:
+    """Between a change of organisation and the next exchange, the place that decides then is free too."""
+    org = next(f"o{n}" for n in range(99) if partition_of(f"o{n}", 4) != partition_of(KEY, 4))
+    async with gateway("enforce") as services:
+        await _flag(desk, was=Level.CLEAR)
+        await desk.call("PUT", f"/v1/accounts/{KEY}", json={"org_id": org})
+        await desk.call("POST", LIFT, json={"reason": "moved"})
+        assert not (await _decide(services)).throttled
+        assert not (await _decide(services, org)).throttled
+    assert await desk.state.exists(PartitionKeys(partition_of(org, 4)).hold(KEY))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "body.reason"),
+        ({"reason": " "}, "body.reason"),
+        ({"reason": "two\nlines"}, "body.reason"),
+        ({"reason": "x\x1b[2J"}, "body.reason"),
+        ({"reason": "x" * 501}, "body.reason"),
+        ({"reason": "x", "hours": 0}, "body.hours"),
+        ({"reason": "x", "hours": 721}, "body.hours"),
+        ({"reason": "x", "why": "y"}, "body.why"),
+    ],
+)
+async def test_a_lift_needs_a_reason_and_an_end(desk: Any, body: dict[str, Any], field: str) -> None:
+    """One line of at most 500 characters, and at most a month; otherwise nothing is lifted."""
+    await _flag(desk, was=Level.CLEAR)
+    answer = await desk.call("POST", LIFT, json=body)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert (await desk.get(f"/v1/keys/{KEY}"))["hold"] is None
+
+
+async def test_nothing_is_lifted_about_a_stranger(desk: Any) -> None:
+    """A key that was never seen is a 404, and leaves nothing behind."""
+    for method in ("POST", "DELETE"):
+        assert (await desk.call(method, LIFT, json={"reason": "x"})).status_code == 404
+    assert [name async for name in desk.state.scan_iter(f"*{KEY}*")] == []

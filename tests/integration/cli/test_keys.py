@@ -1,0 +1,70 @@
+"""`stillwatch keys` beside running services: what is really done about a key, lifting it, and a server that hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import StateSettings
+from app.state.server import StateServer
+
+
+def _listed(run: Any, exchanges: int) -> str:
+    """Id of the only key, once it is judged."""
+    until = time.monotonic() + 30
+    while True:
+        keys = json.loads(run("keys", "list", "--json").stdout or "[]")
+        if keys and (keys[0]["level"] != "unjudged" or exchanges < 5):
+            return str(keys[0]["key_id"])
+        assert time.monotonic() < until
+
+
+def test_a_reader_with_other_settings_says_what_the_gateway_does(start: Any, run: Any, chat: Any, model_api: str) -> None:
+    """The gateway enforces and the reader's setting says shadow: the gateway counts; lifting shows in page and timeline."""
+    gateway = start("serve", "--upstream", model_api, "--set", "enforcement.mode=enforce")
+    worker = start("worker")
+    url = gateway.addresses()["gateway"]
+    assert chat(url, "sk-one") == 200
+    worker.addresses()
+    key_id = _listed(run, 1)
+    assert json.loads(run("keys", "list", "--json").stdout)[0]["level"] == "unjudged"
+    assert "unjudged" in run("keys", "show", key_id).stdout
+    for _ in range(5):
+        assert chat(url, "sk-one") == 200
+    assert _listed(run, 6) == key_id
+    shown = json.loads(run("keys", "show", key_id, "--json").stdout)
+    assert (shown["action"]["mode"], shown["hold"], shown["level"]) == ("enforce", None, "clear")
+    lifted = run("keys", "lift", key_id[:8], "--reason", "agreed [on] the phone", "--hours", "3")
+    assert lifted.returncode == 0, lifted.stderr
+    assert lifted.stdout.startswith(f"{key_id}: nothing is done about it until ")
+    said = run("keys", "show", key_id).stdout
+    assert "action: none, lifted until " in said
+    assert said.count("agreed [on] the phone") == 2
+    for wrong in (["--reason", "x", "--hours", "0"], ["--reason", " "], []):
+        assert run("keys", "lift", key_id, *wrong).returncode == 2
+    assert gateway.stop() == 0
+    assert json.loads(run("keys", "show", key_id, "--json").stdout)["action"]["mode"] == "unknown"
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "0a"], ["lift", "0a", "--reason", "x"]], ids=" ".join)
+def test_a_state_server_that_hangs_is_one_sentence(run: Any, tmp_path: Path, command: list[str]) -> None:
+    """Within seconds, with status 1, and without a word of the server's log."""
+    server = StateServer(StateSettings(data_dir=tmp_path / "data")).open()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        answer = run("keys", *command)
+        lasted = time.monotonic() - started
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+        server.close()
+    assert answer.returncode == 1
+    assert answer.stderr == "stillwatch: state.data_dir: the state server did not answer within 3.5 s\n"
+    assert lasted < 15
