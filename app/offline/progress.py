@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 PLAIN_EVERY_SEC = 15.0
 REDRAW_EVERY_SEC = 0.1
+WIDE_CHARS = 120
+"""From this width on there is room for a long bar and for the time passed; all else fits in 80."""
 
 
 class Meter(Protocol):
@@ -112,12 +114,13 @@ def meter(console: Console | None) -> Iterator[Meter]:
     elif not console.is_terminal:
         yield _Plain(console)
     else:
+        wide = console.width >= WIDE_CHARS
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(40 if wide else 8),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
+            *((TimeElapsedColumn(),) if wide else ()),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console) as progress:

@@ -62,3 +62,19 @@ def test_a_terminal_gets_a_bar_for_each_stage() -> None:
     shown = written.getvalue()
     for part in ("History", "Judging", "4,000 events", "100 %"):
         assert part in shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_line_is_whole_on_a_usual_screen(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count, rate and time left of a large log are not cut."""
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    written = io.StringIO()
+    with progress.meter(Console(file=written, force_terminal=True, width=width, color_system=None)) as meter:
+        meter.stage("Finding the time span")
+        now = 110.0
+        meter.at(0.4, 1_234_567)
+    shown = written.getvalue()
+    assert "1,234,567 events, now 123,457/s" in shown
+    assert "…" not in shown
+    assert any(":" in line.split("/s")[-1] for line in shown.splitlines() if "/s" in line)
