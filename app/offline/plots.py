@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
+from app.offline import drawing  # noqa: F401 - before matplotlib, whose first import writes into the user's home
+
+# isort: split
 import matplotlib.dates as dates
 import numpy as np
 from matplotlib.axes import Axes
