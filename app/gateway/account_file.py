@@ -10,7 +10,7 @@ import msgspec
 from app.errors import BadInput
 from app.gateway import line_rules
 from app.gateway.identity import Hasher
-from app.state.accounts import Account, check
+from app.state.accounts import Account, check, check_uses
 
 Short = Annotated[str, msgspec.Meta(max_length=128)]
 
@@ -27,7 +27,7 @@ class AccountLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         payment_hash: token of the means of payment, in whatever form the operator has it; only its keyed hash is kept.
         email_domain_class: told by some exports of accounts; not used.
         country: ISO 3166 code.
-        authorised: uses that the contract allows.
+        authorised: uses that the contract allows, of `detectors.contract.USES`.
     """
 
     key: Annotated[str, msgspec.Meta(max_length=4096)] = ""
@@ -61,7 +61,9 @@ def parse(line: bytes) -> AccountLine:
     Raises:
         BadInput: it breaks a rule; the message names the field and the rule, never a value.
     """
-    return line_rules.parse(_decoder, line)
+    found = line_rules.parse(_decoder, line)
+    check_uses(found.authorised)
+    return found
 
 
 def account_of(line: AccountLine, hasher: Hasher) -> tuple[str, Account]:

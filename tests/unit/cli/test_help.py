@@ -30,7 +30,7 @@ def test_every_command_of_the_service_is_there() -> None:
     names = {" ".join(path) for path, _ in ALL}
     assert names == {
         "demo", "serve", "worker", "admin", "all", "replay", "id", "version",
-        "keys list", "keys show", "archive list", "archive check", "config check", "config show",
+        "keys list", "keys show", "keys lift", "archive list", "archive check", "config check", "config show",
     }  # fmt: skip
 
 

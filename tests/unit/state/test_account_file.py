@@ -52,6 +52,10 @@ def test_a_credential_is_hashed_and_a_hash_is_taken(tmp_path: Path) -> None:
         ('{"key": "sk-canary", "org_id": "canary"}', "unknown field org_id; known are key, key_id, org"),
         ('{"sk-canary": {"org": "acme"}}', "unknown field; known are key"),
         ('{"key": "sk-canary", "org": "acme {canary}"}', "org_id may have letters"),
+        (
+            '{"key": "sk-canary", "authorised": ["canary"]}',
+            "authorised may name these uses only: evaluation, synthetic_data$",
+        ),
         ('{"key": "sk-canary", "country": "Germany"}', "country must be"),
         ('{"key": "sk-first"}', "this key already has an earlier line"),
     ],

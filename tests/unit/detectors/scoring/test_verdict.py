@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.contract import Level, Reason, Score, ScoreStatus, Status, Verdict
-from detectors.policy import CERTAIN, PATTERN, Policy, demoted
+from detectors.contract import USES, Level, Reason, Score, ScoreStatus, Status, Verdict
+from detectors.policy import CERTAIN, PATTERN, RULES, Policy, demoted
 from detectors.verdict import Moment, Standing, combined, judge, level_called
 
 HOUR = 3_600_000_000
@@ -223,3 +223,8 @@ def test_hysteresis_never_skips_down(first: Level, second: Level) -> None:
     after = judge(policy, "m", standing, _moment(at_us=T0 + 2 * DAY), [_score("rejection_sampling", calls[second])])
     assert before.level is first
     assert after.level is (second if second >= first else Level(first - 1))
+
+
+def test_every_use_excuses_something_and_no_rule_knows_another() -> None:
+    """The vocabulary of contracted uses is exactly what the rules' excuses are made of."""
+    assert {use for rule in RULES.values() for use in rule.excused_by} == set(USES)

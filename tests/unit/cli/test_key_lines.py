@@ -1,0 +1,90 @@
+"""What `keys show` says is done about a key, and how its timeline reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.admin import views
+from app.cli.keys import _action_line, _change
+from app.enforcement import timeline
+from app.enforcement.policy import encode_verdict
+from app.settings import ActionRule
+from app.state.gateways import Mode
+from app.state.holds import Hold
+from detectors.contract import Level, Status, Verdict
+
+AT_US = 1_790_000_000_000_000
+END = "2026-09-21 15:13:20"
+STORED = encode_verdict(Level.SUSPECT, ActionRule(action="throttle", ttl_sec=3600), AT_US)
+VERDICT = Verdict("0" * 32, "key", Status.JUDGED, 0.91237, Level.SUSPECT, AT_US, AT_US, AT_US, (), (), 3, 40, False, "m1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "line"),
+    [
+        ("enforce", f"action: throttle until {END}"),
+        ("shadow", f"action: observe (shadow mode: the policy asks for throttle until {END})"),
+        ("unknown", f"action: observe (no gateway is running; the policy asks for throttle until {END})"),
+        ("mixed", f"action: throttle until {END} (only some of the gateways act: the others are in shadow mode)"),
+    ],
+)
+def test_the_action_is_what_the_gateways_do(mode: Mode, line: str) -> None:
+    """One line for each thing that running gateways, or none, may do about a throttled key."""
+    assert _action_line(views.action(STORED, mode, AT_US), None, views.verdict(VERDICT)) == line
+
+
+def test_an_excuse_and_a_lift_are_told() -> None:
+    """A contracted use and a person's lift each say why nothing is done; otherwise it just observes."""
+    nothing = views.action("", "enforce", AT_US)
+    excused = views.verdict(replace(VERDICT, authorised=True))
+    hold = views.hold(Hold(AT_US, AT_US + 3_600_000_000, "a slip"))
+    assert _action_line(nothing, None, excused) == "action: observe (authorised use: only observed)"
+    assert _action_line(nothing, hold, excused) == f"action: none, lifted until {END}: a slip"
+    assert _action_line(nothing, None, None) == "action: observe"
+
+
+@pytest.mark.parametrize(
+    ("item", "line"),
+    [
+        (
+            timeline.item(VERDICT, what="level", action="throttle", at_us=AT_US, was=Level.WATCH),
+            "watch → suspect, score 0.912",
+        ),
+        (
+            timeline.item(replace(VERDICT, authorised=True), what="level", action="observe", at_us=AT_US, was=Level.CLEAR),
+            "clear → suspect, score 0.912, authorised use: only observed",
+        ),
+        (
+            timeline.item(replace(VERDICT, authorised=True), what="authorised", action="observe", at_us=AT_US),
+            "authorised use: only observed",
+        ),
+        (
+            timeline.item(VERDICT, what="authorised", action="throttle", at_us=AT_US),
+            "no authorised use any more: throttle",
+        ),
+        (
+            timeline.item(VERDICT, what="authorised", action="observe", at_us=AT_US, who="admin", note="allowed now"),
+            "authorised use: only observed: allowed now",
+        ),
+        (
+            timeline.item(
+                None, what="lifted", action="observe", at_us=AT_US, who="admin", note="slip", until_us=AT_US + 3_600_000_000
+            ),
+            f"lifted until {END} by admin: slip",
+        ),
+        (timeline.item(VERDICT, what="lift_ended", action="", at_us=AT_US, who="admin"), "lift taken back by admin"),
+    ],
+)  # fmt: skip
+def test_each_change_is_one_line(item: dict[str, object], line: str) -> None:
+    """Levels, contracted uses and lifts."""
+    assert _change(views.timeline_item(item)) == line
+
+
+def test_a_change_that_an_earlier_release_stored_is_a_change_of_level() -> None:
+    """Without the fields that came later it reads as it always did."""
+    item = timeline.item(VERDICT, what="level", action="throttle", at_us=AT_US, was=Level.WATCH)
+    for field in ("who", "what", "note", "until_us"):
+        del item[field]
+    assert _change(views.timeline_item(item)) == "watch → suspect, score 0.912"
