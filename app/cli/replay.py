@@ -53,6 +53,7 @@ def replay(
     """Judge a recorded log, in its own time, and write verdicts.jsonl, campaigns.jsonl and report.md with plots.
 
     The first part of the log is history: a model of what is usual is fitted on it; then the rest is judged.
+    With fewer than 20 organisations in the history the named rules judge alone.
 
     Example: [bold]stillwatch replay requests.jsonl.gz --accounts accounts.jsonl --out run[/bold]
     """

@@ -24,7 +24,10 @@ MAX_DETAILS = 25
 MAX_DRIVERS = 15
 
 _PEERS = "A score near 1 means that few comparable customers ever looked like this."
-_RULES = "A score says how far a named rule is fulfilled; without a peer model no customer is compared with others."
+_RULES = (
+    "A score says how far a named rule is fulfilled; without a peer model no customer is compared with others, and a "
+    "pattern that is suspicious only where it is rare flags nobody."
+)
 
 
 @dataclass(frozen=True, slots=True)
