@@ -31,7 +31,7 @@ def demo(
 
     Starts a state server, a simulated model API, gateway, worker and admin API on free local ports.
     Sends invented traffic of seven honest kinds and four attacks through the gateway.
-    Needs nothing, takes about a minute, and leaves nothing behind.
+    Needs nothing, takes about a minute, and leaves nothing behind unless it fails.
 
     Example: [bold]stillwatch demo --once[/bold]
     """

@@ -69,7 +69,7 @@ def make(folder: Path, clients: Sequence[Client], settings: Settings, seed: int,
     log, beside, model_dir = folder / "requests.jsonl.gz", folder / "accounts.jsonl", folder / "model"
     identifier = Identifier(settings.identity, None)
     names = {client.name: identifier.hasher.key(client.credential) for client in clients}
-    meter.stage("Making a history of honest traffic")
+    meter.stage("Making honest traffic")
     _write(log, beside, clients, names, seed, now_sec - DAYS * 86_400, meter)
     identities = accounts.load(beside, identifier.hasher, settings.identity.default_plan)
     limits = TextLimits(settings.gateway.text_head_chars, settings.gateway.text_tail_chars)

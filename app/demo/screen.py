@@ -9,16 +9,24 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from app.demo.findings import Finding
 
 PLAIN_WIDTH = 160
-WIDE_CHARS = 130
+WIDE_CHARS = 140
 """From this width on the reasons have room in the table."""
+
+NARROW_CHARS = 100
+"""Below this width the table does without what the client saw and what leaked."""
+
+_AROUND = 9
+"""Lines of a screen that the rows of the live table cannot have: its head, its title, and one below it."""
 
 PLAIN_EVERY_SEC = 10.0
 REASONS = 2
@@ -49,15 +57,25 @@ def view(screen: Console) -> Iterator[View]:
         yield _Live(live)
 
 
-def table(findings: Sequence[Finding], title: str = "", reasons: int = REASONS) -> Table:
-    """One row per key: who was planted there and what the service found. Attackers come last."""
+def table(findings: Sequence[Finding], width: int, title: str = "", reasons: int = REASONS) -> Table:
+    """One row per key: who was planted there and what the service found. Attackers come last.
+
+    Args:
+        findings: in the order of the rows.
+        width: characters of the screen; a narrow one gets fewer columns, and one below WIDE_CHARS no reasons.
+        title: above it.
+        reasons: sentences of a row at most.
+    """
+    wide = width >= NARROW_CHARS
+    reasons = reasons if width >= WIDE_CHARS else 0
     made = Table(title=title or None, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     made.add_column("planted as", no_wrap=True)
     made.add_column("key", no_wrap=True, style="dim")
-    made.add_column("level", no_wrap=True)
-    for name in ("score", "requests", "limited", "leaked"):
+    made.add_column("level", no_wrap=True, min_width=len("warming up"))
+    made.add_column("score", no_wrap=True, min_width=len("0.000"), justify="right")
+    for name in ("requests", "limited", "leaked") if wide else ("requests",):
         made.add_column(name, justify="right", no_wrap=True)
-    made.add_column("action", no_wrap=True)
+    made.add_column("action", no_wrap=True, min_width=len("throttle"))
     if reasons:
         made.add_column("top reasons", ratio=1)
     attacks = False
@@ -72,8 +90,7 @@ def table(findings: Sequence[Finding], title: str = "", reasons: int = REASONS) 
             f"[{style}]{found.level}[/]",
             f"{found.score:.3f}",
             f"{found.tally.sent:,}",
-            f"{found.tally.limited:,}",
-            f"{found.leaked:,}",
+            *((f"{found.tally.limited:,}", f"{found.leaked:,}") if wide else ()),
             found.action if not found.acted_on else f"[red]{found.action}[/]",
         ]
         if reasons:
@@ -83,14 +100,26 @@ def table(findings: Sequence[Finding], title: str = "", reasons: int = REASONS) 
 
 
 def result(screen: Console, findings: Sequence[Finding]) -> None:
-    """The final table; on a narrow screen the reasons stand below it."""
+    """The final table; on a screen that is not wide the reasons stand below it."""
+    _print(screen, table(findings, screen.width))
     if screen.width >= WIDE_CHARS:
-        screen.print(table(findings))
         return
-    screen.print(table(findings, reasons=0))
     for found in findings:
         if told := _told(found, REASONS):
-            screen.print(f"{found.client.name}:", *(f"  {text}" for text in told), sep="\n", markup=False, soft_wrap=True)
+            _print(screen, Text(f"{found.client.name}:"))
+            for text in told:
+                _print(screen, Padding(Text(f"• {text}"), (0, 0, 0, 2)))
+
+
+def _print(screen: Console, what: RenderableType) -> None:
+    """Print it; where nobody looks at a screen, without the spaces that fill its lines."""
+    if screen.is_terminal:
+        screen.print(what)
+        return
+    with screen.capture() as captured:
+        screen.print(what)
+    for line in captured.get().splitlines():
+        screen.print(line.rstrip(), soft_wrap=True, markup=False)
 
 
 def _told(found: Finding, most: int) -> list[str]:
@@ -125,4 +154,9 @@ class _Live:
         self._live = live
 
     def show(self, findings: Sequence[Finding], seconds: float) -> None:
-        self._live.update(table(findings, summary(findings, seconds), reasons=0), refresh=True)
+        size = self._live.console.size
+        shown = list(findings)
+        if len(shown) > size.height - _AROUND:  # the honest and clear, whom the title counts, make room first
+            shown.sort(key=lambda found: not (found.client.kind.attack or found.level not in ("clear", "warming up")))
+            shown = [found for found in findings if found in shown[: max(1, size.height - _AROUND)]]
+        self._live.update(table(shown, size.width, summary(findings, seconds), reasons=0), refresh=True)

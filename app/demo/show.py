@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -34,6 +35,8 @@ PATIENCE_SEC = 30.0
 CATCH_UP_SEC = 20.0
 _Until: TypeAlias = Callable[[Sequence[Finding], float], bool]
 INTERRUPTED = 130
+MISSED = 1
+"""Status when an attacker was missed or an honest key was acted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,23 @@ def run(wish: Wish) -> int:
         StillwatchError: something could not be started, or ended by itself.
     """
     view = screen.console()
-    with _folder(wish.keep) as folder, _terminable():
+    with _terminable(), _folder(wish.keep, view) as (folder, leave):
         ground = Ground.new(folder, os.environ.get("STILLWATCH_REDIS_URL", ""))
         asyncio.run(check_borrowed(ground))
         clients = cast.live(wish.seed)
         past = _past(ground, wish, view)
         show = _Show(wish, ground, clients, past, view)
         main.run(show.live)
+        if show.status == MISSED:
+            leave()
         return show.status
 
 
 def _past(ground: Ground, wish: Wish, view: Console) -> history.Past:
     clients = cast.past(wish.seed)
-    view.print(f"Stillwatch, live on this machine. Everything is in {ground.folder}", soft_wrap=True)
+    view.print("Stillwatch, live on this machine.")
+    if wish.keep is not None:
+        view.print(f"Everything is in {ground.folder}", soft_wrap=True, markup=False)
     folder = ground.folder / "history"
     folder.mkdir()
     with progress.meter(view) as meter:
@@ -176,7 +183,7 @@ class _Show:
         view.print()
         screen.result(view, findings)
         wrong = shortfall(findings)
-        self.status = 1 if wrong else 0
+        self.status = MISSED if wrong else 0
         limited = sum(found.tally.limited for found in findings if found.client.kind.attack)
         attackers = sum(found.client.kind.attack for found in findings)
         good = (
@@ -186,14 +193,7 @@ class _Show:
         self._where_next(findings, stage)
 
     def _where_next(self, findings: Sequence[Finding], stage: Stage) -> None:
-        worst = max(findings, key=lambda found: (found.flagged, found.score))
-        admin, token = stage.addresses["admin"], self._ground.token
-        lines = [
-            ("suspects, with reasons", f"curl -H 'Authorization: Bearer {token}' '{admin}/v1/keys?level=suspect'"),
-            ("one of them", f"curl -H 'Authorization: Bearer {token}' {admin}/v1/keys/{worst.key_id}"),
-            ("metrics", f"curl {stage.addresses['gateway metrics']}"),
-            ("be a client", _as_client(self._clients[0], stage.addresses["gateway"])),
-        ]
+        lines = [] if self._wish.once else self._while_it_runs(findings, stage)
         if self._wish.keep is not None:
             data = self._ground.folder / "data"
             lines += [
@@ -203,10 +203,27 @@ class _Show:
                     f"stillwatch replay {self._past.log} --accounts {self._past.accounts} --out {data / 'replay'}",
                 ),
             ]
-        ended = self._wish.once
-        self._view.print("\nWhere to look next" + (" (run it without --once and it stays up):" if ended else ":"))
+        if lines:
+            self._view.print("\nWhere to look next:")
         for what, command in lines:
-            self._view.print(f"  {what + ':':<24} {command}", soft_wrap=True, markup=False)
+            self._view.print(f"  {what + ':':<28} {command}", soft_wrap=True, markup=False)
+        if self._wish.once:
+            self._view.print(
+                "\nEverything is stopped now. Run it without --once to look around: flagged keys with their reasons, "
+                "metrics, and a key to be a client yourself.",
+                soft_wrap=True,
+            )
+
+    def _while_it_runs(self, findings: Sequence[Finding], stage: Stage) -> list[tuple[str, str]]:
+        """What can be asked of the processes: (what, command)."""
+        worst = max(findings, key=lambda found: (found.flagged, found.score))
+        admin, token = stage.addresses["admin"], self._ground.token
+        return [
+            ("flagged keys, with reasons", f"curl -H 'Authorization: Bearer {token}' '{admin}/v1/keys?level=flagged'"),
+            ("one of them", f"curl -H 'Authorization: Bearer {token}' {admin}/v1/keys/{worst.key_id}"),
+            ("metrics", f"curl {stage.addresses['gateway metrics']}"),
+            ("be a client", _as_client(self._clients[0], stage.addresses["gateway"])),
+        ]
 
 
 def _as_client(client: Client, gateway: str) -> str:
@@ -218,19 +235,42 @@ def _as_client(client: Client, gateway: str) -> str:
 
 
 @contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
-    """The folder of the run: one that stays and was asked for, or one that is removed at the end."""
-    if keep is None:
-        with tempfile.TemporaryDirectory(prefix="stillwatch-demo-") as name:
-            yield Path(name)
+def _folder(keep: Path | None, view: Console) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """(folder of the run, leave): one that was asked for and stays, or one that is removed at the end.
+
+    After a failure, or once `leave` was called, the latter stays too, because it holds the reason; where it is, is said.
+    """
+    if keep is not None:
+        yield _kept(keep), lambda: None
         return
+    folder = Path(tempfile.mkdtemp(prefix="stillwatch-demo-"))
+    failed = False
+
+    def leave() -> None:
+        nonlocal failed
+        failed = True
+
+    try:
+        yield folder, leave
+    except Exception as error:
+        failed = not isinstance(error, ConfigError)
+        raise
+    finally:
+        if failed and any(folder.iterdir()):
+            log = "; what the processes said is in processes.log" if (folder / "processes.log").exists() else ""
+            view.print(f"The folder of the run is kept: {folder}{log}.", soft_wrap=True, markup=False)
+        else:
+            shutil.rmtree(folder)
+
+
+def _kept(keep: Path) -> Path:
     try:
         keep.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(keep.iterdir()):
             raise ConfigError(f"--keep {keep}: the folder must be new or empty")
     except OSError as error:
         raise ConfigError(f"--keep {keep}: {error.strerror or 'cannot be used'}") from None
-    yield keep.resolve()
+    return keep.resolve()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -99,9 +100,16 @@ def test_the_attackers_are_flagged_and_nobody_else(shown: Shown) -> None:
 
 
 def test_it_says_where_to_look_next(shown: Shown) -> None:
-    """Admin address, metrics and something to try are printed, with what is needed to use them."""
-    for words in ("/v1/keys?level=suspect", "/metrics", "/v1/chat/completions", "Authorization: Bearer sk-demo-"):
-        assert words in shown.out
+    """What works once everything is stopped and the folder stays: no address of what is gone."""
+    assert f"Everything is in {shown.folder}" in shown.out
+    assert f"stillwatch archive check {shown.folder}/data/archive" in shown.out
+    assert "Run it without --once to look around" in shown.out
+    assert "curl" not in shown.out
+
+
+def test_what_is_piped_has_no_filling(shown: Shown) -> None:
+    """No line ends in spaces."""
+    assert not [line for line in shown.out.splitlines() if line != line.rstrip()]
 
 
 def test_nothing_runs_on(shown: Shown) -> None:
@@ -132,15 +140,22 @@ def test_the_live_run_replays_to_the_live_verdicts(shown: Shown, stillwatch: Sti
 
 
 @pytest.fixture
-def interrupted() -> Iterator[Callable[[str, int], tuple[int, str]]]:
+def temporary() -> Iterator[Path]:
+    """Where temporary folders are made; short, because a socket's path must be."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def interrupted(temporary: Path) -> Iterator[Callable[[str, int], tuple[int, str]]]:
     """Start the demonstration, send it a signal when it has said something, and return its status and output."""
     started: list[subprocess.Popen[str]] = []
 
     def interrupt(words: str, number: int) -> tuple[int, str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "demo"],
-            env=_environ() | {"PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
+            [sys.executable, "-m", "app.cli", "demo", "--seconds", "10"],
+            env=_environ() | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         started.append(process)
         assert process.stdout is not None
@@ -162,17 +177,24 @@ def interrupted() -> Iterator[Callable[[str, int], tuple[int, str]]]:
         process.stdout.close()
 
 
+def test_while_it_runs_it_says_how_to_look_around(interrupted: Callable[[str, int], tuple[int, str]]) -> None:
+    """Admin address, metrics and something to try are printed, with what is needed to use them."""
+    _, said = interrupted("Traffic goes on", signal.SIGINT)
+    for words in ("/v1/keys?level=flagged", "/metrics", "/v1/chat/completions", "Authorization: Bearer sk-demo-"):
+        assert words in said
+
+
 @pytest.mark.parametrize(
     ("words", "number"),
-    [("Making a history", signal.SIGINT), ("Starting", signal.SIGINT), ("Sending traffic", signal.SIGTERM)],
+    [("Making honest", signal.SIGINT), ("Starting", signal.SIGINT), ("Sending traffic", signal.SIGTERM)],
 )
 def test_an_interrupt_leaves_nothing_behind(
-    interrupted: Callable[[str, int], tuple[int, str]], words: str, number: int
+    interrupted: Callable[[str, int], tuple[int, str]], words: str, number: int, temporary: Path
 ) -> None:
     """Whenever it is interrupted, its folder and its processes go, and no traceback is shown."""
     status, said = interrupted(words, number)
     assert status == 130
     assert "Traceback" not in said
-    (folder,) = re.findall(r"Everything is in (\S+)", said)
-    assert not Path(folder).exists()
+    assert "stillwatch-demo-" not in said
+    assert not list(temporary.iterdir())
     assert not _still_running()

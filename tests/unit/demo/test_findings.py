@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
-from app.demo import cast, screen
+from app.demo import cast
 from app.demo.findings import Finding, shortfall
 from app.simulate.traffic.player import Tally
 
@@ -16,9 +13,9 @@ ATTACKER = next(client for client in CAST if client.kind.attack)
 CUSTOMER = next(client for client in CAST if not client.kind.attack)
 
 
-def _finding(*, attack: bool, level: str, action: str = "observe", reasons: tuple[str, ...] = ()) -> Finding:
+def _finding(*, attack: bool, level: str, action: str = "observe") -> Finding:
     client = ATTACKER if attack else CUSTOMER
-    return Finding(client, "0123456789abcdef", level, 0.5, 3, action, reasons, Tally(sent=10, answered=9, limited=1))
+    return Finding(client, "0123456789abcdef", level, 0.5, 3, action, (), Tally(sent=10, answered=9, limited=1))
 
 
 @pytest.mark.parametrize(
@@ -36,20 +33,6 @@ def _finding(*, attack: bool, level: str, action: str = "observe", reasons: tupl
 def test_it_fails_exactly_when_an_attacker_is_missed_or_a_customer_harmed(finding: Finding, words: str) -> None:
     """The sentence names who; watching an honest key is no harm."""
     assert shortfall([finding]) == words
-
-
-@pytest.mark.parametrize("width", [80, 160])
-def test_reasons_are_shown_on_any_width(width: int) -> None:
-    """On a narrow screen they stand below the table instead of in it; markup in them is text."""
-    told = _finding(attack=True, level="confirmed", action="throttle", reasons=("One [bold]reason[/] .", "Two.", "Three."))
-    view = Console(file=io.StringIO(), width=width, highlight=False)
-    screen.result(view, [_finding(attack=False, level="clear", reasons=("Unseen.",)), told])
-    text = view.file.getvalue()  # type: ignore[attr-defined]
-    assert "One [bold]reason[/] ." in text
-    assert "Two." in text
-    assert "Three." not in text
-    assert "Unseen." not in text
-    assert CUSTOMER.name in text
 
 
 def test_live_and_past_customers_are_different() -> None:
