@@ -113,4 +113,5 @@ def _rule(error: dict[str, Any]) -> str:
         return "is not a field here"
     if error["type"] == "string_pattern_mismatch":
         return _PATTERNS.get(error["msg"], str(error["msg"]))
-    return str(error["msg"]).removeprefix("Value error, ")
+    # One wording for all rules; pydantic's would speak of an "input" that the caller knows by its field.
+    return str(error["msg"]).removeprefix("Value error, ").replace("Input should be ", "must be ", 1)
