@@ -123,7 +123,7 @@ def test_late_history_still_counts_for_the_profile(record: Make, write_log: Writ
     assert sum(track.requests for track in outcome.ranked) == 40
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n \n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", b"\n\n \n", gzip.compress(b"", mtime=0)], ids=["nothing", "blank", "gzip"])
 @pytest.mark.parametrize("plan", [RULES, replay.Plan(), replay.Plan(warmup_until_us=5)])
 def test_an_empty_log_is_one_sentence(content: bytes, plan: replay.Plan, tmp_path: Path) -> None:
     """However the warm-up is set, the sentence is about the log."""
