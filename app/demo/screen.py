@@ -6,15 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Protocol
 
 from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from app.demo.findings import Finding
 
@@ -106,9 +105,9 @@ def result(screen: Console, findings: Sequence[Finding]) -> None:
         return
     for found in findings:
         if told := _told(found, REASONS):
-            _print(screen, Text(f"{found.client.name}:"))
-            for text in told:
-                _print(screen, Padding(Text(f"• {text}"), (0, 0, 0, 2)))
+            lines = [fill(f"• {text}", screen.width, initial_indent="  ", subsequent_indent="    ") for text in told]
+            screen.print(f"{found.client.name}:", *lines, sep="\n", markup=False, soft_wrap=True)
+    screen.print()
 
 
 def _print(screen: Console, what: RenderableType) -> None:

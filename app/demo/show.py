@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -195,22 +197,24 @@ class _Show:
     def _where_next(self, findings: Sequence[Finding], stage: Stage) -> None:
         lines = [] if self._wish.once else self._while_it_runs(findings, stage)
         if self._wish.keep is not None:
-            data = self._ground.folder / "data"
+            data, past = self._ground.folder / "data", self._past
             lines += [
-                ("the archive", f"stillwatch archive check {data / 'archive'}"),
+                ("the archive", _command("archive", "check", data / "archive")),
                 (
                     "judge the past again",
-                    f"stillwatch replay {self._past.log} --accounts {self._past.accounts} --out {data / 'replay'}",
+                    _command("replay", past.log, "--accounts", past.accounts, "--out", data / "replay"),
                 ),
             ]
+            if self._wish.once and not self._ground.redis_url:
+                lines.insert(0, ("keys and their levels", _command("keys", "list", "--set", f"state.data_dir={data}")))
         if lines:
             self._view.print("\nWhere to look next:")
         for what, command in lines:
             self._view.print(f"  {what + ':':<28} {command}", soft_wrap=True, markup=False)
         if self._wish.once:
             self._view.print(
-                "\nEverything is stopped now. Run it without --once to look around: flagged keys with their reasons, "
-                "metrics, and a key to be a client yourself.",
+                "\nRun it without --once to look around while it runs: flagged keys with their reasons, metrics, and a key "
+                "to be a client yourself.",
                 soft_wrap=True,
             )
 
@@ -224,6 +228,13 @@ class _Show:
             ("metrics", f"curl {stage.addresses['gateway metrics']}"),
             ("be a client", _as_client(self._clients[0], stage.addresses["gateway"])),
         ]
+
+
+def _command(*arguments: str | Path) -> str:
+    """A command line of this program, which need not be on PATH."""
+    started = Path(sys.argv[0])
+    program = started if started.name == "stillwatch" and not shutil.which("stillwatch") else "stillwatch"
+    return shlex.join(map(str, (program, *arguments)))
 
 
 def _as_client(client: Client, gateway: str) -> str:

@@ -102,7 +102,8 @@ def test_the_attackers_are_flagged_and_nobody_else(shown: Shown) -> None:
 def test_it_says_where_to_look_next(shown: Shown) -> None:
     """What works once everything is stopped and the folder stays: no address of what is gone."""
     assert f"Everything is in {shown.folder}" in shown.out
-    assert f"stillwatch archive check {shown.folder}/data/archive" in shown.out
+    assert f" archive check {shown.folder}/data/archive" in shown.out
+    assert f" keys list --set state.data_dir={shown.folder}/data" in shown.out
     assert "Run it without --once to look around" in shown.out
     assert "curl" not in shown.out
 
