@@ -279,7 +279,7 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
                 await client.aclose()
 
     if not settings.state.redis_url and not (settings.state.data_dir / "state").is_dir():
-        raise BadInput(f"state.data_dir: {settings.state.data_dir} holds no state; nothing has run there yet")
+        raise BadInput(f"state.data_dir: {settings.state.data_dir.resolve()} holds no state; nothing has run there yet")
     try:
         return asyncio.run(ask())
     except TimeoutError:
@@ -288,4 +288,4 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
 
 
 def _when(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

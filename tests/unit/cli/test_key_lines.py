@@ -16,7 +16,7 @@ from app.state.holds import Hold
 from detectors.contract import Level, Status, Verdict
 
 AT_US = 1_790_000_000_000_000
-END = "2026-09-21 15:13:20"
+END = "2026-09-21 15:13:20 UTC"
 STORED = encode_verdict(Level.SUSPECT, ActionRule(action="throttle", ttl_sec=3600), AT_US)
 VERDICT = Verdict("0" * 32, "key", Status.JUDGED, 0.91237, Level.SUSPECT, AT_US, AT_US, AT_US, (), (), 3, 40, False, "m1")
 
