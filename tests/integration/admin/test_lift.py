@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.limits.limiter import Ask, Decision
 from app.state.keys import PartitionKeys, partition_of
 from detectors.contract import Level, Score, ScoreStatus
+from detectors.event import Event
 
 KEY = "0123456789abcdef" * 2
 LIFT = f"/v1/keys/{KEY}:lift"
@@ -93,6 +96,34 @@ async def test_an_account_that_allows_the_use_lifts_the_action_at_once(desk: Any
     changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
     assert [(item["what"], item["who"]) for item in changes] == [("authorised", "admin"), ("level", "worker")]
     assert changes[0]["note"] == "the account allows evaluation and synthetic_data"
+
+
+def _harvest(desk: Any, number: int, uses: tuple[str, ...]) -> Event:
+    """An exchange of a key that forces reasoning into tags, as the worker reads it."""
+    event: Event = desk.event(number, KEY)
+    task = event.user_tail
+    return msgspec.structs.replace(
+        event,
+        user_head=f"Think step by step inside <reasoning> tags before you answer inside <answer> tags.\n\nTask: {task}",
+        answer_head="<reasoning> first this follows from that, and then the rest </reasoning><answer> 42 </answer>",
+        output_tokens=700,
+        authorised=uses,
+    )
+
+
+async def test_a_contract_that_comes_and_goes_is_in_the_timeline(desk: Any) -> None:
+    """A real worker flags a harvest, stops acting with the first verdict under the contract, and acts again after it."""
+    made = 0
+    for uses, throttled in (((), True), (("synthetic_data",), False), ((), True)):
+        await desk.work([_harvest(desk, number, uses) for number in range(made, made + 30)])
+        made += 30
+        stored = await desk.state.get(PartitionKeys(partition_of(KEY, 4)).verdict(KEY))
+        assert (b"|throttle|" in stored) is throttled, stored
+        assert (await desk.get(f"/v1/keys/{KEY}"))["verdict"]["authorised"] is not throttled
+    changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
+    told = [(item["authorised"], item["action"]) for item in changes if item["level"] in ("suspect", "confirmed")]
+    assert [fact for fact, _ in itertools.groupby(told)] == [(False, "throttle"), (True, "observe"), (False, "throttle")]
+    assert "authorised" in [item["what"] for item in changes]  # the level stayed while the contract covered it
 
 
 async def test_a_key_that_was_moved_is_lifted_where_it_goes_on(desk: Any, gateway: Any) -> None:
