@@ -29,8 +29,9 @@ from app.enforcement.policy import decode_verdict
 from app.settings import Settings
 from app.state.accounts import Account
 from app.state.gateways import Mode
+from app.state.health import StateHealth
 from app.state.holds import Hold
-from app.state.reading import KeyRow, StateHealth
+from app.state.reading import KeyRow
 from detectors.contract import ScoreStatus, Verdict
 from detectors.features import CATALOGUE, features
 from detectors.model import Model

@@ -1,4 +1,4 @@
-"""What people may look at: keys by level, one key's state and timeline, and how far the workers are.
+"""What people may look at: keys by level, one key's state and timeline.
 
 Read-only. A key lives in the partition of its account root, which may have changed since it was last seen, so a key is
 looked for in every partition in one pipelined round trip instead of trusting the present account. Where two partitions
@@ -19,8 +19,9 @@ import msgspec
 from app.errors import BadInput
 from app.state.calls import Client, reachable
 from app.state.gateways import LiveGateways, count
+from app.state.health import StateHealth, measure
 from app.state.holds import Hold, read_hold
-from app.state.keys import GATEWAYS, WORKERS, PartitionKeys, partition_of
+from app.state.keys import GATEWAYS, PartitionKeys, partition_of
 from app.state.partition import KIND_LETTER
 from detectors.analysis import stored_verdict
 from detectors.contract import Level, Status
@@ -75,35 +76,6 @@ class StoredKey:
     verdict: str
     last_seen_ms: int | None
     hold: Hold | None
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionHealth:
-    """One partition's queues. `oldest_sec` is the age of the oldest waiting entry, 0.0 when none waits."""
-
-    partition: int
-    owner: str  # worker id, "" when nobody owns it
-    waiting: int
-    oldest_sec: float
-    rows: int
-    dead: int
-    keys: int
-
-
-@dataclass(frozen=True, slots=True)
-class StateHealth:
-    """How far the workers are, over all partitions."""
-
-    workers: int
-    gateways: LiveGateways
-    waiting: int
-    oldest_sec: float
-    rows: int
-    dead: int
-    unowned: int
-    keys: int
-    levels: dict[Level, int]
-    partitions: tuple[PartitionHealth, ...]
 
 
 class StateReader:
@@ -194,51 +166,9 @@ class StateReader:
             registered: Any = await self._client.zrange(GATEWAYS, 0, -1, withscores=True)
         return count(registered, seconds * 1000 + micros // 1000)
 
-    async def counts(self) -> dict[Level, int]:
-        """Keys at each level; CLEAR counts those seen that are at no other.
-
-        A key whose account moved to another partition counts in both until the old one has forgotten it.
-        """
-        return _levels(await self._measure())
-
     async def health(self) -> StateHealth:
         """Queues, owners and counts of every partition, the workers and the gateways."""
-        with reachable("health"):
-            seconds, micros = await self._client.time()
-        now_ms = seconds * 1000 + micros // 1000
-        measured = await self._measure()
-        with reachable("health"):
-            workers = await self._client.zcount(WORKERS, now_ms, "+inf")
-            registered: Any = await self._client.zrange(GATEWAYS, 0, -1, withscores=True)
-        parts = tuple(_partition_health(number, values, now_ms) for number, values in enumerate(measured))
-        return StateHealth(
-            workers=int(workers),
-            gateways=count(registered, now_ms),
-            waiting=sum(part.waiting for part in parts),
-            oldest_sec=max((part.oldest_sec for part in parts), default=0.0),
-            rows=sum(part.rows for part in parts),
-            dead=sum(part.dead for part in parts),
-            unowned=sum(not part.owner for part in parts),
-            keys=sum(part.keys for part in parts),
-            levels=_levels(measured),
-            partitions=parts,
-        )
-
-    async def _measure(self) -> list[list[Any]]:
-        with reachable("health"):
-            pipe = self._client.pipeline(transaction=False)
-            for names in self._all:
-                pipe.get(names.owner)
-                pipe.xlen(names.stream)
-                pipe.xrange(names.stream, count=1)
-                pipe.xlen(names.rows)
-                pipe.xlen(names.dead)
-                pipe.zcard(names.seen)
-                for level in (Level.WATCH, Level.SUSPECT, Level.CONFIRMED):
-                    pipe.zcount(names.flagged, level * 2, level * 2 + 1)
-            flat = await pipe.execute()
-        width = len(flat) // len(self._all)
-        return [flat[start : start + width] for start in range(0, len(flat), width)]
+        return await measure(self._client, self._all)
 
     async def _ranked(
         self, index: str, high: str, low: str, limit: int, cursor: str, skip_flagged: bool = False
@@ -406,20 +336,3 @@ def _split_rank(rank: float) -> tuple[Level, float]:
     # rank is has fewer digits than the score had.
     level = max(level for level in Level if level * 2 <= rank)
     return level, round(rank - level * 2, 12)
-
-
-def _levels(measured: Sequence[Sequence[Any]]) -> dict[Level, int]:
-    watch, suspect, confirmed = (sum(values[at] for values in measured) for at in (6, 7, 8))
-    seen = sum(values[5] for values in measured)
-    return {
-        Level.CLEAR: max(0, seen - watch - suspect - confirmed),
-        Level.WATCH: watch,
-        Level.SUSPECT: suspect,
-        Level.CONFIRMED: confirmed,
-    }
-
-
-def _partition_health(number: int, values: Sequence[Any], now_ms: int) -> PartitionHealth:
-    owner, waiting, oldest, rows, dead, keys = values[:6]
-    age = max(0.0, (now_ms - int(oldest[0][0].partition(b"-")[0])) / 1000) if oldest else 0.0
-    return PartitionHealth(number, (owner or b"").decode().partition(":")[2], waiting, age, rows, dead, keys)

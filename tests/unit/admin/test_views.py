@@ -12,7 +12,7 @@ from app.admin import views
 from app.enforcement.policy import encode_verdict
 from app.settings import ActionRule, Settings
 from app.state.gateways import LiveGateways
-from app.state.reading import PartitionHealth, StateHealth
+from app.state.health import PartitionHealth, StateHealth
 from detectors.catalogue import CATALOGUE
 from detectors.contract import Level
 from detectors.model import Model, rules_only
