@@ -64,6 +64,8 @@ def sentence(feature: str, value: float, percentile: float | None, direction: st
     if percentile is None:
         return f"{said}, which is {direction}; no comparable keys are known."
     side, share = ("lower", percentile) if direction == "high" else ("not lower", 100.0 - percentile)
+    if share == 100.0:
+        return f"{said}; no comparable key is as high." if direction == "high" else f"{said}; no comparable key is lower."
     return f"{said}; {_percent(share)} % of comparable keys are {side}."
 
 

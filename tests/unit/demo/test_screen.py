@@ -16,7 +16,7 @@ from app.demo.findings import Finding
 from app.errors import ConfigError, StillwatchError
 from app.simulate.traffic.player import Tally
 
-REASON = "The share of exchanges that ask for the reasoning to be written out is 1.00; 100 % of comparable keys are lower."
+REASON = "The share of exchanges that ask for the reasoning to be written out is 1.00; no comparable key is as high."
 HEADS = ("planted as", "key", "level", "score", "requests", "action")
 WIDER = ("limited", "leaked")
 

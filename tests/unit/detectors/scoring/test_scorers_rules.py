@@ -107,7 +107,7 @@ def test_reasons_say_value_percentile_and_direction(model: Model, harvest_row: M
     assert (said.value, said.percentile, said.direction) == (1.0, 100.0, "high")
     assert said.text == (
         "The share of exchanges that ask for the reasoning to be written out, in a form or in words is 1.00; "
-        "100 % of comparable keys are lower."
+        "no comparable key is as high."
     )
 
 
