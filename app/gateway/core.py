@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.errors import ConfigError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Limits(Protocol):
     """Decides and settles; `app.limits.limiter.Limiter` is one."""
 
-    async def decide(self, ask: Ask) -> Decision:
+    def decide(self, ask: Ask) -> Coroutine[Any, Any, Decision]:
         """Charge a request, or refuse it."""
         ...
 

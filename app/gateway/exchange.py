@@ -93,14 +93,38 @@ class Exchange:
             Refuse: the request is answered by us.
             ClientGone: nobody waits for an answer.
         """
+        self.read_head()
+        await self._read_body()
+        ask = self.read_request()
+        limiter = self.core.limiter
+        if ask is not None and limiter is not None:
+            before = time.perf_counter()
+            self.abide_by(await limiter.decide(ask), before)
+
+    def read_head(self) -> None:
+        """Check the head and find out who calls.
+
+        Raises:
+            Refuse: a rule is broken, or the caller is unknown where that is not allowed.
+        """
         core = self.core
         scope = self.scope
         route = self.route = classify(scope["method"], scope["path"])
         head = self.head = core.guard.read(scope)
         if head.content_length > core.max_body_bytes:
             raise self._too_large()
-        identity = self.identity = core.identifier.identify(head, route.dialect)
-        await self._read_body()
+        self.identity = core.identifier.identify(head, route.dialect)
+
+    def read_request(self) -> Ask | None:
+        """Read the body that has arrived; what to ask the limiter, None without one.
+
+        Raises:
+            Refuse: the body is none that we and the upstream are sure to read the same way.
+        """
+        core = self.core
+        route = self.route
+        identity = self.identity
+        assert identity is not None
         estimate = 0
         model = ""
         reserve = 0
@@ -111,24 +135,29 @@ class Exchange:
             estimate = self._estimate(body)
             reserve = dialects.max_output(route, body, core.default_output_tokens)
         self.capture = Capture(route, self.answer, estimate)
-        limiter = core.limiter
-        if limiter is None:
+        if core.limiter is None:
             core.tally.decided(route.name, "allow")
-            return
+            return None
         # Counting tokens generates nothing and reads nothing into the model, so only the request is charged.
         charged = 0 if route.name == "count_tokens" else estimate
-        before = time.perf_counter()
-        decision = self.decision = await limiter.decide(
-            Ask(
-                key_id=identity.key_id,
-                org_id=identity.org_id,
-                plan=identity.plan,
-                model=model,
-                input_tokens=charged,
-                output_tokens=reserve,
-                request_id=self.request_id,
-            )
+        return Ask(
+            key_id=identity.key_id,
+            org_id=identity.org_id,
+            plan=identity.plan,
+            model=model,
+            input_tokens=charged,
+            output_tokens=reserve,
+            request_id=self.request_id,
         )
+
+    def abide_by(self, decision: Decision, before: float) -> None:
+        """Take the decision that was asked for at `before` (`time.perf_counter`).
+
+        Raises:
+            Refuse: it is a no.
+        """
+        core = self.core
+        self.decision = decision
         core.tally.decision_seconds.observe(time.perf_counter() - before)
         if decision.degraded:
             core.tally.fell_back(decision.degraded)
@@ -137,7 +166,7 @@ class Exchange:
         if not decision.admitted:
             raise self._limited(decision)
         self.answer.decision = "throttled" if decision.throttled else "allow"
-        core.tally.decided(route.name, self.answer.decision)
+        core.tally.decided(self.route.name, self.answer.decision)
 
     async def _read_body(self) -> None:
         core = self.core

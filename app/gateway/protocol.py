@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.enforcement import wire_errors
 from app.enforcement.wire_errors import Headers
+from app.gateway.batch import Batch
 from app.gateway.deadlines import Deadlines
 from app.settings import GatewaySettings
 from app.telemetry import metrics
@@ -46,6 +49,14 @@ class Watcher(Protocol):
         ...
 
 
+class Cancellable(Protocol):
+    """What the server asks of a task."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """End soon; nothing may be taken out of the server's tasks within the call."""
+        ...
+
+
 class _Stall:
     """The deadline of a client that does not read its answer, which is another one than that of its head."""
 
@@ -65,6 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # Set by `guarded`, one per server.
     deadlines: Deadlines
     stalls: Deadlines
+    batch: Batch
     max_head_bytes: int
 
     def __init__(
@@ -81,6 +93,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._pipelined = False
+        # Our own application, unless something is wrapped around it, also takes a request without a task.
+        self._begin: Callable[[Any, GuardedProtocol, RequestResponseCycle], bool] | None = getattr(self.app, "begin", None)
+        self._reading = False
+        self._due: RequestResponseCycle | None = None  # begun within this read; started when all of the read is parsed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected; its first head is due."""
@@ -102,13 +118,31 @@ class GuardedProtocol(HttpToolsProtocol):
             # The first byte after an answer, be it only a line end, starts the time of the next head.
             self._begin_head()
         self._pipelined = False
+        self._reading = self._begin is not None
         super().data_received(data)
+        self._reading = False
+        if self._due is not None:
+            self.batch.add(self._start_due)
         if self._in_head and not self._pipelined:
             # Not finished within this read, so all of the read was head. One that is finished, the guard measures
             # exactly; of one that began behind another request in this read, counting starts with the next.
             self._head_bytes += len(data)
             if self._head_bytes > self.max_head_bytes:
                 self._reject(wire_errors.HEADERS_TOO_LARGE, "The request headers are too large.", "header_bytes")
+
+    def _start_due(self) -> None:
+        cycle, self._due = self._due, None
+        assert cycle is not None
+        ordinary = not (cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing())
+        if not ordinary or self._begin is None or not self._begin(cycle.scope, self, cycle):
+            super()._start_asgi_task(cycle, self.app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Called by uvicorn when a request's head is there, or the answer before it is sent."""
+        if self._reading and app is self.app:
+            self._due = cycle
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         """The client does not read as fast as the answer comes."""
@@ -159,6 +193,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reject(wire_errors.TIMEOUT, "The request headers did not arrive in time.", "header_time")
 
     # What an exchange may do without going through ASGI messages, which cost more than the write they lead to
+
+    def without_task(self, exchange: Cancellable) -> None:
+        """The server waits for this exchange at its end as for a task, and cancels it as one."""
+        self.tasks.add(exchange)  # type: ignore[arg-type]
+
+    def done_without_task(self, exchange: Cancellable) -> None:
+        """It is over, or a task goes on with it."""
+        self.tasks.discard(exchange)
+
+    def go_on(self, cycle: RequestResponseCycle, rest: Callable[[], Awaitable[None]]) -> None:
+        """Let a task do the rest of a request, guarded by uvicorn as a whole one is."""
+        super()._start_asgi_task(cycle, lambda *_: rest())
 
     def whole_body(self, cycle: RequestResponseCycle) -> bytes | None:
         """The body of a request, if all of it is here; it is taken."""
@@ -236,6 +282,7 @@ def guarded(settings: GatewaySettings) -> type[GuardedProtocol]:
         {
             "deadlines": Deadlines(settings.header_timeout_sec),
             "stalls": Deadlines(settings.send_timeout_sec),
+            "batch": Batch(),
             "max_head_bytes": settings.max_header_bytes,
         },
     )

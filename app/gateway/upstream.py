@@ -12,12 +12,13 @@ import asyncio
 import re
 import ssl
 from collections import deque
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import httptools
 
 from app.errors import UpstreamUnavailable
+from app.gateway.batch import Batch
 from app.gateway.deadlines import Deadlines
 from app.gateway.presence import Presence
 from app.settings import GatewaySettings
@@ -48,6 +49,14 @@ class UpstreamBusy(UpstreamUnavailable):
     """Every allowed connection stayed in use for the whole connect timeout."""
 
 
+class Listener(Protocol):
+    """Who is called, where waiting in a task would cost more than the call."""
+
+    def stirred(self) -> None:
+        """Something has changed: head, bytes, completion or failure."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """One connection; serves one exchange at a time.
 
@@ -59,6 +68,7 @@ class Connection(asyncio.Protocol):
         complete: the whole answer has arrived.
         failed: "" or why the answer will not be completed: cut, timeout, protocol, abandoned.
         fresh: nothing of an answer has arrived yet.
+        listener: called at once at every change, beside a future that waits; the exchange sets and clears it.
     """
 
     __slots__ = (
@@ -81,6 +91,7 @@ class Connection(asyncio.Protocol):
         "headers",
         "idle_at",
         "length",
+        "listener",
         "no_body",
         "reused",
         "status",
@@ -95,6 +106,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._keep = False
+        self.listener: Listener | None = None
         self.busy = False
         self.reused = False
         self.idle_at = 0.0
@@ -294,6 +306,8 @@ class Connection(asyncio.Protocol):
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+        if self.listener is not None:
+            self._pool.batch.add(self.listener.stirred)
 
 
 class Upstream:
@@ -314,11 +328,12 @@ class Upstream:
         self._sweep: asyncio.TimerHandle | None = None
         self.base_path = address.path.rstrip("/").encode()
         self.host_header = address.netloc.encode()
+        self.batch = Batch()
         self.silence = Deadlines(settings.upstream_read_timeout_sec)
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self.presence: Presence | None = None
 
-    def _take_idle(self) -> Connection | None:
+    def take_idle(self) -> Connection | None:
         """An idle connection that is still good, or None."""
         while self._idle:
             connection = self._idle.pop()
@@ -337,7 +352,7 @@ class Upstream:
         """
         if self.loop is None:
             self.loop = asyncio.get_running_loop()
-        connection = None if fresh else self._take_idle()
+        connection = None if fresh else self.take_idle()
         if connection is not None:
             return connection
         if len(self._open) + self._opening >= self._max:
