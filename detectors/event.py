@@ -23,7 +23,7 @@ class BadEvent(ValueError):
     """An entry that is not an event; the message names the rule and never quotes the content."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One exchange. Times are unix microseconds, sizes and counts are whole numbers, digests are 64-bit integers.
 
     A digest of 0 means "there was nothing to hash". ``None`` means "the client did not say".

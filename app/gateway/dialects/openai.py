@@ -52,7 +52,7 @@ def shape(route: str, body: JsonObject) -> Shape:
     found = Shape(
         model=text_of(get("model")),
         stream=flag_of(get("stream")),
-        n=max(1, count_of(get("n"))),
+        n=count_of(get("n")) or 1,
         temperature=number_of(get("temperature")),
         top_p=number_of(get("top_p")),
         max_tokens=max_output(route, body),
@@ -64,10 +64,10 @@ def shape(route: str, body: JsonObject) -> Shape:
         found.logit_bias_size, found.logit_bias_digest = len(bias), digest_of(bias)
     if "tools" in body or "functions" in body:
         found.tool_count, found.tools_digest = tool_names_digest(get("tools") or get("functions"))
-    effort = get("reasoning_effort") or dict_of(get("reasoning")).get("effort")
+    effort = get("reasoning_effort") or ("reasoning" in body and dict_of(get("reasoning")).get("effort"))
     if effort:
         found.reasoning_effort = text_of(effort, 16)
-    wanted = get("response_format") or dict_of(get("text")).get("format")
+    wanted = get("response_format") or ("text" in body and dict_of(get("text")).get("format"))
     if type(wanted) is dict:
         found.response_format = text_of(wanted.get("type"), 32)
         found.response_schema_digest = digest_of(wanted.get("json_schema") or wanted.get("schema"))
@@ -87,11 +87,13 @@ def _logprobs(asked: Any, top: Any) -> int:
 
 
 def _chat_message(item: JsonObject) -> Message:
-    text, extra = join_blocks(item.get("content"))
-    calls = item.get("tool_calls") or item.get("function_call")
+    get = item.get
+    content = get("content")
+    text, extra = (content, b"") if type(content) is str else join_blocks(content)
+    calls = get("tool_calls") or get("function_call")
     if calls:
         extra += orjson.dumps(calls)
-    return Message(letter(item.get("role")), text, extra)
+    return Message(letter(get("role")), text, extra)
 
 
 def _responses_messages(body: JsonObject) -> list[Message]:

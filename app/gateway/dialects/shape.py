@@ -139,7 +139,7 @@ def text_of(value: Any, limit: int = 64) -> str:
 
 def count_of(value: Any) -> int:
     """A whole number ≥ 0, bounded; 0 for anything else."""
-    return optional_count(value) or 0
+    return 0 if value is None else optional_count(value) or 0
 
 
 def optional_count(value: Any) -> int | None:
@@ -159,6 +159,8 @@ def optional_count(value: Any) -> int | None:
 
 def number_of(value: Any) -> float | None:
     """A finite number as float, read as leniently; None for anything else (a bool is not a number here)."""
+    if value is None:
+        return None
     if type(value) in (int, float):
         return float(value)
     if type(value) is str and len(value) <= _NUMBER_MAX_CHARS:
@@ -172,6 +174,8 @@ def number_of(value: Any) -> float | None:
 
 def flag_of(value: Any) -> bool:
     """Whether a switch is on, read as leniently."""
+    if value is None or value is False:
+        return False
     if value is True or value == 1:
         return True
     return type(value) is str and value.lower() in _ON
