@@ -14,7 +14,28 @@ from app.enforcement.wire_errors import Headers, limit_kind, retry_headers
 from app.limits.limiter import Budget, Decision
 
 _TOKENS = ("input_tokens", "output_tokens", "tokens_day")
-_ANTHROPIC = {"requests": b"requests", "input_tokens": b"input-tokens", "output_tokens": b"output-tokens"}
+_Trio = tuple[bytes, bytes, bytes]
+"""Names of the headers of one budget: limit, remaining, reset."""
+
+_OPENAI_REQUESTS: _Trio = (
+    b"x-ratelimit-limit-requests",
+    b"x-ratelimit-remaining-requests",
+    b"x-ratelimit-reset-requests",
+)
+_OPENAI_TOKENS: _Trio = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
+
+
+def _anthropic_names(what: bytes) -> _Trio:
+    start = b"anthropic-ratelimit-" + what
+    return start + b"-limit", start + b"-remaining", start + b"-reset"
+
+
+_ANTHROPIC = {
+    "requests": _anthropic_names(b"requests"),
+    "input_tokens": _anthropic_names(b"input-tokens"),
+    "output_tokens": _anthropic_names(b"output-tokens"),
+}
+_ANTHROPIC_TOKENS = _anthropic_names(b"tokens")
 _UNITS = {"requests": "", "concurrent": ';qu="concurrent-requests"'}
 _COUNTED_IN_TOKENS = ";sw-unit=tokens"
 _NO_RETRY = (b"x-should-retry", b"false")
@@ -88,46 +109,59 @@ def _whole(value: float) -> int:
 def _openai(headers: Headers, tightest: dict[str, Budget]) -> None:
     requests = tightest.get("requests")
     if requests is not None:
-        headers += (
-            (b"x-ratelimit-limit-requests", b"%d" % _whole(requests.limit)),
-            (b"x-ratelimit-remaining-requests", b"%d" % _whole(requests.remaining)),
-            (b"x-ratelimit-reset-requests", go_duration(requests.reset_ms)),
-        )
+        _openai_trio(headers, _OPENAI_REQUESTS, requests)
     tokens = _tokens(tightest)
     if tokens is not None:
-        headers += (
-            (b"x-ratelimit-limit-tokens", b"%d" % _whole(tokens.limit)),
-            (b"x-ratelimit-remaining-tokens", b"%d" % _whole(tokens.remaining)),
-            (b"x-ratelimit-reset-tokens", go_duration(tokens.reset_ms)),
-        )
+        _openai_trio(headers, _OPENAI_TOKENS, tokens)
+
+
+def _openai_trio(headers: Headers, names: _Trio, budget: Budget) -> None:
+    limit, remaining, reset = names
+    headers += (
+        (limit, _limit(budget.limit)),
+        (remaining, b"%d" % _whole(budget.remaining)),
+        (reset, go_duration(budget.reset_ms)),
+    )
 
 
 def _anthropic(headers: Headers, tightest: dict[str, Budget]) -> None:
     now = time.time()
-    for name, wire in _ANTHROPIC.items():
+    for name, names in _ANTHROPIC.items():
         budget = tightest.get(name)
         if budget is not None:
-            _anthropic_trio(headers, wire, budget, now)
+            _anthropic_trio(headers, names, budget, now)
     tokens = _tokens(tightest)
     if tokens is not None:
-        _anthropic_trio(headers, b"tokens", tokens, now)
+        _anthropic_trio(headers, _ANTHROPIC_TOKENS, tokens, now)
 
 
-def _anthropic_trio(headers: Headers, wire: bytes, budget: Budget, now: float) -> None:
-    # Rounded up, so that a client that waits until then does not come too early.
-    reset = _stamp(-int(-(now + budget.reset_ms / 1000) // 1))
+def _anthropic_trio(headers: Headers, names: _Trio, budget: Budget, now: float) -> None:
+    limit, remaining, reset = names
     headers += (
-        (b"anthropic-ratelimit-%b-limit" % wire, b"%d" % _whole(budget.limit)),
-        (b"anthropic-ratelimit-%b-remaining" % wire, b"%d" % _whole(budget.remaining)),
-        (b"anthropic-ratelimit-%b-reset" % wire, reset),
+        (limit, _limit(budget.limit)),
+        (remaining, b"%d" % _whole(budget.remaining)),
+        # Rounded up, so that a client that waits until then does not come too early.
+        (reset, _stamp(-int(-(now + budget.reset_ms / 1000) // 1))),
     )
 
 
 @lru_cache(maxsize=1024)
+def _limit(limit: float) -> bytes:
+    """A limit in digits. Plans hold few different ones, and a verdict narrows them by few factors."""
+    return b"%d" % _whole(limit)
+
+
+@lru_cache(maxsize=1024)
 def _policy(name: str, limit: float, window_sec: int) -> str:
-    """One policy. Plans hold few different limits, and a verdict narrows them by few factors."""
+    """One policy; few different ones, as in `_limit`."""
     window = f";w={window_sec}" if window_sec else ""
     return f'"{name}";q={_whole(limit)}{window}{_UNITS.get(name, _COUNTED_IN_TOKENS)}'
+
+
+@lru_cache(maxsize=1024)
+def _policies(*budgets: tuple[str, float, int]) -> tuple[bytes, bytes]:
+    """The header of these policies, each (name, limit, window)."""
+    return b"ratelimit-policy", ", ".join([_policy(*budget) for budget in budgets]).encode()
 
 
 def _ietf(headers: Headers, tightest: dict[str, Budget]) -> None:
@@ -135,7 +169,7 @@ def _ietf(headers: Headers, tightest: dict[str, Budget]) -> None:
     states = []
     for name, budget in tightest.items():
         window_sec, left = budget.window_sec, budget.remaining
-        policies.append(_policy(name, budget.limit, window_sec))
-        reset = f";t={-(-budget.reset_ms // 1000)}" if window_sec else ""
-        states.append(f'"{name}";r={int(left) if left > 0 else 0}{reset}')
-    headers += ((b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(states).encode()))
+        policies.append((name, budget.limit, window_sec))
+        left = int(left) if left > 0 else 0
+        states.append(f'"{name}";r={left};t={-(-budget.reset_ms // 1000)}' if window_sec else f'"{name}";r={left}')
+    headers += (_policies(*policies), (b"ratelimit", ", ".join(states).encode()))

@@ -62,24 +62,25 @@ class Reservation(msgspec.Struct):
         if self.at_us and (input_tokens != self.input_tokens or output_tokens != self.output_tokens):
             reserved = (0, 0, self.input_tokens, self.output_tokens, self.input_tokens + self.output_tokens)
             used = (0, 0, input_tokens, output_tokens, input_tokens + output_tokens)  # as decide.lua numbers them
+            factor, shadow = self.factor, self.shadow
             key: list[str | int] = []
             org: list[str | int] = []
-            for at, bucket in enumerate(schedule.buckets):
-                before, after = reserved[bucket.counts], used[bucket.counts]
+            for counts, field, interval_us, of_key in schedule.of_tokens:
+                before, after = reserved[counts], used[counts]
                 if before == after:
                     continue
-                interval_us = bucket.interval_us
-                if at >= schedule.key_buckets:
-                    org += (bucket.field, refill_us(after, interval_us) - refill_us(before, interval_us))
+                if not of_key:
+                    org += (field, refill_us(after, interval_us) - refill_us(before, interval_us))
                     continue
-                narrowed = interval_us / self.factor
-                key += (bucket.field, refill_us(after, narrowed) - refill_us(before, narrowed))
-                if self.shadow:
-                    narrowed = interval_us / self.shadow
-                    key += ("s" + bucket.field, refill_us(after, narrowed) - refill_us(before, narrowed))
+                narrowed = interval_us / factor
+                key += (field, refill_us(after, narrowed) - refill_us(before, narrowed))
+                if shadow:
+                    narrowed = interval_us / shadow
+                    key += ("s" + field, refill_us(after, narrowed) - refill_us(before, narrowed))
             if key:
                 found.append((self.names[1], self.at_us, key))
             if org:
                 found.append((self.names[2], self.at_us, org))
-        found.extend((name, 0, [self.request_id]) for name in self.slot_names)
+        if schedule.slots:
+            found.extend((name, 0, [self.request_id]) for name in self.slot_names)
         return found

@@ -69,15 +69,21 @@ class Schedule:
     Attributes:
         buckets: those of the key first.
         key_buckets: how many of them lie in the key's hash, which a verdict narrows.
+        of_tokens: what a settlement may change, (what it counts, field, refill time of one unit, lies in the key's hash).
         slots: those of the key first; `scope` tells whose set it is.
         ceiling: the plan limits no requests of the key, so a verdict's own ceiling applies.
     """
 
-    __slots__ = ("_template", "buckets", "ceiling", "key_buckets", "org_hash", "slots")
+    __slots__ = ("_template", "buckets", "ceiling", "key_buckets", "of_tokens", "org_hash", "slots")
 
     def __init__(self, key: Sequence[Bucket], org: Sequence[Bucket], slots: Sequence[Slots]) -> None:
         self.buckets = (*key, *org)
         self.key_buckets = len(key)
+        self.of_tokens = tuple(
+            (bucket.counts, bucket.field, bucket.interval_us, at < len(key))
+            for at, bucket in enumerate(self.buckets)
+            if bucket.counts != REQUESTS
+        )
         self.slots = tuple(slots)
         self.org_hash = bool(org)
         self.ceiling = not any(bucket.counts == REQUESTS and bucket.scope == "key" for bucket in key)
