@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -29,6 +30,13 @@ _log = logging.getLogger("uvicorn.error.client")
 _log.setLevel(logging.ERROR)
 """uvicorn warns of every request that is no HTTP: a line that any client can write as often as it likes. They are counted
 (`metrics.REJECTS`); errors of the application still come through."""
+
+
+KEEP_ALIVE_SEC = 75
+"""Longer than the usual 60 s of a load balancer in front, so that it is never we who close first."""
+
+_PLAIN_TARGET = re.compile(rb"/[A-Za-z0-9/_.-]*")
+"""A target that is its own path: nothing to decode, no query."""
 
 
 class _Nowhere(list[tuple[bytes, bytes]]):
@@ -70,12 +78,26 @@ class _Stall:
         self._protocol.abort()
 
 
+class _Idle:
+    """The deadline of a client that sends no further request."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: GuardedProtocol) -> None:
+        self._protocol = protocol
+
+    def expired(self) -> None:
+        """Nothing is under way."""
+        self._protocol.timeout_keep_alive_handler()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One client connection."""
 
     # Set by `guarded`, one per server.
     deadlines: Deadlines
     stalls: Deadlines
+    idles: Deadlines
     batch: Batch
     max_head_bytes: int
 
@@ -90,6 +112,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.logger = _log
         self.watcher: Watcher | None = None
         self._stall = _Stall(self)
+        self._idle = _Idle(self)
         self._in_head = False
         self._head_bytes = 0
         self._pipelined = False
@@ -108,6 +131,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The client is gone."""
         self.deadlines.clear(self)
         self.stalls.clear(self._stall)
+        self.idles.clear(self._idle)
         super().connection_lost(exc)
         if self.watcher is not None:
             self.watcher.client_gone()
@@ -117,6 +141,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._in_head and not self._answering():
             # The first byte after an answer, be it only a line end, starts the time of the next head.
             self._begin_head()
+            self.idles.clear(self._idle)
         self._pipelined = False
         self._reading = self._begin is not None
         super().data_received(data)
@@ -154,6 +179,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self.stalls.clear(self._stall)
         super().resume_writing()
 
+    def on_response_complete(self) -> None:
+        """Called when an answer is sent. As uvicorn has it, but for the timer per answer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._in_head:  # the head of a next request, if some of it is here, has its own deadline
+            self.idles.set(self._idle)
+
     def on_message_begin(self) -> None:
         """A request begins, perhaps behind another one that is still being answered."""
         super().on_message_begin()
@@ -167,9 +203,44 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self.deadlines.clear(self)
-        super().on_headers_complete()
+        cycle: RequestResponseCycle | None = self.cycle
+        if (
+            self._begin is None
+            or (cycle is not None and not cycle.response_complete)
+            or not _PLAIN_TARGET.fullmatch(self.url)
+            or self.parser.should_upgrade()
+            or self.root_path
+            or self.limit_concurrency is not None
+        ):
+            super().on_headers_complete()
+        else:
+            self._plain_request()
         # The scope keeps the list; trailers, which uvicorn would put behind the headers as if checked, come to nothing.
         self.headers = _NOWHERE
+
+    def _plain_request(self) -> None:
+        """What uvicorn does for a request that asks for none of its more special services."""
+        parser = self.parser
+        scope = self.scope
+        version = scope["http_version"] = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["path"] = self.url.decode("ascii")
+        scope["raw_path"] = self.url
+        scope["query_string"] = b""
+        cycle = self.cycle = RequestResponseCycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        self._start_asgi_task(cycle, self.app)
 
     def _answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever uvicorn declares
@@ -282,6 +353,7 @@ def guarded(settings: GatewaySettings) -> type[GuardedProtocol]:
         {
             "deadlines": Deadlines(settings.header_timeout_sec),
             "stalls": Deadlines(settings.send_timeout_sec),
+            "idles": Deadlines(KEEP_ALIVE_SEC),
             "batch": Batch(),
             "max_head_bytes": settings.max_header_bytes,
         },

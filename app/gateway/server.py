@@ -16,9 +16,6 @@ from app.gateway.services import Services
 from app.settings import GatewaySettings, Settings
 from app.telemetry.exposition import EmbeddedServer, MetricsServer, listen
 
-_KEEP_ALIVE_SEC = 75
-"""Longer than the usual 60 s of a load balancer in front, so that it is never we who close first."""
-
 
 class GatewayServer:
     """A running gateway.
@@ -43,7 +40,6 @@ class GatewayServer:
             access_log=False,
             proxy_headers=False,  # X-Forwarded-For is the guard's business
             server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_SEC,
             timeout_graceful_shutdown=math.ceil(settings.grace_sec),
         )
         self._server = EmbeddedServer(config)
