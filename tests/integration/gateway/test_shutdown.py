@@ -55,3 +55,21 @@ def test_stream_beyond_the_grace_time_ends_in_an_error_event(rig: Any, key: str)
     (event,) = gateway.events.of(gateway.key_id(key))
     assert event.outcome == "upstream_cut"
     assert event.output_tokens > 0
+
+
+def test_plain_request_beyond_the_grace_time_is_refused_and_logged(rig: Any, key: str, raw: Any) -> None:
+    """A request whose answer has not come when the grace is over gets an error, and its event says that it was cut."""
+    gateway = rig.gateway(sections={"gateway": {"grace_sec": 1}})
+    body = b'{"model":"still-small-2","messages":[{"role":"user","content":"Hello."}]}'
+    ask = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n"
+    ask %= (key.encode(), len(body))
+    stopping = threading.Timer(0.5, gateway.stop)
+    stopping.start()
+    # The first request opens the connection to the model that the second one then finds.
+    pieces = [ask + b"\r\n" + body, 0.3, ask + b"x-sim-latency-ms: 6000\r\n\r\n" + body]
+    wire = raw(gateway.url, pieces, replies=2, timeout_sec=5.0)
+    assert [reply.status for reply in wire.replies] == [200, 500]
+    stopping.join(10)
+    assert not stopping.is_alive()
+    events = gateway.events.of(gateway.key_id(key))
+    assert [event.outcome for event in events] == ["complete", "upstream_cut"]

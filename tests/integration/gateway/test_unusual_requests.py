@@ -199,3 +199,13 @@ def test_address_behind_a_trusted_proxy_is_the_clients(rig: Any, gateway: Any, r
     assert len(set(places[0])) == 2
     assert len(set(places[1])) == 1
     assert not set(places[0]) & set(places[1])
+
+
+def test_idle_client_is_let_go_after_the_keep_alive_time(rig: Any, raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends no further request is disconnected; one in the middle of its next head is not, by that time."""
+    monkeypatch.setattr("app.gateway.protocol.KEEP_ALIVE_SEC", 0.3)
+    gateway = rig.gateway()
+    ask = b"GET /v1/models HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer sk-idle\r\n\r\n"
+    wire = raw(gateway.url, [ask + ask[:20], 0.8, ask[20:]], replies=3)
+    assert [reply.status for reply in wire.replies] == [200, 200]
+    assert wire.closed
