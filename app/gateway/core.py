@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.errors import ConfigError
+from app.gateway.batch import Batch
 from app.gateway.deadlines import Deadlines
 from app.gateway.guard import Guard
 from app.gateway.identity import Accounts, Identifier, Identity
@@ -63,6 +64,7 @@ class Core:
         "max_body_bytes",
         "max_json_depth",
         "partitions",
+        "settling",
         "tally",
         "text_limits",
     )
@@ -92,6 +94,7 @@ class Core:
         self.partitions = settings.state.partitions
         self.body_deadlines = Deadlines(gateway.body_timeout_sec)
         self.tally = Tally()
+        self.settling = Batch()
         self.active: set[object] = set()
         metrics.INFLIGHT.set_function(self.active.__len__)
         # Unique over processes by the random prefix, and cheap by the counter.

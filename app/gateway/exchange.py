@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from app.enforcement import wire_errors
@@ -297,18 +298,21 @@ class Exchange:
     # After the answer
 
     def settle(self, *, refund: bool = False) -> None:
-        """Account for the exchange and log it. Never raises: the client has its answer already."""
+        """Account for the exchange and log it, with others at the end of this turn of the loop. Never raises."""
         core = self.core
-        identity = self.identity
+        if self.identity is not None and (self.decision is not None or core.limiter is None):
+            self.answer.latency_us = (time.perf_counter_ns() - self.started_ns) // 1000
+            core.settling.add(partial(self._settle, self.identity, time.time_ns() // 1000, refund))
+
+    def _settle(self, identity: Identity, ended_us: int, refund: bool) -> None:
+        """The client has its answer already, so whatever fails here is only counted."""
+        core = self.core
         decision = self.decision
-        if identity is None or (decision is None and core.limiter is not None):
-            return
         answer = self.answer
         try:
             if self.capture is not None:
                 self.capture.close()
-            answer.latency_us = (time.perf_counter_ns() - self.started_ns) // 1000
-            event = self._event(identity) if core.log_events else None
+            event = self._event(identity, ended_us - answer.latency_us) if core.log_events else None
         except Exception:
             log.exception("an exchange could not be turned into an event")
             core.tally.count(metrics.EVENTS_DROPPED, "build")
@@ -327,14 +331,14 @@ class Exchange:
         elif event is not None and core.events is not None:
             core.events.append(event, core.partition(identity))
 
-    def _event(self, identity: Identity) -> bytes:
+    def _event(self, identity: Identity, at_us: int) -> bytes:
         core = self.core
         head = self.head
         answer = self.answer
         return encode(
             event_from_exchange(
                 event_id=self.request_id,
-                at_us=time.time_ns() // 1000 - answer.latency_us,
+                at_us=at_us,
                 identity=identity,
                 place=core.identifier.place(head.ip if head is not None else ""),
                 route=self.route,
