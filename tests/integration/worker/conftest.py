@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio as aioredis
-from app.state.factory import background_client
 
 from app.settings import Settings, load
+from app.state.factory import background_client
 from app.state.keys import PartitionKeys, partition_of
 from app.state.ownership import Ownership
 from app.state.partition import PartitionStore

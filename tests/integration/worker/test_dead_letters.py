@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from detectors.analysis import Analysis
 
 from app.state.keys import PartitionKeys
 from app.state.partition import DEAD_MAX_BYTES, DEAD_MAX_ENTRIES, DEAD_TTL_MS, Batch, DeadEntry
 from app.telemetry import metrics
 from app.worker import consume
+from detectors.analysis import Analysis
 from detectors.event import SCHEMA_VERSION, encode
 
 BAD = {
