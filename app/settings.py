@@ -24,7 +24,7 @@ SHORT_NAMES = {
     "STILLWATCH_PEPPER": ("identity", "pepper"),
     "STILLWATCH_ADMIN_TOKEN": ("admin", "token"),
 }
-OTHER_NAMES = frozenset(("STILLWATCH_CONFIG", "STILLWATCH_DEBUG", "STILLWATCH_BENCH"))
+OTHER_NAMES = frozenset(("STILLWATCH_ADMIN_URL", "STILLWATCH_CONFIG", "STILLWATCH_DEBUG", "STILLWATCH_BENCH"))
 """Names under the prefix that are no settings."""
 
 MAX_TOLD = 5
