@@ -21,7 +21,8 @@ Health = Callable[[], tuple[bool, str]]
 class Exposition:
     """A tiny ASGI application; it answers two paths and nothing else."""
 
-    def __init__(self, health: Health | None = None) -> None:
+    def __init__(self, process: str, health: Health | None = None) -> None:
+        self._shown = metrics.Shown(process)
         self._health = health or (lambda: (True, "ok"))
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -39,7 +40,7 @@ class Exposition:
 
     def _answer(self, path: str) -> tuple[int, str, bytes]:
         if path == "/metrics":
-            return 200, CONTENT_TYPE_LATEST, generate_latest(metrics.REGISTRY)
+            return 200, CONTENT_TYPE_LATEST, generate_latest(self._shown)
         if path == "/healthz":
             healthy, sentence = self._health()
             return (200 if healthy else 503), "text/plain; charset=utf-8", sentence.encode() + b"\n"
@@ -97,7 +98,7 @@ class MetricsServer:
         """As `start`, on a socket that listens already: a process that needs several ports takes all of them first."""
         metrics.BUILD_INFO.labels(version(), process).set(1)
         config = uvicorn.Config(
-            Exposition(health),
+            Exposition(process, health),
             http="httptools",
             ws="none",
             lifespan="off",

@@ -5,12 +5,14 @@ Units are in the names (`_seconds`, `_bytes`); counters end in `_total`. `docs/m
 
 from __future__ import annotations
 
+import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 
@@ -49,19 +51,46 @@ _DECISION_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.06, 
 _LATENCY_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
 
-def _counter(name: str, text: str, *labels: str) -> Counter:
-    return Counter(f"stillwatch_{name}", text, labels, registry=REGISTRY)
+def _counter(name: str, text: str, *labels: str, **fixed: Sequence[str]) -> Counter:
+    counter = Counter(f"stillwatch_{name}", text, (*labels, *fixed), registry=REGISTRY)
+    _begin(counter, labels, fixed)
+    return counter
 
 
-def _gauge(name: str, text: str, *labels: str) -> Gauge:
-    return Gauge(f"stillwatch_{name}", text, labels, registry=REGISTRY)
+def _gauge(name: str, text: str, *labels: str, **fixed: Sequence[str]) -> Gauge:
+    gauge = Gauge(f"stillwatch_{name}", text, (*labels, *fixed), registry=REGISTRY)
+    _begin(gauge, labels, fixed)
+    return gauge
 
+
+FIXED: dict[str, dict[str, tuple[str, ...]]] = {}
+"""Metric → label → every value that it may have, for labels whose values are known here."""
+
+
+def _begin(metric: Counter | Gauge, labels: Sequence[str], fixed: Mapping[str, Sequence[str]]) -> None:
+    """Let every series begin at zero: a counter that appears with its first count shows no increase for that one."""
+    if fixed:
+        FIXED[metric._name] = {label: tuple(values) for label, values in fixed.items()}
+    if fixed and not labels:
+        for values in itertools.product(*fixed.values()):
+            metric.labels(*values)
+
+
+LEVELS = ("clear", "watch", "suspect", "confirmed")
+ACTIONS_TAKEN = ("throttle", "cap", "step_up", "suspend")
+LOST = ("build", "spool_full", "spool_error", "spool_damaged", "refused", "archive_behind", "bad_row")
+OWN_ERRORS = ("internal", "unavailable", "upstream", "upstream_busy")
 
 BUILD_INFO = _gauge("build_info", "Always 1; the version that runs.", "version", "process")
 
 # Gateway
 REQUESTS = _counter("requests_total", "Requests by route class and what was decided.", "route", "decision")
 RESPONSES = _counter("responses_total", "Answers by route class and status class (2xx, 4xx, 5xx).", "route", "status")
+OWN_ERRORS_TOTAL = _counter(
+    "own_errors_total",
+    "Answers with 5xx that the gateway made itself, by cause; `upstream`: the model API could not be reached or broke off.",
+    cause=OWN_ERRORS,
+)
 OUTCOMES = _counter("outcomes_total", "How exchanges ended: complete, disconnected, upstream_cut, …", "outcome")
 REJECTS = _counter("parser_rejects_total", "Requests refused before they were forwarded, by rule.", "why")
 DECISION_SECONDS = Histogram(
@@ -77,19 +106,42 @@ FIRST_BYTE_SECONDS = Histogram(
     registry=REGISTRY,
 )
 INFLIGHT = _gauge("inflight_requests", "Requests being served by this process.")
-TOKENS = _counter("tokens_total", "Tokens settled, by direction (input, output).", "direction")
-SHADOW = _counter("would_have_total", "Actions that shadow mode did not take, by action.", "action")
-FALLBACK = _counter("failure_mode_total", "Requests decided without state, by what the policy did.", "policy")
+TOKENS = _counter("tokens_total", "Tokens settled, by direction.", direction=("input", "output"))
+SHADOW = _counter(
+    "would_have_total", "Requests that enforce mode would have treated otherwise.", action=("throttle", "refuse")
+)
+ACTIONS = _counter(
+    "actions_total",
+    "Requests touched by an action; shadow: it was only counted.",
+    action=ACTIONS_TAKEN,
+    effect=("enforced", "shadow"),
+)
+FALLBACK = _counter(
+    "failure_mode_total", "Requests decided without state, by what the policy did.", policy=("open", "local", "closed")
+)
+STATE_UP = _gauge("state_up", "1 while the connection that decides is up and answers, else 0.")
+FALLBACK_ACTIVE = _gauge("fallback_active", "1 while decisions are made by failure policy, else 0.")
+
+# Control: policy, orders of people, kill switch, as this process holds them
+KILL_SWITCH = _gauge("kill_switch", "0 off, 1 no action is taken, 2 limits are off too.")
+POLICY_GENERATION = _gauge("policy_generation", "Rises with every policy that came into force.")
+POLICY_REJECTED = _counter(
+    "policy_rejected_total", "Policies that were refused; the last good one stays.", source=("file", "state")
+)
+CONTROL_AGE_SECONDS = _gauge("control_age_seconds", "Age of the local copy of policy, orders and kill switch.")
+ORDERS_STANDING = _gauge("orders_standing", "Standing orders of people, by action.", action=("observe", *ACTIONS_TAKEN))
 
 # Event log
 EVENTS_APPENDED = _counter("events_appended_total", "Events acknowledged by the stream.")
 EVENTS_SPOOLED = _counter("events_spooled_total", "Events written to the disk spool because state was away.")
-EVENTS_DROPPED = _counter("events_dropped_total", "Events lost, by reason.", "reason")
+EVENTS_DROPPED = _counter("events_dropped_total", "Events lost, by reason.", reason=LOST)
 SPOOL_BYTES = _gauge("spool_bytes", "Bytes waiting in the disk spool.")
+SPOOL_LIMIT_BYTES = _gauge("spool_limit_bytes", "Bytes that the disk spool may hold.")
 
 # Worker
 EVENTS_APPLIED = _counter("events_applied_total", "Events applied to profiles.")
 EVENTS_DEAD = _counter("events_dead_total", "Entries moved to the dead-letter stream.")
+EVENTS_ERASED = _counter("events_erased_total", "Events left out because their key's data was erased after they were made.")
 PARTITIONS_OWNED = _gauge("partitions_owned", "Partitions this worker holds a lease for.")
 STREAM_LAG = _gauge("stream_lag_entries", "Entries waiting in the streams this worker owns.")
 STREAM_AGE_SECONDS = _gauge("oldest_unprocessed_seconds", "Age of the oldest entry waiting in owned streams.")
@@ -102,10 +154,60 @@ BATCH_SECONDS = Histogram(
 STATES_RESET = _counter("states_reset_total", "Stored entity states that did not decode, so the entity started anew.")
 ARCHIVE_FAILURES = _counter("archive_failures_total", "Archive files that could not be written; they are tried again.")
 SCORED = _counter("scored_keys_total", "Entities scored.")
-VERDICTS = _counter("verdict_changes_total", "Verdicts that changed level, by new level.", "level")
+VERDICTS = _counter("verdict_changes_total", "Verdicts that changed level, by new level.", level=LEVELS)
+VERDICT_AGE_SECONDS = _gauge(
+    "verdict_age_seconds", "Time since this worker last had judged everything it had read; 0 to a second when all is well."
+)
+KEYS = _gauge("keys", "Keys with a profile in owned partitions, by level.", level=LEVELS)
+LEAKED = _counter("leaked_responses_total", "Unique valuable responses that keys took while they were above clear.")
+MODEL_INFO = _gauge("model_info", "Always 1; the model that judges.", "model")
+MODEL_WRITTEN = _gauge(
+    "model_written_timestamp_seconds", "Unix time at which the model's files were written; 0 for the named rules alone."
+)
 ARCHIVED_ROWS = _counter("archived_rows_total", "Rows in finished archive files.")
 LEASES_LOST = _counter("leases_lost_total", "Partitions whose lease was taken over before a commit.")
 
 # Admin
 ADMIN_REQUESTS = _counter("admin_requests_total", "Admin API requests by route name and status class.", "route", "status")
-AUTH_FAILURES = _counter("auth_failures_total", "Refused credentials by kind.", "kind")
+AUTH_FAILURES = _counter("auth_failures_total", "Refused credentials by kind.", kind=("missing", "wrong"))
+AUDIT_RECORDS = _counter("audit_records_total", "Records added to the audit log.")
+AUDIT_WRITE_FAILURES = _counter(
+    "audit_write_failures_total", "Audit records that could not be written; what they were about was refused."
+)
+APPEALS_OPEN = _gauge("appeals_open", "Appeals that wait for a decision.")
+APPEAL_OLDEST_SECONDS = _gauge("appeal_oldest_seconds", "Age of the oldest open appeal; 0 without one.")
+APPEAL_OUTCOMES = _counter("appeal_outcomes_total", "Decided appeals by outcome.", "outcome")
+
+
+# A process shows what it can know: a gauge that only gateways set would stand at 0 in the worker, and look like a fault.
+_ONLY: dict[str, tuple[Collector, ...]] = {
+    "gateway": (
+        REQUESTS, RESPONSES, OWN_ERRORS_TOTAL, OUTCOMES, REJECTS, DECISION_SECONDS, FIRST_BYTE_SECONDS, INFLIGHT, TOKENS,
+        SHADOW, ACTIONS, FALLBACK, STATE_UP, FALLBACK_ACTIVE, EVENTS_APPENDED, EVENTS_SPOOLED, SPOOL_BYTES,
+        SPOOL_LIMIT_BYTES,
+    ),
+    "worker": (
+        EVENTS_APPLIED, EVENTS_DEAD, PARTITIONS_OWNED, STREAM_LAG, STREAM_AGE_SECONDS, BATCH_SECONDS, STATES_RESET,
+        ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
+        LEASES_LOST,
+    ),
+    "admin": (
+        ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,
+        APPEAL_OUTCOMES,
+    ),
+}  # fmt: skip
+_NOT_ADMIN = (KILL_SWITCH, POLICY_GENERATION, POLICY_REJECTED, CONTROL_AGE_SECONDS, ORDERS_STANDING)
+
+
+class Shown:
+    """What one process shows of the registry; give it to `generate_latest`."""
+
+    def __init__(self, process: str) -> None:
+        """Of a process "gateway", "worker" or "admin"."""
+        others = [metric for name, of_it in _ONLY.items() if name != process for metric in of_it]
+        others += _NOT_ADMIN if process == "admin" else ()
+        self._hidden = {family.name for metric in others for family in metric.describe()}  # type: ignore[attr-defined]
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, as the registry gives them."""
+        return (family for family in REGISTRY.collect() if family.name not in self._hidden)
