@@ -112,7 +112,7 @@ class Api:
             data = answer.read(MAX_ANSWER_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
             raise StateUnavailable(
-                f"the admin API at {self.url} cannot be reached ({type(error).__name__}); does 'stillwatch admin' run there?"
+                f"the admin API at {self.url} cannot be reached ({type(error).__name__}); does 'stillwatch admin' run?"
             ) from None
         finally:
             connection.close()
