@@ -170,6 +170,25 @@ class EnforcementSettings(Section):
     confirmed: ActionRule = Field(ActionRule(action="throttle", factor=0.1), description="at level confirmed")
 
 
+class ControlSettings(Section):
+    """What can be changed while the processes run: the policy from a file, and the kill switch."""
+
+    policy_file: Path | None = Field(
+        None, description="TOML file with what [enforcement] may hold, at its top level; read again whenever it changes"
+    )
+    kill_file: Path | None = Field(
+        None,
+        description="while this file exists the kill switch is on: `actions`, or `all` if that word is in it; "
+        "default: <data_dir>/KILL",
+    )
+    poll_ms: Annotated[int, Field(ge=20, le=500)] = Field(
+        250, description="how often both files, and the state server if it tells nothing by itself, are looked at"
+    )
+    kill: Literal["", "actions", "all"] = Field(
+        "", description="kill switch from the start; actions: nothing is done about verdicts and orders; all: nor limits"
+    )
+
+
 class WorkerSettings(Section):
     """The consumer of the event log."""
 
@@ -184,6 +203,9 @@ class WorkerSettings(Section):
     archive_dir: Path | None = Field(None, description="folder of the Parquet archive; default: <data_dir>/archive")
     archive_rows: Annotated[int, Field(ge=100)] = Field(20_000, description="rows after which an archive file is written")
     archive_sec: Annotated[float, Field(gt=0)] = Field(60.0, description="age after which waiting rows are written anyway")
+    archive_days: Annotated[int, Field(ge=0)] = Field(
+        90, description="days the archive is kept; its older day folders are deleted; 0 keeps them for ever"
+    )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         9102, description="port of /metrics and /healthz; 0 picks a free one"
     )
@@ -212,6 +234,7 @@ class Settings(Section):
     gateway: GatewaySettings = GatewaySettings()
     limits: LimitSettings = LimitSettings()
     enforcement: EnforcementSettings = EnforcementSettings()
+    control: ControlSettings = ControlSettings()
     worker: WorkerSettings = WorkerSettings()
     admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
@@ -253,6 +276,11 @@ class Settings(Section):
         return self.worker.archive_dir or self.state.data_dir / "archive"
 
     @property
+    def kill_file(self) -> Path:
+        """The file that switches everything off, configured or by default in the data folder."""
+        return self.control.kill_file or self.state.data_dir / "KILL"
+
+    @property
     def spool_dir(self) -> Path:
         """Where a gateway spools events while state is away."""
         return self.state.data_dir / "spool"
@@ -284,7 +312,7 @@ def load(
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, origins)) from None
+        raise ConfigError(sentence(error, origins)) from None
 
 
 def strangers(environ: Mapping[str, str] | None = None) -> str:
@@ -355,9 +383,15 @@ _RULES = {
 """Rules in an operator's words, by the validator's name for them; others are its own sentence."""
 
 
-def _sentence(error: ValidationError, origins: Mapping[tuple[str, str], str]) -> str:
-    """The problems as "section.field: rule" — without the values, which may be secrets."""
+def sentence(error: ValidationError, origins: Mapping[tuple[str, str], str] | None = None) -> str:
+    """The problems as "section.field: rule" — without the values, which may be secrets.
+
+    Args:
+        error: of a section or of the whole tree.
+        origins: (section, field) → name of the variable that the value came from.
+    """
     told = []
+    origins = origins or {}
     for found in error.errors(include_input=False, include_url=False)[:MAX_TOLD]:
         place = ".".join(str(part) for part in found["loc"])
         rule = _RULES.get(found["type"]) or found["msg"].removeprefix("Value error, ")

@@ -85,7 +85,7 @@ def _rule(field: FieldInfo) -> str:
 def _kind(annotation: Any) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " or ".join(f"`{choice}`" for choice in parts)
+        return " or ".join(f"`{choice}`" if choice else "empty" for choice in parts)
     if origin is Annotated:
         return ", ".join([_kind(parts[0]), *_bounds(parts[1].metadata)])
     if origin in (Union, UnionType):
