@@ -156,13 +156,17 @@ class Analysis:
         self.model = model
 
     def observe(
-        self, states: MutableMapping[tuple[str, str], EntityState], items: Sequence[tuple[Event, Fingerprint]]
+        self,
+        states: MutableMapping[tuple[str, str], EntityState],
+        items: Sequence[tuple[Event, Fingerprint]],
+        rows: list[FeatureRow] | None = None,
     ) -> list[Verdict]:
         """Count every exchange for its key and organisation, and judge those that are due.
 
         Args:
             states: ("key" or "org", entity id) → state; missing ones are made.
             items: exchanges in the order in which they are to count.
+            rows: where given, gets what each verdict was formed on, in the order of the verdicts.
 
         Returns:
             Verdicts in the order of the exchanges that led to them, the key's before the organisation's.
@@ -191,6 +195,8 @@ class Analysis:
             held = state.verdict.reasons if state.verdict is not None else ()
             state.verdict = judge(self.model.policy, self.model.id, state.standing, moment, scores, held)
             verdicts.append(state.verdict)
+        if rows is not None:
+            rows += [row for _, _, row in due]
         return verdicts
 
 

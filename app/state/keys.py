@@ -19,6 +19,9 @@ PROFILE_TTL_SEC = 30 * 86_400
 LIMIT_TTL_SEC = 2 * 86_400
 """Longest budget period (one day) twice over, so that an expiring hash never forgives spent tokens."""
 
+FLAG_TTL_SEC = 400 * 86_400
+"""How long it can be explained why a key was flagged: as long as an appeal, or a complaint about one, may take."""
+
 WRITER_TTL_SEC = 7 * 86_400
 """How long an append that is repeated, say from the spool after an outage, is known to have been made."""
 
@@ -58,9 +61,16 @@ class PartitionKeys:
         """String that `decide` reads: what enforcement does about the key now; TTL PROFILE_TTL_SEC."""
         return f"{self.tag}:v:{key_id}"
 
-    def hold(self, key_id: str) -> str:
-        """String, JSON: why and until when nothing is done about the key; beside it stands no verdict; TTL until then."""
+    def order(self, key_id: str) -> str:
+        """String, JSON: what a person ordered about the key, see `app.state.orders`; TTL until the order's end.
+
+        The letter is that of the holds of earlier versions, whose workers still heed it during a rolling upgrade.
+        """
         return f"{self.tag}:h:{key_id}"
+
+    def asked(self, key_id: str) -> str:
+        """String: what policy asks for while an order stands in its place; TTL as that of the verdict it is."""
+        return f"{self.tag}:a:{key_id}"
 
     def writer(self, name: str) -> str:
         """String, number of the last batch that this writer of events has appended; TTL WRITER_TTL_SEC."""
@@ -74,12 +84,43 @@ class PartitionKeys:
         """List of the key's verdict changes, newest first, at most 100; TTL PROFILE_TTL_SEC."""
         return f"{self.tag}:t:{key_id}"
 
+    def flags(self, key_id: str) -> str:
+        """List of what the key's verdicts rested on when they rose, newest first, at most 20; TTL FLAG_TTL_SEC."""
+        return f"{self.tag}:g:{key_id}"
+
+    def reference(self, ref: str) -> str:
+        """String, id of the key that an action's reference belongs to; TTL FLAG_TTL_SEC."""
+        return f"{self.tag}:r:{ref}"
+
+    def of_key(self, key_id: str) -> list[str]:
+        """Names here that hold what is known about a key, for its erasure.
+
+        Balances and slots are not among them: they say nothing of behaviour, end within days, and forgetting them would
+        give back what was spent.
+        """
+        return [self.verdict(key_id), self.hold(key_id), self.profile("k", key_id), self.timeline(key_id)]
+
 
 ACCOUNTS = f"{PREFIX}:{{acct}}:h"
 """Hash key id → encoded account record. Bounded by the number of accounts the operator loads; no TTL."""
 
 ACCOUNT_CHANGES = f"{PREFIX}:{{acct}}:log"
 """Stream of changed key ids; MAXLEN bound. A gateway that fell behind it reloads the whole hash."""
+
+CONTROL = f"{PREFIX}:{{ctl}}:doc"
+"""Hash of a few fields: the stored policy and plans with their version, and the kill switch. One per deployment; no TTL."""
+
+ALLOWED = f"{PREFIX}:{{ctl}}:allow"
+"""Hash subject → entry of the allow-list, JSON. Bounded by app.state.control.MAX_ALLOWED; no TTL."""
+
+ORDERS = f"{PREFIX}:{{ctl}}:orders"
+"""Hash key id → every order that stands or is being ended, JSON. Bounded by app.state.orders.MAX_ORDERS; no TTL."""
+
+ORDERS_DUE = f"{PREFIX}:{{ctl}}:due"
+"""Zset key id → when its entry in ORDERS has to be looked at, in ms of server time. As many as ORDERS has; no TTL."""
+
+CONTROL_CHANGES = f"{PREFIX}:{{ctl}}:log"
+"""Stream of what changed in CONTROL, ALLOWED and ORDERS; MAXLEN bound. Who fell behind it reads all of them again."""
 
 META = f"{PREFIX}:{{meta}}"
 """Hash of what is fixed for the deployment (partition count, schema); checked at every start."""
@@ -90,5 +131,33 @@ WORKERS = f"{PREFIX}:{{wrk}}:live"
 GATEWAYS = f"{PREFIX}:{{gw}}:live"
 """Zset "<mode>|<gateway id>" → when its registration ends, in ms of server time; trimmed and bounded as WORKERS is."""
 
-UNBOUNDED_OK = (":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}")
-"""Endings of the names that carry no TTL because they are bounded otherwise: one per partition, trimmed, or by accounts."""
+ERASURE_TTL_SEC = 30 * 86_400
+"""How long an erasure is remembered: as long as an event from before it could still come out of a forgotten spool."""
+
+ERASURES = f"{PREFIX}:{{ctl}}:erase"
+"""Zset key id → until when its data is erased, ms; trimmed at ERASURE_TTL_SEC and bounded; TTL of the newest request."""
+
+
+def erasure(key_id: str) -> str:
+    """Hash of one erasure: "at" → until when, µs; partition → what was erased there; TTL ERASURE_TTL_SEC."""
+    return f"{PREFIX}:{{ctl}}:er:{key_id}"
+
+
+TOKENS = f"{PREFIX}:{{adm}}:tokens"
+"""Hash token id → record of an admin token, without its secret; at most app.state.tokens.MAX_TOKENS fields; no TTL."""
+
+TOKENS_USED = f"{PREFIX}:{{adm}}:used"
+"""Hash token id → when it was last used, unix seconds, to the hour; fields as in TOKENS; no TTL."""
+
+AUDIT = f"{PREFIX}:{{adm}}:audit"
+"""Stream of audit records {r: canonical JSON, d: digest}; trimmed by MINID at admin.audit_retention_days; no TTL."""
+
+AUDIT_CHAIN = f"{PREFIX}:{{adm}}:chain"
+"""Hash, number and digest of the last audit record and of the last one that was trimmed; four fields; no TTL."""
+
+UNBOUNDED_OK = (
+    *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
+    *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log"),
+)
+"""Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or by
+a most number of entries."""

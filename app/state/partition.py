@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from app.errors import LeaseLost
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import PROFILE_TTL_SEC, PartitionKeys
+from app.state.keys import FLAG_TTL_SEC, PROFILE_TTL_SEC, PartitionKeys
 from app.state.ownership import Lease
 
 START = "0-0"
@@ -24,6 +24,9 @@ DEAD_TTL_MS = 3_600_000
 
 DEAD_MAX_BYTES = 65_536
 """A dead letter keeps at most this much of its entry."""
+
+MAX_FLAGS = 20
+"""Flag records kept of one key, at about 5 KB each: every change is in the timeline, these explain the latest."""
 
 KIND_LETTER = {"key": "k", "org": "o"}
 """Entity kind of the detectors → letter in the key names."""
@@ -62,6 +65,7 @@ class Batch:
         flagged: key id → level*2 + score; None takes the key out.
         rows: (entry id, archive row).
         dead: entries that were not applied.
+        flags: (key id, reference, JSON of `app.state.flags.FlagRecord`) in the order of the verdicts.
     """
 
     cursor: str
@@ -73,6 +77,7 @@ class Batch:
     flagged: dict[str, float | None] = field(default_factory=dict)
     rows: list[tuple[str, bytes]] = field(default_factory=list)
     dead: list[DeadEntry] = field(default_factory=list)
+    flags: list[tuple[str, str, bytes]] = field(default_factory=list)
 
 
 def parse_id(entry_id: str) -> tuple[int, int]:
@@ -142,11 +147,14 @@ class PartitionStore:
         keys += [names.verdict(key_id) for key_id in batch.verdicts]
         keys += [names.hold(key_id) for key_id in batch.verdicts]
         keys += [names.timeline(key_id) for key_id, _ in batch.timeline]
+        for key_id, ref, _ in batch.flags:
+            keys += (names.flags(key_id), names.reference(ref))
         args: list[str | int | bytes] = [self.lease.fence, batch.cursor, batch.last, next_id(batch.last)]
         args += [PROFILE_TTL_SEC, newest_ms - PROFILE_TTL_SEC * 1000]
         args += [DEAD_MAX_ENTRIES, DEAD_TTL_MS, f"{max(0, last_ms - DEAD_TTL_MS)}-0"]
         args += [len(batch.states), len(batch.verdicts), len(batch.timeline), len(batch.seen)]
         args += [len(batch.flagged), len(batch.rows), len(batch.dead), self._max_rows]
+        args += [len(batch.flags), MAX_FLAGS, FLAG_TTL_SEC]
         args += batch.states.values()
         args += batch.verdicts.values()
         args += [item for _, item in batch.timeline]
@@ -158,4 +166,6 @@ class PartitionStore:
             args += row
         for entry_id, data, why in batch.dead:
             args += (entry_id, data[:DEAD_MAX_BYTES], why)
+        for key_id, _, record in batch.flags:
+            args += (record, key_id)
         return keys, args

@@ -1,11 +1,14 @@
 -- commit v1: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
 -- KEYS[1..7]  fence, cursor, stream, rows, dead, seen, flagged; then n_states profile, n_verdicts verdict,
---             n_verdicts hold and n_timeline timeline names, all under one hash tag
--- ARGV[1..17] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
+--             n_verdicts hold and n_timeline timeline names, and for each flag record its list and its reference; all
+--             under one hash tag
+-- ARGV[1..20] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
 --             seen horizon, ms; dead letters: most entries, TTL ms, oldest id kept; then how many states, verdicts,
---             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive
--- ARGV[18..]  states: value. verdicts: value, "" deletes; none is written where the key has a hold. timeline: JSON.
---             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule.
+--             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive; how many
+--             flag records follow; most that a key keeps; their TTL, sec
+-- ARGV[21..]  states: value. verdicts: value, "" deletes; none is written where the key has a hold. timeline: JSON.
+--             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule. flag records: JSON,
+--             key.
 -- Returns     rows dropped because too many wait; or "fence" when another worker has owned the partition since; or
 --             "cursor" when the batch was applied before
 -- Time        none: everything written is a function of the entries, and of holds, so a second run writes the same bytes
@@ -18,7 +21,7 @@ if (redis.call('GET', KEYS[2]) or '0-0') ~= ARGV[2] then
   return 'cursor'
 end
 local ttl = ARGV[5]
-local k, a = 7, 17
+local k, a = 7, 20
 
 -- A SET comes first: if memory is full the server refuses it before anything has been written.
 redis.call('SET', KEYS[2], ARGV[3])
@@ -68,6 +71,16 @@ end
 if tonumber(ARGV[16]) > 0 then
   redis.call('XTRIM', KEYS[5], 'MINID', ARGV[9])
   redis.call('PEXPIRE', KEYS[5], ARGV[8])
+end
+for _ = 1, tonumber(ARGV[18]) do
+  k, a = k + 2, a + 2
+  -- After a restore of older data a record may be there already.
+  if redis.call('LINDEX', KEYS[k - 1], 0) ~= ARGV[a - 1] then
+    redis.call('LPUSH', KEYS[k - 1], ARGV[a - 1])
+    redis.call('LTRIM', KEYS[k - 1], 0, ARGV[19] - 1)
+  end
+  redis.call('EXPIRE', KEYS[k - 1], ARGV[20])
+  redis.call('SET', KEYS[k], ARGV[a], 'EX', ARGV[20])
 end
 -- Idle keys leave both indexes; a bounded number per commit keeps the script short.
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[6], 'LIMIT', 0, 200)) do
