@@ -276,6 +276,8 @@ class Exchange:
         if limited and decision is not None:
             headers.extend(rate_headers(decision, dialect))
         core.tally.answered(self.route.name, error.status)
+        if error.status >= 500:
+            core.tally.own_error(refuse.why)
         self.answer.status = error.status
         self.answer.outcome = "upstream_error" if passed else "refused"
         self.answer.error = refuse.kind.anthropic_type if dialect == "anthropic" else refuse.kind.openai_type

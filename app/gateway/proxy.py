@@ -120,6 +120,9 @@ class ProxyExchange(Exchange):
             if self._stream and not self.gone:
                 await self._end_stream(wire_errors.BUSY, "The service is restarting; please try again.")
             raise
+        except Exception:
+            self.core.tally.own_error("internal")
+            raise
         finally:
             self._leave(refund)
 

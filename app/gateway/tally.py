@@ -53,6 +53,10 @@ class Tally:
         """One request broke a rule and was not forwarded."""
         self.count(metrics.REJECTS, why)
 
+    def own_error(self, cause: str) -> None:
+        """One answer with 5xx was made by us, or none could be made."""
+        metrics.OWN_ERRORS_TOTAL.labels(cause).inc()
+
     def fell_back(self, policy: str) -> None:
         """One request was decided without state."""
         metrics.FALLBACK.labels(policy).inc()

@@ -68,6 +68,7 @@ class EventLog:
         self.link = Link(url, settings.background_timeout_ms)
         self._batches = Batches(settings.stream_max_entries)
         self._spool = Spool(spool_dir, settings.spool_max_mb * 1024 * 1024)
+        metrics.SPOOL_LIMIT_BYTES.set(settings.spool_max_mb * 1024 * 1024)
         self._lanes = [_Lane(number) for number in range(settings.partitions)]
         self._ready: dict[_Lane, None] = {}  # lanes to be sent at the next flush, in order
         self._timer: asyncio.TimerHandle | None = None

@@ -33,6 +33,7 @@ class _Work:
     items: list[tuple[str, Event, Fingerprint]] = field(default_factory=list)
     dead: list[DeadEntry] = field(default_factory=list)
     states: dict[Entity, EntityState] = field(default_factory=dict)
+    leaked: int = 0
 
     def entities(self) -> list[Entity]:
         """Every key and organisation of the batch, once, in order of appearance."""
@@ -98,6 +99,7 @@ class Consumer:
         self.hot.put(work.states)
         metrics.EVENTS_DROPPED.labels(reason="archive_behind").inc(dropped)
         _count(batch, changes, scored)
+        metrics.LEAKED.inc(work.leaked)
 
     def _batch(self, entries: Sequence[Entry]) -> Batch:
         assert self._cursor is not None
@@ -130,8 +132,10 @@ class Consumer:
             for (kind, name), state in states.items()
             if kind == "key" and state.verdict is not None and state.verdict.authorised
         }
+        leaked = _leaked(states)
         verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items])
         changes = add_verdicts(batch, verdicts, before, self._policy, excused)
+        work.leaked = max(0, _leaked(states) - leaked)
         for entity, state in states.items():
             batch.states[entity] = state.to_bytes()
         for entry_id, event, fp in work.items:
@@ -156,6 +160,13 @@ def _read_entries(entries: Sequence[Entry], partition: int) -> _Work:
             _log_fault(partition, error)
             work.dead.append(DeadEntry(entry.id, entry.data, f"fingerprint failed: {type(error).__name__}"))
     return work
+
+
+def _leaked(states: dict[Entity, EntityState]) -> int:
+    """Unique valuable responses that the keys among these have taken while they were above clear."""
+    return sum(
+        state.verdict.leaked for (kind, _), state in states.items() if kind == "key" and state.verdict is not None
+    )
 
 
 def _log_fault(partition: int, error: Exception) -> None:

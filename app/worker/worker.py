@@ -26,6 +26,7 @@ from app.state.row_store import RowStore
 from app.telemetry import metrics
 from app.worker.archive import ArchiveWriter
 from app.worker.consume import Consumer
+from app.worker.gauges import Gauges
 from app.worker.hot import HotStates
 from app.worker.leases import LeaseKeeper
 from detectors import model as models
@@ -74,6 +75,7 @@ class Worker:
         self._settings = settings
         self._analysis = analysis
         self._queues = Queues(client)
+        self._gauges = Gauges(client, analysis.model, settings.worker.model_dir)
         self._shares: dict[int, _Share] = {}
         self._waiting: set[_Turn] = set()  # loops that wait for the state server
         ownership = Ownership(client, self.id, settings.worker.lease_ms)
@@ -125,6 +127,7 @@ class Worker:
         owned = sorted(self._shares)
         metrics.STREAM_LAG.set(sum((await self._queues.waiting(owned)).values()))
         metrics.STREAM_AGE_SECONDS.set(await self._queues.oldest_sec(owned))
+        await self._gauges.count(owned)
         return False
 
     async def _consume(self) -> bool:
@@ -145,6 +148,7 @@ class Worker:
                     refused = error
             if refused is not None:
                 await self._refused(share, refused)
+        self._gauges.judged()
         return bool(waiting)
 
     async def _archive(self, flush: bool = False) -> bool:
