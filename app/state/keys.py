@@ -98,7 +98,13 @@ class PartitionKeys:
         Balances and slots are not among them: they say nothing of behaviour, end within days, and forgetting them would
         give back what was spent.
         """
-        return [self.verdict(key_id), self.hold(key_id), self.profile("k", key_id), self.timeline(key_id)]
+        return [
+            self.verdict(key_id),
+            self.order(key_id),
+            self.asked(key_id),
+            self.profile("k", key_id),
+            self.timeline(key_id),
+        ]
 
 
 ACCOUNTS = f"{PREFIX}:{{acct}}:h"
@@ -154,6 +160,25 @@ AUDIT = f"{PREFIX}:{{adm}}:audit"
 
 AUDIT_CHAIN = f"{PREFIX}:{{adm}}:chain"
 """Hash, number and digest of the last audit record and of the last one that was trimmed; four fields; no TTL."""
+
+BULKS = f"{PREFIX}:{{ctl}}:bulks"
+"""Zset id of an order about many keys → when its record ends, ms; at most app.state.bulks.MAX_BULKS; TTL of the last."""
+
+
+def bulk(bulk_id: str) -> str:
+    """Hash of such an order: terms, status and how far it has come; TTL from proposal to a while after its end."""
+    return f"{PREFIX}:{{ctl}}:bk:{bulk_id}"
+
+
+def bulk_keys(bulk_id: str) -> str:
+    """String, its key ids packed to 16 bytes each, at most 50,000 of them; TTL as its hash."""
+    return f"{PREFIX}:{{ctl}}:bm:{bulk_id}"
+
+
+def reply(name: str) -> str:
+    """String, what an order that came with an Idempotency-Key was answered; name is a digest; TTL one day."""
+    return f"{PREFIX}:{{ctl}}:idem:{name}"
+
 
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),

@@ -1,0 +1,54 @@
+-- bulk v1: keep an order about many keys, and let exactly one process carry it out.        Called by state/bulks.py
+-- KEYS[1] hash of the order  KEYS[2] its keys, packed  KEYS[3] zset of all orders, id -> when its record ends, ms
+-- ARGV[1] what, ARGV[2] life of the record, ms; then
+--   create  id, most records, packed keys, field, value, …
+--   move    status that it must have, field, value, …
+--   take    who, life of the lease, ms
+--   step    who, life of the lease, status that it must have, field, value, …   (who carries it out goes on and says so)
+-- Returns  1 done; 0 not in that status, in another's hands, or no room for one more; -1 there is no such order
+-- Time     server TIME, ms, for leases and for records that have ended
+-- Cost     O(fields); O(log n) for the zset
+local what, life = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function keep(first)
+  redis.call('HSET', KEYS[1], unpack(ARGV, first))
+  redis.call('PEXPIRE', KEYS[1], life)
+  redis.call('PEXPIRE', KEYS[2], life)
+end
+
+if what == 'create' then
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+  if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) or redis.call('EXISTS', KEYS[1]) == 1 then
+    return 0
+  end
+  redis.call('SET', KEYS[2], ARGV[5])
+  keep(6)
+  redis.call('ZADD', KEYS[3], now + life, ARGV[3])
+  redis.call('PEXPIREAT', KEYS[3], redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')[2])
+  return 1
+end
+
+local found = redis.call('HMGET', KEYS[1], 'status', 'owner', 'owned')
+if not found[1] then
+  return -1
+end
+if what == 'move' then
+  if found[1] ~= ARGV[3] then
+    return 0
+  end
+  keep(4)
+  return 1
+end
+if found[2] and found[2] ~= ARGV[3] and tonumber(found[3]) > now then
+  return 0
+end
+if what == 'step' then
+  if found[1] ~= ARGV[5] or found[2] ~= ARGV[3] then
+    return 0
+  end
+  keep(6)
+end
+redis.call('HSET', KEYS[1], 'owner', ARGV[3], 'owned', now + ARGV[4])
+return 1
