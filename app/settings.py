@@ -30,6 +30,9 @@ OTHER_NAMES = frozenset(("STILLWATCH_ADMIN_URL", "STILLWATCH_CONFIG", "STILLWATC
 MAX_TOLD = 5
 """Problems of one configuration that are told at once."""
 
+_LINK = re.compile(r"^https?://[^/@\s\"'<>]+(/[^\s\"'<>]*)?$")
+"""An address that may stand in an answer to a client."""
+
 FailureMode = Literal["open", "local", "closed"]
 
 
@@ -150,10 +153,20 @@ class LimitSettings(Section):
     replicas: Annotated[int, Field(ge=1)] = Field(1, description="gateways that share the traffic, for the local policy")
 
 
+ActionName = Literal["observe", "throttle", "cap", "step_up", "suspend"]
+
+LADDER: tuple[ActionName, ...] = ("observe", "throttle", "cap", "step_up", "suspend")
+"""Actions from the mildest on. Each includes those below it: a capped key is throttled too."""
+
+
 class ActionRule(Section):
     """What enforcement does about a level."""
 
-    action: Literal["observe", "throttle"] = Field("observe", description="observe: nothing; throttle: smaller budgets")
+    action: ActionName = Field(
+        "observe",
+        description="observe: nothing; throttle: smaller budgets; cap: also fewer features; step_up: refused until the "
+        "customer is verified; suspend: refused",
+    )
     factor: Annotated[float, Field(gt=0, le=1)] = Field(0.25, description="share of its budgets that a throttled key keeps")
     requests_per_min: Annotated[float, Field(gt=0)] | None = Field(
         20.0, description="ceiling for a throttled key whose plan has none"
@@ -161,13 +174,67 @@ class ActionRule(Section):
     ttl_sec: Annotated[int, Field(ge=60)] = Field(3600, description="how long the action holds after the last verdict")
 
 
-class EnforcementSettings(Section):
-    """Policy as data: level → action. Shadow counts what would have happened and changes nothing."""
+class CapRule(Section):
+    """What a capped key may not use. Requests are changed, not refused; an answer is what it would be without asking."""
 
-    mode: Literal["shadow", "enforce"] = Field("shadow", description="shadow: count only; enforce: act")
+    strip: tuple[Literal["logprobs", "top_logprobs", "logit_bias", "n", "best_of"], ...] = Field(
+        ("logprobs", "top_logprobs", "logit_bias", "n", "best_of"),
+        description="parameters taken out of requests; n and best_of become 1",
+    )
+    reasoning: Literal["hide", "summarise", "keep"] = Field(
+        "hide",
+        description="reasoning that the dialect marks as such; hide: none is shown; summarise: only what the model server "
+        "itself marks as a summary; keep: all",
+    )
+
+
+class EnforcementSettings(Section):
+    """Policy as data: level → action. Shadow counts what would have happened and changes nothing.
+
+    This section is the start value; a policy file or the admin API may replace it while the gateways run.
+    """
+
+    mode: Literal["shadow", "enforce"] = Field(
+        "shadow",
+        description="of what policy does by itself; shadow: count only; enforce: act. A person's order acts in both",
+    )
+    enabled_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        100.0, description="share of the keys that policy looks at at all; which ones is fixed by a hash of the key"
+    )
+    enforced_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        100.0, description="share of the keys that policy acts on in enforce mode; the others are only counted"
+    )
+    automatic_up_to: ActionName = Field(
+        "throttle", description="highest action that policy may take without a person; no level may ask for more"
+    )
     watch: ActionRule = Field(ActionRule(), description="at level watch")
     suspect: ActionRule = Field(ActionRule(action="throttle"), description="at level suspect")
     confirmed: ActionRule = Field(ActionRule(action="throttle", factor=0.1), description="at level confirmed")
+    cap: CapRule = Field(CapRule(), description="what the action cap takes away")
+    step_up_url: str = Field("", description="where a customer verifies itself; told with step_up")
+    appeal_url: str = Field("", description="where a customer appeals; told with suspend")
+    stop_streams: bool = Field(True, description="end the running answers of a key when it is suspended")
+
+    @field_validator("step_up_url", "appeal_url")
+    @classmethod
+    def _url_is_http(cls, value: str) -> str:
+        if value and not _LINK.match(value):
+            raise ValueError("must be an http:// or https:// address without credentials, spaces or quotes")
+        return value
+
+    @model_validator(mode="after")
+    def _people_take_the_rest(self) -> EnforcementSettings:
+        most = LADDER.index(self.automatic_up_to)
+        for level in ("watch", "suspect", "confirmed"):
+            asked: ActionName = getattr(self, level).action
+            if LADDER.index(asked) > most:
+                raise ValueError(
+                    f"enforcement.{level}.action must not be above enforcement.automatic_up_to, which is "
+                    f"{self.automatic_up_to}; {asked} is taken by a person"
+                )
+            if asked == "step_up" and not self.step_up_url:
+                raise ValueError(f"enforcement.step_up_url must be set, for enforcement.{level}.action is step_up")
+        return self
 
 
 class ControlSettings(Section):
@@ -216,7 +283,13 @@ class AdminSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8081, description="port to listen on; 0 picks a free one")
-    token: SecretStr = Field(SecretStr(""), description="bearer token of the admin API; at least 24 characters; no default")
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="bootstrap token of the admin API, role admin; at least 24 random characters; no default",
+    )
+    audit_retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        400, description="how long records of the audit log are kept"
+    )
 
 
 class LogSettings(Section):

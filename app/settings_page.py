@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from app.settings import ENV_PREFIX, SHORT_NAMES, ActionRule, LimitRule, PlanLimits, Section, Settings
+from app.settings import ENV_PREFIX, SHORT_NAMES, ActionRule, CapRule, LimitRule, PlanLimits, Section, Settings
 
 _INTRO = """\
 # Configuration
@@ -44,6 +44,7 @@ def page() -> str:
         assert issubclass(section, Section)
         parts.append(f"\n## [{name}]\n\n{section.__doc__}\n\n{_table(section, name)}")
     parts.append(_nested("An action", "enforcement.watch", ActionRule))
+    parts.append(_nested("Capped features", "enforcement.cap", CapRule))
     parts.append(_nested("A plan", "limits.plans.default", PlanLimits))
     parts.append(_nested("Budgets", "limits.plans.default.key", LimitRule))
     return "".join(parts)
@@ -69,6 +70,8 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, ActionRule):
         return f"`{value.action}`" if value.action == "observe" else f"`{value.action}`, factor `{value.factor}`"
+    if isinstance(value, CapRule):
+        return "all of them"
     if isinstance(value, Section | dict):
         return "no limits"
     if isinstance(value, SecretStr) or value in (None, "", ()):

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from app.errors import ConfigError
-from app.settings import OTHER_NAMES, SHORT_NAMES, ActionRule, Settings, load, strangers
+from app.settings import OTHER_NAMES, SHORT_NAMES, ActionRule, EnforcementSettings, Settings, load, strangers
 
 SECRET = "hunter2-hunter2-hunter2-hunter2"
 
@@ -211,8 +211,33 @@ def test_folders_follow_the_data_folder_unless_named() -> None:
     assert (named.archive_dir, named.spool_dir) == (Path("/cold"), Path("/data/spool"))
 
 
-def test_policy_stops_at_a_throttle() -> None:
-    """Automatic action goes no further; a block is not even a word of the policy."""
+def test_policy_stops_at_a_throttle_unless_told() -> None:
+    """Policy takes no more than a throttle by itself; a level that asks for more is refused by field and rule."""
+    enforcement = Settings().enforcement
+    assert (enforcement.automatic_up_to, enforcement.watch.action) == ("throttle", "observe")
     with pytest.raises(pydantic.ValidationError):
         ActionRule(action="block")  # type: ignore[arg-type]
-    assert Settings().enforcement.watch.action == "observe"
+    with pytest.raises(pydantic.ValidationError, match=r"enforcement.confirmed.action must not be above .*automatic_up_to"):
+        EnforcementSettings(confirmed=ActionRule(action="cap"))
+    assert EnforcementSettings(automatic_up_to="suspend", confirmed=ActionRule(action="suspend")).confirmed.factor == 0.25
+
+
+def test_a_step_up_needs_its_address() -> None:
+    """A level may only ask for a verification that the customer can find, and addresses are http without credentials."""
+    rule = ActionRule(action="step_up")
+    with pytest.raises(pydantic.ValidationError, match=r"enforcement\.step_up_url must be set"):
+        EnforcementSettings(automatic_up_to="step_up", confirmed=rule)
+    assert EnforcementSettings(
+        automatic_up_to="step_up", confirmed=rule, step_up_url="https://a.example/verify"
+    ).step_up_url
+    for url in ("verify.example", "https://user:word@a.example/", 'https://a.example/"x', "javascript:alert(1)"):
+        with pytest.raises(pydantic.ValidationError, match="must be an http"):
+            EnforcementSettings(appeal_url=url)
+
+
+@pytest.mark.parametrize("field", ["enabled_percent", "enforced_percent"])
+def test_shares_are_percentages(field: str) -> None:
+    """Shares of the keys lie between 0 and 100."""
+    for value in (-1, 100.5):
+        with pytest.raises(pydantic.ValidationError):
+            EnforcementSettings.model_validate({field: value})
