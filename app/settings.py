@@ -213,6 +213,10 @@ class EnforcementSettings(Section):
     cap: CapRule = Field(CapRule(), description="what the action cap takes away")
     step_up_url: str = Field("", description="where a customer verifies itself; told with step_up")
     appeal_url: str = Field("", description="where a customer appeals; told with suspend")
+    contract_ground: Annotated[str, Field(max_length=500)] = Field(
+        "the terms of use, which do not allow answers to be collected in order to train other models",
+        description="the clause that a statement of reasons names, as the rest of 'This rests on …'",
+    )
     stop_streams: bool = Field(True, description="end the running answers of a key when it is suspended")
 
     @field_validator("step_up_url", "appeal_url")
@@ -289,6 +293,10 @@ class AdminSettings(Section):
     )
     audit_retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         400, description="how long records of the audit log are kept"
+    )
+    appeal_sla_hours: Annotated[float, Field(gt=0)] = Field(72.0, description="time in which an appeal is to be decided")
+    appeal_text_days: Annotated[int, Field(ge=1, le=400)] = Field(
+        180, description="how long a customer's own words in an appeal are kept; what was decided is kept for 400 days"
     )
 
 

@@ -4,7 +4,8 @@
 
 The name says which stream ids the file holds, first and last; the day is that of the first id, in UTC. A file appears
 under its name complete or not at all. Its range is fixed in state before it is written and its rows are dropped from state
-after it is safe, so a writer killed at any point is continued by the next one without losing or repeating a row.
+after it is safe, so a writer killed at any point is continued by the next one without losing or repeating a row. An erasure
+replaces files by ones without the key's rows, and a day's folder goes when its retention has ended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -175,6 +176,51 @@ class ArchiveWriter:
         return written
 
 
+def drop_key(directory: Path, partition: int, key_id: str, until_us: int) -> int:
+    """Takes the rows of a key up to a time out of the partition's files; returns how many. A second run finds none.
+
+    A file keeps its name and is replaced whole: whoever reads it sees the old or the new one.
+
+    Raises:
+        BadInput: the folder or a file cannot be read. OSError: disk trouble.
+    """
+    if not directory.is_dir():
+        return 0
+    wanted = (pl.col("key_id") == key_id) & (pl.col("at_us") <= until_us)
+    dropped = 0
+    for file in list_files(directory):
+        if file.partition != partition:
+            continue
+        try:
+            found: int = pl.scan_parquet(file.path).select(wanted.sum()).collect().item() or 0
+            if found:
+                _replace(file.path, pl.read_parquet(file.path).filter(~wanted))
+        except PolarsError as error:
+            raise BadInput(f"archive file {file.path}: cannot be read ({type(error).__name__})") from None
+        dropped += found
+    return dropped
+
+
+def remove_days(directory: Path, keep_days: int, now_us: int) -> int:
+    """Deletes the folders of days that ended more than `keep_days` days ago; returns how many.
+
+    Raises:
+        BadInput: the folder cannot be read. OSError: a file cannot be deleted.
+    """
+    if not directory.is_dir():
+        return 0
+    oldest = (datetime.fromtimestamp(now_us / 1e6, UTC) - timedelta(days=keep_days)).strftime("day=%Y-%m-%d")
+    removed = 0
+    for folder in _days(directory):
+        if folder.name < oldest:
+            for path in folder.iterdir():
+                path.unlink(missing_ok=True)  # another worker may be doing the same
+            with contextlib.suppress(FileNotFoundError):
+                folder.rmdir()
+            removed += 1
+    return removed
+
+
 def path_of(directory: Path, partition: int, plan: RowPlan) -> Path:
     """Where the file of a plan belongs."""
     return directory / f"day={_day_of(plan.first)}" / f"p{partition:04d}-{plan.first}-{plan.last}.parquet"
@@ -183,10 +229,16 @@ def path_of(directory: Path, partition: int, plan: RowPlan) -> Path:
 def _write_file(path: Path, encoded: Sequence[tuple[str, bytes]]) -> int:
     found = [rows.Row(entry_id, *pair) for entry_id, data in encoded if (pair := _decoded(data)) is not None]
     _make_durable_folder(path.parent)
+    _replace(path, rows.to_frame(found))
+    return len(found)
+
+
+def _replace(path: Path, frame: pl.DataFrame) -> None:
+    """Puts a file under its name, complete or not at all."""
     unfinished = path.with_name(f"{path.name}{_MARK}{secrets.token_hex(4)}")
     try:
         with unfinished.open("wb") as file:
-            rows.to_frame(found).write_parquet(file, compression="zstd")
+            frame.write_parquet(file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(path)
@@ -194,7 +246,6 @@ def _write_file(path: Path, encoded: Sequence[tuple[str, bytes]]) -> int:
         unfinished.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
-    return len(found)
 
 
 def _decoded(data: bytes) -> tuple[Event, Fingerprint] | None:
@@ -270,13 +321,12 @@ def _check_file(file: ArchiveFile) -> tuple[int, list[str]]:
     if problems:
         return len(frame), problems
     ids = list(frame.select("entry_ms", "entry_seq").iter_rows())
-    if not ids:
-        return 0, ["is empty"]
     if any(later <= earlier for earlier, later in pairwise(ids)):
         problems.append("rows are not in stream order")
-    for name, held, row in (("first", file.first, ids[0]), ("last", file.last, ids[-1])):
-        if parse_id(held) != row:
-            problems.append(f"its name says the {name} id is {held}, the {name} row has {row[0]}-{row[1]}")
+    # An erasure takes rows out, at the ends too; the name goes on saying which entries the file stands for.
+    for row in {ids[0], ids[-1]} if ids else ():
+        if not parse_id(file.first) <= row <= parse_id(file.last):
+            problems.append(f"its name says ids {file.first} to {file.last}, and a row has {row[0]}-{row[1]}")
     if _day_of(file.first) != file.day:
         problems.append(f"it lies under {file.day}, its first id is of {_day_of(file.first)}")
     return len(ids), problems

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.errors import LeaseLost, StateUnavailable
@@ -56,6 +56,8 @@ class Consumer:
         self._policy = policy
         self._batch_entries = batch_entries
         self.hot = hot
+        self.erased: dict[str, int] = {}
+        """Key id → unix µs up to which its events are not counted any more, see `app.worker.upkeep`."""
         self._cursor: str | None = None
 
     async def step(self) -> int:
@@ -80,7 +82,7 @@ class Consumer:
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
         try:
-            work = await asyncio.to_thread(_read_entries, entries, self._store.lease.partition)
+            work = await asyncio.to_thread(_read_entries, entries, self._store.lease.partition, self.erased)
             batch, changes, scored = await self._analyse(entries, work)
         except (StateUnavailable, LeaseLost):
             raise
@@ -145,7 +147,7 @@ class Consumer:
         return batch, changes, len(verdicts)
 
 
-def _read_entries(entries: Sequence[Entry], partition: int) -> _Work:
+def _read_entries(entries: Sequence[Entry], partition: int, erased: Mapping[str, int]) -> _Work:
     work = _Work()
     for entry in entries:
         try:
@@ -153,6 +155,9 @@ def _read_entries(entries: Sequence[Entry], partition: int) -> _Work:
             rows.check(event)
         except BadEvent as error:
             work.dead.append(DeadEntry(entry.id, entry.data, str(error)))
+            continue
+        if erased and event.at_us <= erased.get(event.key_id, -1):
+            metrics.EVENTS_ERASED.inc()
             continue
         try:
             work.items.append((entry.id, event, fingerprint(event)))

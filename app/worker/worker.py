@@ -29,6 +29,7 @@ from app.worker.consume import Consumer
 from app.worker.gauges import Gauges
 from app.worker.hot import HotStates
 from app.worker.leases import LeaseKeeper
+from app.worker.upkeep import ERASE_CHECK_SEC, Eraser, Retention
 from detectors import model as models
 from detectors.analysis import Analysis
 
@@ -78,6 +79,8 @@ class Worker:
         self._gauges = Gauges(client, analysis.model, settings.worker.model_dir)
         self._shares: dict[int, _Share] = {}
         self._waiting: set[_Turn] = set()  # loops that wait for the state server
+        self._eraser = Eraser(client, settings.state.partitions, settings.archive_dir)
+        self._retention = Retention(settings.archive_dir, settings.worker.archive_days)
         ownership = Ownership(client, self.id, settings.worker.lease_ms)
         self._leases = LeaseKeeper(ownership, settings.state.partitions, self._gain, self._lose)
 
@@ -92,6 +95,7 @@ class Worker:
             self._loop(self._tend_leases, self._settings.worker.lease_ms / 3000, stop),
             self._loop(self._consume, self._settings.worker.poll_ms / 1000, stop),
             self._loop(self._archive, ARCHIVE_CHECK_SEC, stop),
+            self._loop(self._tidy, ERASE_CHECK_SEC, stop),
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -166,6 +170,15 @@ class Worker:
             if refused is not None:
                 await self._refused(share, refused)
         return bool(wrote)
+
+    async def _tidy(self) -> bool:
+        """Erases what was asked for, and lets days of the archive go whose retention has ended."""
+        try:
+            await self._eraser.step(list(self._shares.values()))
+        except (LeaseLost, OSError, BadInput) as error:
+            log.error("an erasure could not be finished and is tried again: %s", error)
+        await self._retention.step()
+        return False
 
     async def _refused(self, share: _Share, error: LeaseLost) -> None:
         log.warning("%s", error)

@@ -129,6 +129,7 @@ class Lab:
             "STILLWATCH_WORKER__ARCHIVE_DIR": str(self.folder),
             "STILLWATCH_WORKER__ARCHIVE_ROWS": "100",
             "STILLWATCH_WORKER__ARCHIVE_SEC": "3600000000",
+            "STILLWATCH_WORKER__ARCHIVE_DAYS": "0",  # the traffic has fixed days
             **more,
         }
 

@@ -10,7 +10,7 @@ import pytest
 from app.errors import BadInput
 from app.state.row_store import RowPlan
 from app.worker import rows
-from app.worker.archive import check, last_archived, list_files, path_of, read_file
+from app.worker.archive import check, drop_key, last_archived, list_files, path_of, read_file, remove_days
 from detectors.event import Event
 from detectors.fingerprint import fingerprint
 
@@ -20,8 +20,8 @@ MS = 1_790_812_800_000
 DAY_MS = 86_400_000
 
 
-def _row(entry_id: str) -> rows.Row:
-    event = Event(event_id=entry_id, at_us=MS * 1000, key_id="k1")
+def _row(entry_id: str, key_id: str = "k1") -> rows.Row:
+    event = Event(event_id=entry_id, at_us=int(entry_id.partition("-")[0]) * 1000, key_id=key_id)
     return rows.Row(entry_id, event, fingerprint(event))
 
 
@@ -86,20 +86,18 @@ def test_a_check_names_each_fault(tmp_path: Path) -> None:
     """Order, range, overlap, day, damage, text and missing columns, each with the file it is in."""
     faults = {
         1: (_write(tmp_path, [f"{MS}-1", f"{MS}-0"], 1), "rows are not in stream order"),
-        2: (_write(tmp_path, [f"{MS}-0"], 2, last=f"{MS}-9"), "its name says the last id"),
+        2: (_write(tmp_path, [f"{MS}-10"], 2, first=f"{MS}-0", last=f"{MS}-9"), "its name says ids"),
         3: (_write(tmp_path, [f"{MS}-0"], 3), "cannot be read"),
         4: (_write(tmp_path, [f"{MS}-0"], 4), "has the text column user_head"),
         5: (_write(tmp_path, [f"{MS}-0"], 5), "lacks the column key_id"),
         6: (_write(tmp_path, [f"{MS}-0"], 6), "has type"),
         7: (_write(tmp_path, [f"{MS}-0"], 7), "it lies under 2026-12-24"),
-        8: (_write(tmp_path, [f"{MS}-0"], 8), "is empty"),
     }
     faults[3][0].write_bytes(b"PAR1 and no more")
     frame = pl.read_parquet(faults[4][0])
     frame.with_columns(pl.lit("hello").alias("user_head")).write_parquet(faults[4][0])
     frame.drop("key_id").write_parquet(faults[5][0])
     frame.with_columns(pl.col("at_us").cast(pl.String)).write_parquet(faults[6][0])
-    frame.clear().write_parquet(faults[8][0])
     wrong = tmp_path / "day=2026-12-24" / faults[7][0].name
     wrong.parent.mkdir()
     faults[7][0].rename(wrong)
@@ -124,3 +122,37 @@ def test_an_archive_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
     for read in (list_files, check):
         with pytest.raises(BadInput, match="archive folder"):
             read(tmp_path / "none")
+
+
+def test_a_key_is_taken_out_of_its_partition_files_up_to_a_time(tmp_path: Path) -> None:
+    """Its older rows go, all other rows stay in order, the archive stays whole, and a second run finds nothing."""
+    path = path_of(tmp_path, 7, RowPlan(f"{MS}-0", f"{MS + 2}-0"))
+    path.parent.mkdir(parents=True)
+    mixed = [_row(f"{MS}-0", "k2"), _row(f"{MS}-1", "k1"), _row(f"{MS + 1}-0", "k2"), _row(f"{MS + 2}-0", "k2")]
+    rows.to_frame(mixed).write_parquet(path)
+    _write(tmp_path, [f"{MS + 3}-0"])
+    elsewhere = _write(tmp_path, [f"{MS}-0"], partition=8)
+    assert drop_key(tmp_path, 7, "k2", (MS + 1) * 1000) == 2
+    assert [row.entry_id for row in read_file(list_files(tmp_path)[0])] == [f"{MS}-1", f"{MS + 2}-0"]
+    assert drop_key(tmp_path, 7, "k1", (MS + 9) * 1000) == 2
+    assert [row.event.key_id for file in list_files(tmp_path)[:2] for row in read_file(file)] == ["k2"]
+    assert check(tmp_path).problems == ()
+    assert elsewhere.stat().st_size == check(tmp_path).size_bytes - sum(f.size_bytes for f in list_files(tmp_path)[:2])
+    assert drop_key(tmp_path, 7, "k1", (MS + 9) * 1000) == 0
+    assert last_archived(tmp_path, 7) == f"{MS + 3}-0"
+
+
+def test_days_whose_retention_has_ended_are_deleted(tmp_path: Path) -> None:
+    """Whole days by their folder's date, in UTC; the day that many days ago is kept, and so is what is not ours."""
+    for back in (0, 1, 2, 3):
+        _write(tmp_path, [f"{MS - back * DAY_MS}-0"])
+    (tmp_path / "notes").mkdir()
+    assert remove_days(tmp_path, 2, (MS + DAY_MS - 1) * 1000) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "day=2026-09-29",
+        "day=2026-09-30",
+        "day=2026-10-01",
+        "notes",
+    ]
+    assert remove_days(tmp_path, 2, (MS + DAY_MS - 1) * 1000) == 0
+    assert remove_days(tmp_path / "none", 2, MS * 1000) == 0
