@@ -85,7 +85,7 @@ def test_a_sound_archive_has_no_problems(tmp_path: Path) -> None:
 def test_a_check_names_each_fault(tmp_path: Path) -> None:
     """Order, range, overlap, day, damage, text and missing columns, each with the file it is in."""
     faults = {
-        1: (_write(tmp_path, [f"{MS}-1", f"{MS}-0"], 1), "rows are not in stream order"),
+        1: (_write(tmp_path, [f"{MS}-1", f"{MS}-0"], 1, f"{MS}-0", f"{MS}-1"), "rows are not in stream order"),
         2: (_write(tmp_path, [f"{MS}-10"], 2, first=f"{MS}-0", last=f"{MS}-9"), "its name says ids"),
         3: (_write(tmp_path, [f"{MS}-0"], 3), "cannot be read"),
         4: (_write(tmp_path, [f"{MS}-0"], 4), "has the text column user_head"),
