@@ -1,25 +1,26 @@
 """The admin application: its own ASGI app for its own port, so that a slip in the gateway's routing cannot expose it.
 
-Everything needs the bearer token except /healthz and /metrics. The description of the API (OpenAPI) needs it too.
+Everything but /healthz and /metrics needs a bearer token whose role has the one permission that the route declares; the
+description of the API (OpenAPI) does too. An application with a route that declares none is not made.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from fastapi import APIRouter, Depends, FastAPI
 
-from fastapi import APIRouter, Depends, FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from app.admin import openapi, problems, routes_accounts, routes_keys
-from app.admin.auth import require_token
+from app.admin import problems, routes_accounts, routes_audit, routes_keys, routes_service, routes_tokens
+from app.admin.auditing import Auditor, failures_recorded
+from app.admin.auth import Access
+from app.admin.caller import current
 from app.admin.guard import Guard
 from app.admin.lifting import Lifting
-from app.admin.models import Alive
+from app.admin.permissions import check_declared
 from app.settings import Settings
 from app.state.accounts import AccountStore
+from app.state.audit import AuditLog
 from app.state.holds import Holds
 from app.state.reading import StateReader
-from app.telemetry import metrics
+from app.state.tokens import TokenStore
 from detectors.model import Model, rules_only
 
 MAX_BODY_BYTES = 64 * 1024
@@ -28,7 +29,14 @@ MAX_IMPORT_BYTES = 32 * 1024 * 1024
 
 
 def create_admin(
-    settings: Settings, reader: StateReader, accounts: AccountStore, holds: Holds, *, model: Model | None = None
+    settings: Settings,
+    reader: StateReader,
+    accounts: AccountStore,
+    holds: Holds,
+    tokens: TokenStore,
+    audit: AuditLog,
+    *,
+    model: Model | None = None,
 ) -> FastAPI:
     """The admin application.
 
@@ -37,34 +45,39 @@ def create_admin(
         reader: of the state that the workers write.
         accounts: to read and change accounts.
         holds: to lift what is done about a key.
+        tokens: of the people who may ask.
+        audit: where every change is recorded before it is made.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
-        ConfigError: no token is configured.
+        ConfigError: no token is configured, or one that can be guessed.
     """
-    guarded = APIRouter(dependencies=[Depends(require_token(settings.admin))], responses=problems.RESPONSES)
+    access = Access(settings.admin, tokens)
+    auditor = Auditor(audit, settings)
+    # Who asks is looked up for each of these routes, whatever else it declares: what is forgotten is closed, not open.
+    guarded = APIRouter(dependencies=[Depends(current), Depends(failures_recorded)], responses=problems.RESPONSES)
     policy = (model or rules_only()).policy
     lifting = Lifting(reader, accounts, holds, policy, settings.state.partitions)
-    guarded.include_router(routes_keys.router(settings, reader, accounts, lifting, model))
-    guarded.include_router(routes_accounts.router(accounts, lifting))
+    guarded.include_router(routes_keys.router(reader, accounts, lifting, auditor, model))
+    guarded.include_router(routes_accounts.router(accounts, lifting, auditor))
+    guarded.include_router(routes_tokens.router(tokens, auditor))
+    guarded.include_router(routes_audit.router(audit))
+    guarded.include_router(routes_service.router(settings, reader, audit, model))
     app = FastAPI(
         title="Stillwatch admin",
         version="1",
         summary="Keys by suspicion, why, and what is done about them.",
-        # The built-in addresses of the description have no authentication; ours is a guarded route below.
+        # The built-in addresses of the description have no authentication; ours is a guarded route.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-
-    @guarded.get("/v1/openapi.json", tags=["service"])
-    async def get_openapi() -> dict[str, Any]:
-        """This API as an OpenAPI document."""
-        return openapi.describe(app)
-
+    app.state.access = access
+    app.state.auditor = auditor
     app.include_router(guarded)
-    app.include_router(_open())
+    app.include_router(routes_service.open_router())
+    check_declared(app, routes_service.OPEN_PATHS)
     problems.install(app)
     app.add_middleware(
         Guard,
@@ -73,19 +86,3 @@ def create_admin(
         body_timeout_sec=settings.gateway.body_timeout_sec,
     )
     return app
-
-
-def _open() -> APIRouter:
-    routes = APIRouter(tags=["service"])
-
-    @routes.get("/healthz")
-    async def get_alive() -> Alive:
-        """The process answers. Whether the service keeps up is at /v1/health."""
-        return Alive()
-
-    @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def get_metrics() -> Response:
-        """Prometheus metrics of this process."""
-        return Response(generate_latest(metrics.Shown("admin")), headers={"content-type": CONTENT_TYPE_LATEST})
-
-    return routes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -45,9 +46,10 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})["request_id"] = request_id = secrets.token_hex(8)
         limit = self._larger.get(scope["path"], self._max_bytes)
         body = _Body(receive, limit, self._body_timeout_sec)
-        answer = _Answer(scope, send, body)
+        answer = _Answer(scope, send, body, request_id)
         refusal = _refusal(scope, limit)
         if refusal:
             await refusal(scope, receive, answer.send)
@@ -102,10 +104,11 @@ class _Body:
 class _Answer:
     """An answer on its way: gets its headers, and is counted by route name and status class."""
 
-    def __init__(self, scope: Scope, send: Send, body: _Body) -> None:
+    def __init__(self, scope: Scope, send: Send, body: _Body, request_id: str) -> None:
         self._scope = scope
         self._send = send
         self._body = body
+        self._request_id = request_id
         self.started = False
 
     async def send(self, message: Message) -> None:
@@ -115,6 +118,8 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in _ANSWER_HEADERS.items():
                 headers.setdefault(name, value)
+            # Ours, never the caller's: it stands in the audit log.
+            headers["x-request-id"] = self._request_id
             # The router leaves the route it chose in the scope; its name is a function of ours, never a client's word.
             route = getattr(self._scope.get("route"), "name", "none")
             metrics.ADMIN_REQUESTS.labels(route=route, status=f"{message['status'] // 100}xx").inc()

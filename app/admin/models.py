@@ -254,10 +254,20 @@ class AccountList(Out):
     next_cursor: str | None = Field(description="give it as `cursor` to get the next page; null on the last one")
 
 
+class ImportQuery(BaseModel):
+    """How an import is meant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(False, description="only check every line, and store nothing")
+
+
 class ImportOut(Out):
     """How many accounts an import stored; it stores all of them or none."""
 
+    lines: int = Field(description="lines that hold an account")
     stored: int
+    dry_run: bool
 
 
 class KeyDetail(Out):
@@ -350,6 +360,7 @@ class Health(Out):
     mode: Mode = Field(
         description="what the running gateways do: enforce, shadow, mixed (some act), or unknown: no gateway is running"
     )
+    audit_head: str = Field(description="end of the audit log, as <number>-<digest>; 0: it is empty")
     partitions: list[PartitionOut]
 
 

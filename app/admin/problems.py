@@ -55,11 +55,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, text in (
         (401, "No token, or not the right one"),
+        (403, "The role of the token does not have the permission"),
         (404, "Nothing is known under that id"),
         (408, "The body did not arrive in time"),
         (413, "The body is too large"),
         (415, "The body is compressed"),
         (422, "A field breaks its rule"),
+        (429, "Too many wrong tokens came from this address"),
         (500, "The request failed inside"),
         (503, "State cannot be reached"),
     )
@@ -73,7 +75,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: Exception) -> ProblemResponse:
         assert isinstance(error, RequestValidationError)
-        errors = [FieldError(field=_place(e["loc"]), rule=_rule(e)) for e in error.errors()]
+        errors = [field_error(fault) for fault in error.errors()]
         detail = f"{errors[0].field}: {errors[0].rule}" if errors else "The request breaks a rule"
         return ProblemResponse(422, detail, errors)
 
@@ -93,6 +95,11 @@ def install(app: FastAPI) -> None:
     async def bad(_: Request, error: Exception) -> ProblemResponse:
         field, colon, rule = str(error).partition(": ")
         return ProblemResponse(422, str(error), [FieldError(field=field, rule=rule)] if colon else ())
+
+
+def field_error(fault: dict[str, Any]) -> FieldError:
+    """What a validator found, as place and rule in our words."""
+    return FieldError(field=_place(fault["loc"]), rule=_rule(fault))
 
 
 _FIELD_NAME = re.compile(r"[a-z][a-z_]{0,31}|body line \d+")

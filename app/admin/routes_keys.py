@@ -1,4 +1,4 @@
-"""Routes over keys and organisations: look at them, lift what is done about a key; and health."""
+"""Routes over keys and organisations: look at them, lift what is done about a key."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from app.admin import views
+from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
+from app.admin.caller import CallerDep
 from app.admin.deadline import answered
 from app.admin.lifting import Lifting
 from app.admin.models import (
     KEY_ID,
     NAME,
-    Health,
     HoldOut,
     KeyDetail,
     KeyList,
@@ -25,7 +26,7 @@ from app.admin.models import (
     Timeline,
     level_or_none,
 )
-from app.settings import Settings
+from app.admin.permissions import permit
 from app.state.accounts import AccountStore
 from app.state.reading import StateReader
 from detectors.analysis import EntityState
@@ -42,12 +43,12 @@ _NEVER_SEEN = "This key was never seen, or is forgotten after 30 idle days."
 
 
 def router(
-    settings: Settings, reader: StateReader, accounts: AccountStore, lifting: Lifting, model: Model | None
+    reader: StateReader, accounts: AccountStore, lifting: Lifting, auditor: Auditor, model: Model | None
 ) -> APIRouter:
     """The routes over one deployment's state."""
     routes = APIRouter(prefix="/v1")
 
-    @routes.get("/keys", tags=["keys"])
+    @routes.get("/keys", tags=["keys"], dependencies=[permit("keys.read")])
     async def list_keys(query: Annotated[KeyQuery, Query()]) -> KeyList:
         """Keys by level, or by time last seen when no level is asked for."""
         flagged = query.level == "flagged"
@@ -56,7 +57,7 @@ def router(
             page = await reader.list_keys(wanted, query.q or "", query.limit, query.cursor, or_higher=flagged)
         return KeyList(keys=[views.key_item(row) for row in page.rows], next_cursor=page.cursor or None)
 
-    @routes.get("/keys/{key_id}", tags=["keys"])
+    @routes.get("/keys/{key_id}", tags=["keys"], dependencies=[permit("keys.read")])
     async def get_key(key_id: KeyId) -> KeyDetail:
         """One key: verdict and reasons, action in force, profile, every feature with its place among the peers."""
         async with answered():
@@ -80,7 +81,7 @@ def router(
             features=[] if state is None else views.feature_list(state.profile, model),
         )
 
-    @routes.get("/keys/{key_id}/timeline", tags=["keys"])
+    @routes.get("/keys/{key_id}/timeline", tags=["keys"], dependencies=[permit("keys.read")])
     async def get_timeline(key_id: KeyId) -> Timeline:
         """The key's changes of level, and what people did about it, newest first."""
         async with answered():
@@ -90,28 +91,42 @@ def router(
             raise HTTPException(404, _NEVER_SEEN)
         return Timeline(key_id=key_id, changes=[views.timeline_item(item) for item in changes])
 
-    @routes.post("/keys/{key_id}:lift", tags=["keys"], openapi_extra=described(LiftIn))
-    async def lift_action(key_id: KeyId, request: Request) -> HoldOut:
+    @routes.post(
+        "/keys/{key_id}:lift",
+        tags=["keys"],
+        dependencies=[permit("orders.write")],
+        openapi_extra=described(LiftIn),
+    )
+    async def lift_action(key_id: KeyId, request: Request, caller: CallerDep) -> HoldOut:
         """Do nothing about the key for a time, from its next request on, whatever its level, which goes on being judged.
 
         A second lift replaces the first.
         """
         asked = await read_body(request, LiftIn)
+        after = {"action": "observe", "hours": asked.hours}
+        await auditor.record(caller, request, "key.lift", f"key:{key_id}", reason=asked.reason, after=after)
         async with answered():
             hold = views.hold(await lifting.lift(key_id, asked.reason, asked.hours))
         if hold is None:
             raise HTTPException(404, _NEVER_SEEN)
         return hold
 
-    @routes.delete("/keys/{key_id}:lift", tags=["keys"], status_code=204, response_class=Response)
-    async def end_lift(key_id: KeyId) -> None:
+    @routes.delete(
+        "/keys/{key_id}:lift",
+        tags=["keys"],
+        status_code=204,
+        response_class=Response,
+        dependencies=[permit("orders.write")],
+    )
+    async def end_lift(key_id: KeyId, request: Request, caller: CallerDep) -> None:
         """Take a lift back before its time: the key's next verdict acts again."""
+        await auditor.record(caller, request, "key.end_lift", f"key:{key_id}")
         async with answered():
             ended = await lifting.undo(key_id)
         if not ended:
             raise HTTPException(404, _NEVER_SEEN if ended is None else "Nothing is lifted about this key.")
 
-    @routes.get("/orgs/{org_id}", tags=["keys"])
+    @routes.get("/orgs/{org_id}", tags=["keys"], dependencies=[permit("keys.read")])
     async def get_org(org_id: OrgId) -> OrgDetail:
         """One organisation: what its keys do together."""
         async with answered():
@@ -125,13 +140,6 @@ def router(
             profile=views.profile(state.profile, model),
             features=views.feature_list(state.profile, model),
         )
-
-    @routes.get("/health", tags=["service"])
-    async def get_health() -> Health:
-        """Queues, owners, counts by level, and sentences about what is wrong."""
-        async with answered():
-            found = await reader.health()
-        return views.health(found, settings, None if model is None else model.id)
 
     return routes
 

@@ -10,17 +10,19 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.admin.api import create_admin
-from app.admin.auth import require_token
+from app.admin.auth import check_bootstrap
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
 from app.settings import Settings
 from app.state import meta
 from app.state.accounts import AccountStore
+from app.state.audit import AuditLog
 from app.state.calls import Client
 from app.state.factory import background_client
 from app.state.holds import Holds
 from app.state.reading import StateReader
 from app.state.server import StateServer
+from app.state.tokens import TokenStore
 from app.telemetry import metrics
 from app.telemetry.exposition import EmbeddedServer, listen, version
 from detectors import model as models
@@ -87,7 +89,7 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
     Raises:
         ConfigError: a setting does not fit, the model cannot be read, or the port is taken.
     """
-    require_token(settings.admin)  # before anything is opened
+    check_bootstrap(settings.admin)  # before anything is opened
     model = _load_model(settings)
     sock = listen(settings.admin.host, settings.admin.port, "admin.port")
     state: StateServer | None = None
@@ -103,7 +105,8 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         except StateUnavailable as error:
             log.warning("%s; until it does, every answer is a 503", error)
         reader = StateReader(client, settings.state.partitions)
-        app = create_admin(settings, reader, AccountStore(client), Holds(client), model=model)
+        audit = AuditLog(client, settings.admin.audit_retention_days)
+        app = create_admin(settings, reader, AccountStore(client), Holds(client), TokenStore(client), audit, model=model)
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, state)
         await server.start()

@@ -212,7 +212,7 @@ def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
     )
 
 
-def health(found: StateHealth, settings: Settings, model_id: str | None) -> Health:
+def health(found: StateHealth, settings: Settings, model_id: str | None, audit_head: str) -> Health:
     """How far the workers are, with a sentence for whatever is wrong."""
     problems = []
     if not found.workers:
@@ -240,6 +240,7 @@ def health(found: StateHealth, settings: Settings, model_id: str | None) -> Heal
         levels={level_name(level): number for level, number in found.levels.items()},
         model_id=model_id,
         mode=found.gateways.mode,
+        audit_head=audit_head,
         partitions=[
             PartitionOut(
                 partition=part.partition,

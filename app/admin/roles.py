@@ -1,0 +1,53 @@
+"""What there is to be allowed in the admin API, and which role may do what. Data only.
+
+Roles are for people: a viewer looks, an analyst acts about keys within what can be undone by itself, an approver suspends
+and is the second person, an admin changes what the service is, an auditor reads everything and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Permission = Literal[
+    "api.read",  # who am I, and the description of the API
+    "keys.read",
+    "events.read",
+    "orders.write",  # observe, throttle, cap, step up, and lifts
+    "orders.suspend",
+    "orders.approve",  # the second person of a bulk order
+    "accounts.read",
+    "accounts.write",
+    "plans.read",
+    "plans.write",
+    "policy.read",
+    "policy.write",
+    "allow.read",
+    "allow.write",
+    "kill.read",
+    "kill.write",
+    "appeals.read",
+    "appeals.write",
+    "erase",
+    "tokens.read",
+    "tokens.write",
+    "audit.read",
+    "health.read",
+]
+Role = Literal["viewer", "analyst", "approver", "admin", "auditor"]
+
+PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
+
+_VIEWER: frozenset[Permission] = frozenset(
+    ("api.read", "health.read", "keys.read", "accounts.read", "plans.read", "policy.read", "allow.read", "kill.read")
+)
+_ANALYST: frozenset[Permission] = _VIEWER | {"events.read", "orders.write", "appeals.read", "appeals.write"}
+# The kill switch only ever makes the service do less, and whoever is on call needs it at night.
+_APPROVER: frozenset[Permission] = _ANALYST | {"orders.suspend", "orders.approve", "allow.write", "kill.write"}
+
+ROLES: dict[Role, frozenset[Permission]] = {
+    "viewer": _VIEWER,
+    "analyst": _ANALYST,
+    "approver": _APPROVER,
+    "admin": frozenset(PERMISSIONS),
+    "auditor": _VIEWER | {"events.read", "appeals.read", "tokens.read", "audit.read"},
+}
