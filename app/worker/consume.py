@@ -17,10 +17,12 @@ from app.state.partition import Batch, DeadEntry, Entry, PartitionStore
 from app.telemetry import metrics
 from app.worker import rows
 from app.worker.effects import add_verdicts
+from app.worker.flags import add_flags
 from app.worker.hot import Entity, HotStates
 from detectors.analysis import Analysis, EntityState
 from detectors.contract import Level
 from detectors.event import BadEvent, Event, decode
+from detectors.features import FeatureRow
 from detectors.fingerprint import Fingerprint, fingerprint
 
 log = logging.getLogger(__name__)
@@ -135,8 +137,10 @@ class Consumer:
             if kind == "key" and state.verdict is not None and state.verdict.authorised
         }
         leaked = _leaked(states)
-        verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items])
+        rows_behind: list[FeatureRow] = []
+        verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items], rows_behind)
         changes = add_verdicts(batch, verdicts, before, self._policy, excused)
+        add_flags(batch, verdicts, rows_behind, before, self._analysis.model, self._policy, excused=excused)
         work.leaked = max(0, _leaked(states) - leaked)
         for entity, state in states.items():
             batch.states[entity] = state.to_bytes()
@@ -169,9 +173,7 @@ def _read_entries(entries: Sequence[Entry], partition: int, erased: Mapping[str,
 
 def _leaked(states: dict[Entity, EntityState]) -> int:
     """Unique valuable responses that the keys among these have taken while they were above clear."""
-    return sum(
-        state.verdict.leaked for (kind, _), state in states.items() if kind == "key" and state.verdict is not None
-    )
+    return sum(state.verdict.leaked for (kind, _), state in states.items() if kind == "key" and state.verdict is not None)
 
 
 def _log_fault(partition: int, error: Exception) -> None:
