@@ -12,7 +12,7 @@ from app.gateway.identity import Hasher
 from app.gateway.networks import Networks
 from app.main import NEEDS_LOGIN, NEEDS_PEPPER, NEEDS_UPSTREAM, load_model
 from app.settings import Settings
-from app.state.factory import parse_address
+from app.state.factory import parse_addresses
 
 Command: TypeAlias = Literal["serve", "worker", "admin", "all"]
 """A command that runs a service."""
@@ -27,7 +27,7 @@ def problems(settings: Settings) -> list[str]:
     hasher = Hasher(identity.pepper.get_secret_value())
     checks: list[tuple[str, Callable[[], object]]] = [("", lambda: Guard(settings.gateway, identity))]
     if settings.state.redis_url:
-        checks.append(("", lambda: parse_address(settings.state.redis_url)))
+        checks.append(("", lambda: parse_addresses(settings.state.redis_url, cluster=settings.state.cluster)))
     if (accounts := identity.accounts_file) is not None:
         checks.append(("identity.accounts_file: ", lambda: account_file.load(accounts, hasher)))
     if (networks := identity.networks_file) is not None:

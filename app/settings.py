@@ -46,7 +46,12 @@ class StateSettings(Section):
     """Redis or Valkey."""
 
     redis_url: str = Field(
-        "", description="redis://, rediss:// or unix:// address; empty: a server found on PATH, else the embedded one"
+        "",
+        description="redis://, rediss:// or unix:// address, or several nodes of a Cluster, comma separated; "
+        "empty: a server found on PATH, else the embedded one",
+    )
+    cluster: bool = Field(
+        False, description="redis_url is a Cluster's; several nodes always are one, so this is for a single endpoint"
     )
     data_dir: Path = Field(Path("var"), description="folder of the embedded server, the spool and the archive")
     partitions: Annotated[int, Field(ge=1, le=4096)] = Field(
@@ -63,6 +68,12 @@ class StateSettings(Section):
         200_000, description="entries a partition's stream may hold before new ones go to the spool"
     )
 
+    @model_validator(mode="after")
+    def _cluster_has_an_address(self) -> StateSettings:
+        if self.cluster and not self.redis_url:
+            raise ValueError("state.cluster needs state.redis_url, the address of the Cluster")
+        return self
+
 
 class IdentitySettings(Section):
     """Who is calling."""
@@ -70,6 +81,10 @@ class IdentitySettings(Section):
     pepper: SecretStr = Field(
         SecretStr(""),
         description="secret for the keyed hashes of keys, addresses and payment tokens; at least 16 characters; no default",
+    )
+    previous_pepper: SecretStr = Field(
+        SecretStr(""),
+        description="the pepper before a change, while keys are taken over from their old ids to their new ones",
     )
     trusted_key_header: str = Field(
         "", description="header set by a proxy in front that names the key; empty: none is trusted"
@@ -326,6 +341,8 @@ class Settings(Section):
         secret = value.pepper.get_secret_value()
         if secret and len(secret) < 16:
             raise ValueError("identity.pepper must have at least 16 characters")
+        if secret and secret == value.previous_pepper.get_secret_value():
+            raise ValueError("identity.previous_pepper must differ from identity.pepper: it is the one before it")
         return value
 
     @field_validator("admin")

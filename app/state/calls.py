@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import redis.asyncio as aioredis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from app.errors import StateUnavailable
 
 Client = aioredis.Redis
+"""A client of one server, or of a Cluster (`app.state.cluster_client`), which has the same commands. What works on both: a
+command or script touches keys of one hash tag only; a pipeline may touch many, and is no transaction."""
+
 _LUA = Path(__file__).parent / "lua"
 
 
@@ -27,7 +30,7 @@ def reachable(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         # A server error may quote arguments, which may hold client text; the class says enough.
         raise StateUnavailable(f"{what}: the state server did not answer ({type(error).__name__})") from None
 

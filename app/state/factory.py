@@ -6,7 +6,7 @@ every timeout, retry and pool size is set here. RESP2 is spoken: it is as fast, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import redis.asyncio as aioredis
@@ -15,7 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import FullJitterBackoff
 
 from app.errors import ConfigError
-from app.settings import Settings
+from app.settings import Settings, StateSettings
+from app.state.cluster_client import ClusterClient
 
 URL_OPTIONS = frozenset(
     ("db", "username", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
@@ -31,6 +32,10 @@ RETRIES = 3
 RETRY_CAP_SEC = 0.25
 
 _RULE = "state.redis_url must be redis://host:port/db, rediss://host:port/db or unix:///path/to/socket?db=0"
+_NODES_RULE = (
+    "state.redis_url must name the nodes of a Cluster as redis://user:password@host:port,host:port,…, all with the same "
+    "credentials, without a socket and without a database"
+)
 
 
 def background_client(url: str, settings: Settings) -> aioredis.Redis:
@@ -42,16 +47,52 @@ def background_client(url: str, settings: Settings) -> aioredis.Redis:
         ConfigError: `url` is no address of a state server; the message names the setting and quotes nothing of the address.
     """
     seconds = settings.state.background_timeout_ms / 1000
+    retry = Retry(FullJitterBackoff(cap=RETRY_CAP_SEC), RETRIES)
+    if is_cluster(url, settings.state):
+        nodes = parse_addresses(url, cluster=True)
+        return cast(aioredis.Redis, ClusterClient(nodes, seconds, MAX_CONNECTIONS, retry))
     pool = aioredis.BlockingConnectionPool(
         max_connections=MAX_CONNECTIONS,
         timeout=seconds,
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
-        retry=Retry(FullJitterBackoff(cap=RETRY_CAP_SEC), RETRIES),
+        retry=retry,
         protocol=2,
         **parse_address(url),
     )
     return aioredis.Redis.from_pool(pool)
+
+
+def parse_addresses(url: str, *, cluster: bool = False) -> list[dict[str, Any]]:
+    """Address of a server, or of several nodes of a Cluster → as `parse_address`, one for each.
+
+    Nodes after the first may be named as host:port alone, and have the scheme, credentials and options of the first.
+
+    Raises:
+        ConfigError: as `background_client`.
+    """
+    first, *others = url.split(",")
+    found = [parse_address(first)]
+    for other in others:
+        if "://" in other:
+            found.append(parse_address(other))
+            continue
+        parts, _ = _parse(f"redis://{other}")
+        if parts is None or not parts.hostname or parts.path or parts.query or "@" in parts.netloc:
+            raise ConfigError(_NODES_RULE)
+        found.append({**found[0], "host": parts.hostname, "port": parts.port or 6379})
+    if (cluster or others) and any("path" in address or address.get("db") for address in found):
+        raise ConfigError(_NODES_RULE)
+    return found
+
+
+def is_cluster(url: str, settings: StateSettings) -> bool:
+    """Whether the address is a Cluster's.
+
+    It is said by the settings, and not found out: a client of one server cannot become one of a Cluster later, and
+    a process may start while no server is there to ask. `app.state.meta` refuses a server that is not what was said.
+    """
+    return settings.cluster or "," in url
 
 
 def parse_address(url: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ reply is never given to another caller: a call that timed out or was cancelled k
 has come and been thrown away, and a broken connection takes its queue with it.
 
 A slow server costs a call at most its timeout. After `BREAK_AFTER` failures in a row the circuit opens: calls fail at once,
-and a probe asks every `PROBE_SEC` whether the server answers again. Nothing is ever sent twice from here.
+and a probe asks every `PROBE_SEC` whether the server answers again. Nothing is ever sent twice from here, but what a node
+of a Cluster refused because it is not the place for it (`app.state.cluster`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias, cast
 
 import hiredis
 from redis.asyncio.connection import SSLConnection
@@ -39,24 +41,75 @@ DEAF_SEC = 2.0
 MAX_WAITING = 8192
 """Calls in the queue at most; beyond it the server is hopelessly behind and a call fails at once."""
 
+LATE = "the state server did not answer in time"
+
 _PING = b"*1\r\n$4\r\nPING\r\n"
+_ASKING = b"*1\r\n$6\r\nASKING\r\n"
+
+Refused: TypeAlias = Callable[["Attempt", hiredis.ReplyError], bool]
+"""Takes over a call that the server refused, and says whether it did; the call's future is then answered by it."""
+
+
+class Caller(Protocol):
+    """What decisions, events and slots need of a connection: `Link`, or `app.state.cluster.ClusterLink`."""
+
+    @property
+    def ready(self) -> bool:
+        """Some partition can be asked about now."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Every partition can be asked about now."""
+        ...
+
+    async def start(self) -> bool:
+        """Connects and keeps connected; false when nobody answers yet."""
+        ...
+
+    async def stop(self) -> None:
+        """Closes; calls that still wait fail."""
+        ...
+
+    def call(self, command: bytes, partition: int = 0) -> asyncio.Future[Any]:
+        """Sends one command about a partition, see `Link.call`."""
+        ...
+
+    def distrust(self, partition: int = 0) -> None:
+        """A reply about this partition was none that its command can have: what else comes there cannot be trusted."""
+        ...
+
+
+class Attempt:
+    """One call on its way: who waits, until when, and, where it may be sent elsewhere, what was sent."""
+
+    __slots__ = ("command", "deadline", "future", "partition", "turns")
+
+    def __init__(self, future: asyncio.Future[Any], deadline: float, command: bytes, partition: int) -> None:
+        self.future = future
+        self.deadline = deadline
+        self.command = command
+        self.partition = partition
+        self.turns = 0  # how often it was sent elsewhere
 
 
 class Link:
     """Client of one server, one connection at a time. Methods are called from the thread of one event loop."""
 
-    def __init__(self, url: str, timeout_ms: int) -> None:
+    def __init__(self, url: str | Mapping[str, Any], timeout_ms: int, refused: Refused | None = None) -> None:
         """A link that is not connected yet.
 
         Args:
-            url: redis://, rediss:// or unix://, as redis-py reads them, with password and database.
+            url: redis://, rediss:// or unix://, as redis-py reads them, with password and database; or its parts.
             timeout_ms: longest wait of a call for its reply.
+            refused: is shown every error of the server before the caller is.
 
         Raises:
             ConfigError: `url` is no address of a state server.
         """
-        self._address = parse_address(url)
+        self._address = parse_address(url) if isinstance(url, str) else dict(url)
         self._timeout = timeout_ms / 1000
+        self._refused = refused
         self._wire: _Wire | None = None
         self._failures = 0
         self._open = False
@@ -69,10 +122,24 @@ class Link:
         """Connected, and the circuit is closed."""
         return self._wire is not None and not self._open
 
-    async def start(self) -> bool:
-        """Connects and keeps connected until `stop`; true when the server answered, false when it is still away."""
+    @property
+    def whole(self) -> bool:
+        """As `ready`: one server has all partitions."""
+        return self._wire is not None and not self._open
+
+    @property
+    def met(self) -> bool:
+        """The server has answered once."""
+        return self._connected_once.is_set()
+
+    def open(self) -> None:
+        """Begins to connect, and keeps connected until `stop`."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
+
+    async def start(self) -> bool:
+        """As `open`; true when the server answered, false when it is still away."""
+        self.open()
         try:
             async with asyncio.timeout(CONNECT_SEC):
                 await self._connected_once.wait()
@@ -89,11 +156,12 @@ class Link:
         if self._wire is not None:
             self._wire.close("stopped")
 
-    def call(self, command: bytes) -> asyncio.Future[Any]:
+    def call(self, command: bytes, partition: int = 0) -> asyncio.Future[Any]:
         """Sends one command with the others of this turn.
 
         Args:
             command: in RESP, see `pack`.
+            partition: that it is about; a Cluster keeps it on the node that has it.
 
         Returns:
             A future of the reply. An error of the server is a value of type `hiredis.ReplyError`. The future fails with
@@ -105,7 +173,27 @@ class Link:
         wire = self._wire
         if wire is None or self._open or len(wire.waiting) >= MAX_WAITING or wire.paused:
             raise StateUnavailable("the state server is not reachable now")
-        return wire.send(command)
+        return wire.send(command, partition)
+
+    def again(self, attempt: Attempt, *, asking: bool = False) -> bool:
+        """Sends a call that another node refused; false when nothing was sent.
+
+        Args:
+            attempt: whose future is answered by the reply. Its deadline is watched by who resends it.
+            asking: the slot is on its way to this node, which serves it only to those who know that.
+        """
+        wire = self._wire
+        if wire is None or self._open or len(wire.waiting) >= MAX_WAITING or wire.paused:
+            return False
+        if asking:
+            wire.send(_ASKING).add_done_callback(forget)
+        wire.resend(attempt)
+        return True
+
+    def distrust(self, partition: int = 0) -> None:
+        """A reply was none that its command can have: the connection is given up, and with it all replies to come."""
+        if self._wire is not None:
+            self._wire.close("distrusted")
 
     # Called by the connection
 
@@ -179,7 +267,7 @@ class Link:
         """
         address = self._address
         loop = asyncio.get_running_loop()
-        wire = _Wire(self, loop, self._timeout)
+        wire = _Wire(self, loop, self._timeout, self._refused)
         async with asyncio.timeout(CONNECT_SEC):
             if "path" in address:
                 await loop.create_unix_connection(lambda: wire, address["path"])
@@ -211,16 +299,18 @@ class Link:
 class _Wire(asyncio.Protocol):
     """One connection and the queue of those who wait for its replies."""
 
-    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop, timeout: float, refused: Refused | None) -> None:
         self._link = link
         self._loop = loop
         self._timeout = timeout
+        self._refused = refused
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._expired = 0  # how many at the head of the queue have run out of time
-        self.waiting: deque[tuple[asyncio.Future[Any], float]] = deque()  # with their deadlines, oldest first
+        # (who waits, until when, the attempt where it may be sent elsewhere), oldest first
+        self.waiting: deque[tuple[asyncio.Future[Any], float, Attempt | None]] = deque()
         self.paused = False
         self.closed = False
 
@@ -229,7 +319,7 @@ class _Wire(asyncio.Protocol):
         """Nothing has come back for long."""
         return bool(self.waiting) and self._loop.time() > self.waiting[0][1] + DEAF_SEC
 
-    def send(self, command: bytes) -> asyncio.Future[Any]:
+    def send(self, command: bytes, partition: int = 0) -> asyncio.Future[Any]:
         """Queues a command for the write at the end of this turn."""
         loop = self._loop
         future = loop.create_future()
@@ -237,14 +327,24 @@ class _Wire(asyncio.Protocol):
         if self.closed:
             future.set_exception(StateUnavailable("the connection to the state server is closed"))
             return future
-        self.waiting.append((future, deadline))
+        attempt = Attempt(future, deadline, command, partition) if self._refused is not None else None
+        self._queue(command, future, deadline, attempt)
+        return future
+
+    def resend(self, attempt: Attempt) -> None:
+        """Queues a call that was refused elsewhere."""
+        # The queue runs by its own timeout, so that its head is always the oldest. Who resends keeps the caller's.
+        self._queue(attempt.command, attempt.future, self._loop.time() + self._timeout, attempt)
+
+    def _queue(self, command: bytes, future: asyncio.Future[Any], deadline: float, attempt: Attempt | None) -> None:
+        loop = self._loop
+        self.waiting.append((future, deadline, attempt))
         unsent = self._unsent
         if not unsent:
             loop.call_soon(self._flush)
         unsent.append(command)
         if self._timer is None:
             self._timer = loop.call_at(deadline, self._expire)
-        return future
 
     def close(self, why: str) -> None:
         """Gives the connection up."""
@@ -266,12 +366,12 @@ class _Wire(asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not False:
-                future, _ = waiting.popleft()
+                future, _, attempt = waiting.popleft()
                 if self._expired:
                     self._expired -= 1
                 else:
                     heard = True
-                if not future.done():
+                if not future.done() and (attempt is None or not self._taken_over(attempt, reply)):
                     future.set_result(reply)
         except (hiredis.HiredisError, IndexError):
             # A reply that nobody asked for, or none of the protocol: what else comes here cannot be trusted.
@@ -279,6 +379,9 @@ class _Wire(asyncio.Protocol):
             return
         if heard:
             self._link.answered()
+
+    def _taken_over(self, attempt: Attempt, reply: Any) -> bool:
+        return isinstance(reply, hiredis.ReplyError) and self._refused is not None and self._refused(attempt, reply)
 
     def pause_writing(self) -> None:
         """The server reads too slowly."""
@@ -307,14 +410,14 @@ class _Wire(asyncio.Protocol):
         number = 0
         self._timer = None
         while self._expired < len(waiting):
-            future, deadline = waiting[self._expired]
+            future, deadline, _ = waiting[self._expired]
             if deadline > now:
                 self._timer = self._loop.call_at(deadline, self._expire)
                 break
             self._expired += 1
             number += 1
             if not future.done():
-                future.set_exception(StateUnavailable("the state server did not answer in time"))
+                future.set_exception(StateUnavailable(LATE))
         if number:
             self._link.failed(number)
 
@@ -327,10 +430,16 @@ class _Wire(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         waiting, self.waiting = self.waiting, deque()
-        for future, _ in waiting:
+        for future, _, _ in waiting:
             if not future.done():
                 future.set_exception(StateUnavailable(f"the connection to the state server was lost ({why})"))
         self._link.lost(self)
+
+
+def forget(future: asyncio.Future[Any]) -> None:
+    """Its outcome is of no interest, a failure neither."""
+    if not future.cancelled():
+        future.exception()
 
 
 def pack(*parts: str | bytes | int) -> bytes:

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from app.errors import ConfigError
 from app.settings import Settings
 from app.state.calls import Client, reachable
+from app.state.factory import is_cluster
 from app.state.keys import META
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,14 @@ async def check(client: Client, settings: Settings) -> None:
     """Notes partitions and schema in an empty state; in one that was used before, compares them.
 
     Raises:
-        ConfigError: the partition count or the schema differs, the server is too old, or it is a node of a Cluster.
+        ConfigError: the partition count or the schema differs, the server is too old, or it is a node of a Cluster that the
+            settings do not name as one.
         StateUnavailable: the server is away.
     """
-    await _check_server(client)
+    await _check_server(client, settings)
     wanted = {"partitions": settings.state.partitions, "schema": SCHEMA}
     with reachable("state layout"):
-        pipe = client.pipeline(transaction=True)
+        pipe = client.pipeline(transaction=False)  # each step stands for itself; whoever comes second finds the first's
         for field, number in wanted.items():
             pipe.hsetnx(META, field, number)
         pipe.hmget(META, list(wanted))
@@ -47,7 +49,7 @@ async def check(client: Client, settings: Settings) -> None:
         raise ConfigError(f"state.redis_url: the state has layout {schema}, and this version reads layout {SCHEMA}")
 
 
-async def _check_server(client: Client) -> None:
+async def _check_server(client: Client, settings: Settings) -> None:
     with reachable("state server"):
         try:
             info: dict[str, Any] = await client.info()
@@ -59,8 +61,11 @@ async def _check_server(client: Client) -> None:
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if numbers and numbers < MIN_VERSION:
         raise ConfigError(f"state.redis_url: the server speaks the commands of Redis {version[:9]}; 6.2 or later is needed")
-    if info.get("cluster_enabled"):
-        raise ConfigError("state.redis_url: the server is a node of a Cluster, which this version does not speak to")
+    if info.get("cluster_enabled") and not is_cluster(settings.state.redis_url, settings.state):
+        raise ConfigError(
+            "state.redis_url: the server is a node of a Cluster; name several of its nodes, comma separated, "
+            "or set state.cluster = true"
+        )
     if info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction":
         log.warning(
             "the state server's maxmemory-policy is not noeviction: short of memory it forgets limits, verdicts and events"

@@ -15,7 +15,7 @@ from types import TracebackType
 from app.errors import ConfigError
 from app.settings import StateSettings
 from app.state.embedded import ServerProcess
-from app.state.factory import parse_address
+from app.state.factory import parse_addresses
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class StateServer:
         self._embedded: ServerProcess | None = None
         self._watcher: asyncio.Task[None] | None = None
         if self.url:
-            parse_address(self.url)
+            parse_addresses(self.url, cluster=settings.cluster)
         else:
             self._embedded = ServerProcess(settings.data_dir / "state")
             self.url = self._embedded.url

@@ -1,0 +1,102 @@
+"""redis-py's client of a Cluster, for everything but decisions, made fit for a process that runs for months.
+
+Its own ways of healing replace the nodes it was given by those it has learnt, so that a Cluster whose addresses have all
+changed is never found again; and while one call rebuilds the map, others find none and fail with errors that are no errors
+of Redis. Both are mended here; commands, redirections and retries are redis-py's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis.asyncio as aioredis
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.retry import Retry
+from redis.exceptions import ClusterDownError, ConnectionError, RedisClusterException, TimeoutError
+
+RECREATE_SEC = 10.0
+"""Errors that last so long mean that healing has failed: the client begins again with the nodes that it was given."""
+
+_TLS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
+
+
+class ClusterClient(aioredis.RedisCluster):
+    """As `redis.asyncio.Redis` for those who use it; see `app.state.calls.Client` for what works on both."""
+
+    def __init__(self, nodes: Sequence[Mapping[str, Any]], timeout_sec: float, max_connections: int, retry: Retry) -> None:
+        """Not connected yet.
+
+        Args:
+            nodes: as `app.state.factory.parse_addresses` gives them.
+            timeout_sec: of each attempt of a command.
+            max_connections: to each node.
+            retry: attempts and pauses.
+        """
+        first = nodes[0]
+        tls = {name: value for name, value in first.items() if name in _TLS}
+        super().__init__(
+            startup_nodes=[ClusterNode(node.get("host", "localhost"), node.get("port", 6379)) for node in nodes],
+            username=first.get("username"),
+            password=first.get("password"),
+            max_connections=max_connections,
+            socket_timeout=timeout_sec,
+            socket_connect_timeout=timeout_sec,
+            retry=retry,
+            protocol=2,
+            ssl=first.get("connection_class") is SSLConnection,
+            **tls,
+        )
+        self._given = dict(self.nodes_manager.startup_nodes)
+        self._failing_since: float | None = None
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        """As redis-py's."""
+        async with self.watched():
+            return await super().execute_command(*args, **kwargs)
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
+        """Commands of any partitions, one round trip to each node; no transaction."""
+        assert not transaction
+        return _Pipeline(self)  # type: ignore[abstract]
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Counts how long calls have failed, and begins anew when that is too long."""
+        try:
+            yield
+        except (AttributeError, KeyError):  # of a map that another call is just making
+            self._failed()
+            raise ConnectionError("the map of the Cluster is being made") from None
+        except (ConnectionError, TimeoutError, ClusterDownError, RedisClusterException, OSError):
+            if self._failed():
+                await self._begin_anew()
+            raise
+        else:
+            self._failing_since = None
+
+    def _failed(self) -> bool:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        return now - self._failing_since > RECREATE_SEC
+
+    async def _begin_anew(self) -> None:
+        self._failing_since = None
+        await self.aclose()
+        self.nodes_manager.startup_nodes = {**self.nodes_manager.startup_nodes, **self._given}
+        self._initialize = True
+
+
+class _Pipeline(ClusterPipeline):
+    """Watched as single commands are."""
+
+    async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
+        """Runs what was gathered; replies in the order of the commands."""
+        client = self.cluster_client
+        assert isinstance(client, ClusterClient)
+        async with client.watched():
+            return await super().execute(raise_on_error, allow_redirections)
