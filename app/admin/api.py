@@ -59,7 +59,7 @@ def create_admin(
     policy = (model or rules_only()).policy
     lifting = Lifting(reader, accounts, holds, policy, settings.state.partitions)
     guarded.include_router(routes_keys.router(reader, accounts, lifting, auditor, model))
-    guarded.include_router(routes_accounts.router(accounts, lifting, auditor))
+    guarded.include_router(routes_accounts.router(reader, accounts, lifting, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, audit, model))

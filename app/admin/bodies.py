@@ -8,8 +8,6 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from app.admin.models import AccountLine
-
 MAX_ERRORS = 20
 """Faults that one refusal names; the rest is found in the next attempt."""
 
@@ -33,40 +31,10 @@ async def read_body(request: Request, model: type[_M]) -> _M:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise RequestValidationError(_faults(error, "body")) from None
+        raise RequestValidationError(faults_of(error, "body")[:MAX_ERRORS]) from None
 
 
-def parse_lines(body: bytes) -> list[AccountLine]:
-    """Accounts as JSON lines, all of them or none; empty lines are skipped.
-
-    Raises:
-        RequestValidationError: a line is no account, or names the key of an earlier one.
-    """
-    accounts: list[AccountLine] = []
-    line_of: dict[str, int] = {}
-    faults: list[dict[str, Any]] = []
-    for number, line in enumerate(body.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"body line {number}"
-        try:
-            account = AccountLine.model_validate_json(line)
-        except ValidationError as error:
-            faults += _faults(error, place)
-        else:
-            first = line_of.setdefault(account.key_id, number)
-            if first != number:
-                rule = f"must not be the key of line {first} again"
-                faults.append({"type": "repeated", "loc": (place, "key_id"), "msg": rule})
-            accounts.append(account)
-        if len(faults) >= MAX_ERRORS:
-            break
-    if faults:
-        raise RequestValidationError(faults[:MAX_ERRORS])
-    return accounts
-
-
-def _faults(error: ValidationError, place: str) -> list[dict[str, Any]]:
+def faults_of(error: ValidationError, place: str) -> list[dict[str, Any]]:
     """What pydantic found, without what the client sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return [{"type": fault["type"], "loc": (place, *fault["loc"]), "msg": fault["msg"]} for fault in found]

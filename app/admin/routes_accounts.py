@@ -12,12 +12,14 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import JSON_LINES, described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import ACCOUNTS_PER_SEC, answered
+from app.admin.excuses import excuse_imported
 from app.admin.import_lines import check_lines
 from app.admin.lifting import Lifting
 from app.admin.models import KEY_ID, AccountIn, AccountLine, AccountList, AccountOut, AccountQuery, ImportOut, ImportQuery
 from app.admin.permissions import permit
 from app.admin.problems import ProblemResponse
 from app.state.accounts import AccountStore
+from app.state.reading import StateReader
 
 IMPORT_PATH = "/v1/accounts:import"
 
@@ -26,7 +28,7 @@ KeyId = Annotated[str, Path(pattern=KEY_ID, description="key id: the keyed hash 
 _UNKNOWN = "There is no account for this key."
 
 
-def router(accounts: AccountStore, lifting: Lifting, auditor: Auditor) -> APIRouter:
+def router(reader: StateReader, accounts: AccountStore, lifting: Lifting, auditor: Auditor) -> APIRouter:
     """The account routes over one deployment's state."""
     routes = APIRouter(prefix="/v1", tags=["accounts"])
 
@@ -107,7 +109,7 @@ def router(accounts: AccountStore, lifting: Lifting, auditor: Auditor) -> APIRou
         found = {line.key_id: views.stored_account(line) for line in lines}
         async with answered(len(lines) / ACCOUNTS_PER_SEC):
             await accounts.import_many(found)
-            await lifting.excuse_many(found)
+            await excuse_imported(reader, lifting, found)
         return ImportOut(lines=len(lines), stored=len(lines), dry_run=False)
 
     return routes

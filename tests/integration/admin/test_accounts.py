@@ -137,7 +137,7 @@ async def test_an_import_stores_all_lines(desk: Any) -> None:
     body = _lines(*({"key_id": _key(number), "org_id": f"org{number % 7}"} for number in range(1500)))
     body = b"\r\n" + body.replace(b"\n", b"\r\n\n")
     answer = await desk.call("POST", "/v1/accounts:import", content=body)
-    assert answer.json() == {"stored": 1500}
+    assert answer.json() == {"lines": 1500, "stored": 1500, "dry_run": False}
     listed: dict[str, str] = {}
     cursor = "0"
     while cursor:
@@ -173,19 +173,37 @@ async def test_an_import_names_every_bad_line_and_stores_nothing(desk: Any) -> N
     ]
     assert rules["body line 4"] == "must be valid JSON"
     assert rules["body line 7.key_id"] == "must not be the key of line 1 again"
+    assert answer.json()["detail"].startswith("5 of 6 lines break a rule, nothing is stored; the first: body line 2.key_id")
     assert "sk-live" not in answer.text
     assert (await desk.get("/v1/accounts"))["accounts"] == []
 
 
-async def test_a_long_list_of_faults_is_cut(desk: Any) -> None:
-    """Of thousands of bad lines the first twenty are named."""
+async def test_thousands_of_bad_lines_are_all_named(desk: Any) -> None:
+    """A person repairs a file once: every bad line is in the answer, and the sentence says how many there are."""
     answer = await desk.call("POST", "/v1/accounts:import", content=b"x\n" * 5000)
-    assert [error["field"] for error in answer.json()["errors"]] == [f"body line {number}" for number in range(1, 21)]
+    assert [error["field"] for error in answer.json()["errors"]] == [f"body line {number}" for number in range(1, 5001)]
+    assert answer.json()["detail"].startswith("5,000 of 5,000 lines break a rule")
+
+
+async def test_a_dry_run_checks_and_stores_nothing(desk: Any) -> None:
+    """It answers as the import would, names what is wrong, and leaves no account and no record of a change."""
+    path = "/v1/accounts:import?dry_run=true"
+    body = _lines({"key_id": _key(1)}, {"key_id": _key(2)})
+    assert (await desk.call("POST", path, content=body)).json() == {"lines": 2, "stored": 0, "dry_run": True}
+    assert (await desk.call("POST", path, content=body + b"x\n")).json()["errors"] == [
+        {"field": "body line 3", "rule": "must be valid JSON"}
+    ]
+    assert (await desk.get("/v1/accounts"))["accounts"] == []
+    assert (await desk.get("/v1/audit"))["records"] == []
 
 
 async def test_an_empty_import_stores_nothing(desk: Any) -> None:
     """No line is no fault."""
-    assert (await desk.call("POST", "/v1/accounts:import", content=b"\n")).json() == {"stored": 0}
+    assert (await desk.call("POST", "/v1/accounts:import", content=b"\n")).json() == {
+        "lines": 0,
+        "stored": 0,
+        "dry_run": False,
+    }
 
 
 async def test_a_bad_cursor_of_accounts_is_refused(desk: Any) -> None:
