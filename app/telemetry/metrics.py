@@ -79,6 +79,12 @@ def _begin(metric: Counter | Gauge, labels: Sequence[str], fixed: Mapping[str, S
 LEVELS = ("clear", "watch", "suspect", "confirmed")
 ACTIONS_TAKEN = ("throttle", "cap", "step_up", "suspend")
 LOST = ("build", "spool_full", "spool_error", "spool_damaged", "refused", "archive_behind", "bad_row")
+BROKEN_RULES = (
+    "body_bytes", "body_time", "credential_count", "credential_size", "encoding", "header_bytes", "header_count",
+    "header_time", "host", "http", "json", "json_depth", "json_duplicate", "method", "no_credential", "path",
+    "unknown_key", "upgrade",
+)  # fmt: skip
+ENDINGS = ("complete", "disconnected", "upstream_cut", "upstream_error", "refused")
 OWN_ERRORS = ("internal", "unavailable", "upstream", "upstream_busy")
 
 BUILD_INFO = _gauge("build_info", "Always 1; the version that runs.", "version", "process")
@@ -91,8 +97,8 @@ OWN_ERRORS_TOTAL = _counter(
     "Answers with 5xx that the gateway made itself, by cause; `upstream`: the model API could not be reached or broke off.",
     cause=OWN_ERRORS,
 )
-OUTCOMES = _counter("outcomes_total", "How exchanges ended: complete, disconnected, upstream_cut, …", "outcome")
-REJECTS = _counter("parser_rejects_total", "Requests refused before they were forwarded, by rule.", "why")
+OUTCOMES = _counter("outcomes_total", "How exchanges ended.", outcome=ENDINGS)
+REJECTS = _counter("parser_rejects_total", "Requests refused before they were forwarded, by rule.", why=BROKEN_RULES)
 DECISION_SECONDS = Histogram(
     "stillwatch_decision_seconds",
     "Time of the one state round trip before forwarding.",
