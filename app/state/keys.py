@@ -175,6 +175,11 @@ def bulk_keys(bulk_id: str) -> str:
     return f"{PREFIX}:{{ctl}}:bm:{bulk_id}"
 
 
+def order_record(ref: str) -> str:
+    """String, JSON: which key an order is about, and what stood before it; TTL a week longer than the order."""
+    return f"{PREFIX}:{{ctl}}:of:{ref}"
+
+
 def reply(name: str) -> str:
     """String, what an order that came with an Idempotency-Key was answered; name is a digest; TTL one day."""
     return f"{PREFIX}:{{ctl}}:idem:{name}"

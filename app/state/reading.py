@@ -271,7 +271,7 @@ class StateReader:
         scores = await self._clear_scores(calm)
         rows = []
         for (key_id, number), last, rank in zip(keys, seen, ranks, strict=True):
-            level, score = (Level.CLEAR, scores.get(key_id)) if rank is None else _split_rank(rank)
+            level, score = (Level.CLEAR, scores.get(key_id)) if rank is None else split_rank(rank)
             last_ms = None if last is None else int(last)
             rows.append(KeyRow(key_id, number, level, score or 0.0, last_ms, score is not None))
         return tuple(rows)
@@ -331,7 +331,8 @@ def _judged_scores(key_ids: Sequence[str], states: Sequence[bytes | None]) -> di
     return scores
 
 
-def _split_rank(rank: float) -> tuple[Level, float]:
+def split_rank(rank: float) -> tuple[Level, float]:
+    """A rank of the index of flagged keys → level and score."""
     # A score of exactly 1 makes an odd rank, which still belongs to the level below it. Rounded, because the sum that the
     # rank is has fewer digits than the score had.
     level = max(level for level in Level if level * 2 <= rank)
