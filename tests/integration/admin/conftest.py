@@ -104,6 +104,17 @@ class Desk:
         assert response.status_code == status, response.text
         return response.json()
 
+    async def token(self, role: str, name: str = "a test", **more: Any) -> str:
+        """A new token with a role."""
+        answer = await self.call("POST", "/v1/tokens", json={"name": name, "role": role, **more})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
+
+    async def as_(self, token: str, method: str, path: str, **more: Any) -> httpx2.Response:
+        """One request with another token, or with none ("")."""
+        headers = {**({"authorization": f"Bearer {token}"} if token else {"authorization": ""}), **more.pop("headers", {})}
+        return await self.call(method, path, headers=headers, **more)
+
     async def pages(self, **params: Any) -> list[list[dict[str, Any]]]:
         """Every page of a key list."""
         found = []

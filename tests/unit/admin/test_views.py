@@ -102,7 +102,7 @@ def _health(**more: float) -> StateHealth:
 )
 def test_health_is_degraded_exactly_when_something_is_wrong(more: dict[str, float], said: list[str]) -> None:
     """Each thing that is wrong has a sentence; without one the status is ok."""
-    found = views.health(_health(**more), Settings(), "00ff")
+    found = views.health(_health(**more), Settings(), "00ff", "0")
     assert found.status == ("degraded" if said else "ok")
     assert found.mode == ("unknown" if more.get("gateways") == 0 else "enforce")
     assert len(found.problems) == len(said)
