@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -140,6 +140,19 @@ def stored_verdict(data: bytes, entity_id: str, kind: str) -> Verdict | None:
         return verdict_codec.decode(stored.verdict, entity_id, kind) if stored.verdict else None
     except (ValueError, LookupError, zlib.error) as error:
         raise BadProfile(f"state does not decode: {type(error).__name__}") from None
+
+
+def renamed(data: bytes, entity_id: str) -> bytes:
+    """The bytes of a state, as that of an entity of another name.
+
+    Raises:
+        BadProfile: the bytes are no state of this version.
+    """
+    state = EntityState.from_bytes(data)
+    state.profile.entity_id = entity_id
+    if state.verdict is not None:
+        state.verdict = replace(state.verdict, entity_id=entity_id)
+    return state.to_bytes()
 
 
 def _unpack(data: bytes) -> _Stored:

@@ -97,10 +97,29 @@ class Hasher:
         return self.digest(b"ip", address.packed[:3] if address.version == 4 else address.packed[:6])
 
 
+class Overlap(Protocol):
+    """Old ids of keys while the pepper changes; `app.gateway.rotation.Rotation` is one."""
+
+    def present(self, secret: bytes, key_id: str) -> str:
+        """The id under which the key is known now: its old one until everything known of it was taken over."""
+        ...
+
+    def old(self, secret: bytes) -> str:
+        """The id under the previous pepper."""
+        ...
+
+
 class Identifier:
     """Head → Identity and Place. Holds bounded memories only; safe to share between requests."""
 
-    def __init__(self, settings: IdentitySettings, accounts: Accounts | None, networks: Networks | None = None) -> None:
+    def __init__(
+        self,
+        settings: IdentitySettings,
+        accounts: Accounts | None,
+        networks: Networks | None = None,
+        overlap: Overlap | None = None,
+    ) -> None:
+        self._overlap = overlap
         self.hasher = Hasher(settings.pepper.get_secret_value())
         self._accounts = accounts
         self._networks = networks
@@ -127,6 +146,10 @@ class Identifier:
             secret = _bearer(head.authorization) if head.authorization else head.api_key
         key_id = self._key_ids.get(secret) or self._key_id(secret)
         account = self._accounts.get(key_id) if self._accounts is not None else None
+        if self._overlap is not None and secret:
+            if account is None and self._accounts is not None:
+                account = self._accounts.get(self._overlap.old(secret))
+            key_id = self._overlap.present(secret, key_id)
         if account is not None:
             return Identity(
                 key_id,

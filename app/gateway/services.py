@@ -19,10 +19,12 @@ from app.gateway import account_file
 from app.gateway.core import Core
 from app.gateway.identity import Hasher
 from app.gateway.networks import Networks
+from app.gateway.rotation import Rotation
 from app.limits.limiter import Limiter
 from app.settings import Settings
 from app.state import meta
 from app.state.accounts import Account, AccountDirectory, AccountStore
+from app.state.adoption import Adoption
 from app.state.calls import Client
 from app.state.events import EventLog
 from app.state.factory import background_client
@@ -88,7 +90,10 @@ class Services:
             limiter = Limiter(settings, state_url, events)
             await limiter.start()
             stack.push_async_callback(limiter.stop)
-            core = Core(settings, limiter=limiter, accounts=accounts, events=events, networks=networks)
+            overlap = _overlap(settings, client)
+            if overlap is not None:
+                stack.push_async_callback(overlap.stop)
+            core = Core(settings, limiter=limiter, accounts=accounts, events=events, networks=networks, overlap=overlap)
             services = cls(core, accounts, stack, checked=checked)
             registration = Registration(client, _gateway_id(), settings.enforcement.mode)
             if checked:
@@ -164,6 +169,16 @@ def _read_files(settings: Settings) -> tuple[dict[str, Account], Networks | None
     hasher = Hasher(identity.pepper.get_secret_value())
     told = account_file.load(identity.accounts_file, hasher) if identity.accounts_file else {}
     return told, Networks.load(identity.networks_file) if identity.networks_file else None
+
+
+def _overlap(settings: Settings, client: Client) -> Rotation | None:
+    """What takes keys over from the previous pepper; None where none is configured."""
+    previous = settings.identity.previous_pepper.get_secret_value()
+    if not previous:
+        return None
+    log.info("identity.previous_pepper is set: keys are taken over to their new ids when they are used")
+    adoption = Adoption(client, AccountStore(client), settings.state.partitions)
+    return Rotation(Hasher(previous), adoption.adopt)
 
 
 def _gateway_id() -> str:

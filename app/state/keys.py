@@ -92,6 +92,10 @@ class PartitionKeys:
         """String, id of the key that an action's reference belongs to; TTL FLAG_TTL_SEC."""
         return f"{self.tag}:r:{ref}"
 
+    def adopted(self, key_id: str) -> str:
+        """String, set once the key's id under the previous pepper was taken over; TTL PROFILE_TTL_SEC."""
+        return f"{self.tag}:d:{key_id}"
+
     def of_key(self, key_id: str) -> list[str]:
         """Names here that hold what is known about a key, for its erasure.
 
@@ -185,9 +189,40 @@ def reply(name: str) -> str:
     return f"{PREFIX}:{{ctl}}:idem:{name}"
 
 
+APPEALS_OPEN = f"{PREFIX}:{{apl}}:open"
+"""Zset "<time µs>:<appeal id>", score 0, of appeals that wait; at most app.state.appeals.MAX_OPEN; no TTL."""
+
+APPEALS_DECIDED = f"{PREFIX}:{{apl}}:done"
+"""The same of decided ones, by the time of the decision; trimmed at FLAG_TTL_SEC; no TTL."""
+
+
+def appeal(appeal_id: str) -> str:
+    """String, JSON: one appeal without the customer's words; TTL FLAG_TTL_SEC."""
+    return f"{PREFIX}:{{apl}}:a:{appeal_id}"
+
+
+def appeal_words(appeal_id: str) -> str:
+    """String, JSON: the customer's text and contact; TTL admin.appeal_text_days."""
+    return f"{PREFIX}:{{apl}}:w:{appeal_id}"
+
+
+def appeals_of_key(key_id: str) -> str:
+    """Zset, as APPEALS_OPEN, of the newest appeals about one key; at most app.state.appeals.MAX_OF_KEY; TTL FLAG_TTL_SEC."""
+    return f"{PREFIX}:{{apl}}:k:{key_id}"
+
+
+def appeal_of_reference(ref: str) -> str:
+    """String, id of the appeal about an action that waits; TTL FLAG_TTL_SEC."""
+    return f"{PREFIX}:{{apl}}:r:{ref}"
+
+
+LABELS = f"{PREFIX}:{{lbl}}:z"
+"""Zset "<key id>|<time µs>|<JSON>", score 0; at most app.state.labels.MAX_LABELS; no TTL."""
+
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
     *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log"),
+    *("{apl}:open", "{apl}:done", "{lbl}:z"),
 )
-"""Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or by
-a most number of entries."""
+"""Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or
+at most so many entries."""

@@ -111,6 +111,7 @@ FIRST_BYTE_SECONDS = Histogram(
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
+KEYS_ADOPTED = _counter("keys_adopted_total", "Keys taken over from their id under the previous pepper.")
 INFLIGHT = _gauge("inflight_requests", "Requests being served by this process.")
 TOKENS = _counter("tokens_total", "Tokens settled, by direction.", direction=("input", "output"))
 SHADOW = _counter(
@@ -175,7 +176,9 @@ LEASES_LOST = _counter("leases_lost_total", "Partitions whose lease was taken ov
 
 # Admin
 ADMIN_REQUESTS = _counter("admin_requests_total", "Admin API requests by route name and status class.", "route", "status")
-AUTH_FAILURES = _counter("auth_failures_total", "Refused credentials by kind.", kind=("missing", "wrong", "limited", "forbidden"))
+AUTH_FAILURES = _counter(
+    "auth_failures_total", "Refused credentials by kind.", kind=("missing", "wrong", "limited", "forbidden")
+)
 AUDIT_RECORDS = _counter("audit_records_total", "Records added to the audit log.")
 AUDIT_WRITE_FAILURES = _counter(
     "audit_write_failures_total", "Audit records that could not be written; what they were about was refused."
