@@ -74,7 +74,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     user_chars: int = 0
     input_items: int = 1  # texts in an embeddings or completions batch
 
-    # Outcome. `outcome`: complete, disconnected (client left), upstream_cut, upstream_error, refused (by us).
+    # Outcome. `outcome`: complete, disconnected (client left), upstream_cut, upstream_error, refused (by us), stopped (by
+    # us in the middle, because the key was suspended).
     status: int = 200
     outcome: str = "complete"
     error: str = ""  # error type of the dialect, from a fixed list
@@ -109,6 +110,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     user_head: str = ""
     user_tail: str = ""
     answer_head: str = ""
+
+    # What an action meant for this request: throttle, cap, step_up or suspend where it was done; would_throttle,
+    # would_cap, would_step_up, would_suspend where it was only counted, and would_refuse where the narrowed budgets would
+    # not have let it pass; empty without one. What was sent of an answer that a suspension ended is in the outcome fields.
+    action: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.enforcement.rules import FixedRules, Rules
 from app.errors import ConfigError
 from app.gateway.batch import Batch
 from app.gateway.deadlines import Deadlines
@@ -54,6 +55,7 @@ class Core:
         "_prefix",
         "active",
         "body_deadlines",
+        "control",
         "default_output_tokens",
         "events",
         "guard",
@@ -77,6 +79,7 @@ class Core:
         accounts: Accounts | None = None,
         events: EventSink | None = None,
         networks: Networks | None = None,
+        control: Rules | None = None,
     ) -> None:
         gateway = settings.gateway
         if not settings.identity.pepper.get_secret_value():
@@ -85,6 +88,7 @@ class Core:
         self.identifier = Identifier(settings.identity, accounts, networks)
         self.limiter = limiter if gateway.enforce_limits else None
         self.events = events
+        self.control: Rules = control or FixedRules(settings.enforcement)
         self.log_events = gateway.log_events
         self.text_limits = TextLimits(gateway.text_head_chars, gateway.text_tail_chars)
         self.max_body_bytes = gateway.max_body_bytes

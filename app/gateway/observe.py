@@ -207,6 +207,7 @@ def event_from_exchange(
         user_text[:head],
         user_text[max(head, len(user_text) - tail) :],
         kept[:head],
+        answer.action,
     )
 
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
 
-from app.enforcement.policy import decode_verdict
+from app.enforcement.policy import RUNGS, Action, decode_verdict, share_of
+from app.enforcement.rules import FixedRules, Rules
 from app.errors import StateUnavailable
 from app.limits.budgets import Plans
-from app.limits.local import KnownThrottles, LocalBudgets, Throttle
+from app.limits.local import KnownActions, LocalBudgets
 from app.limits.reservation import Reservation
 from app.limits.slots import SlotKeeper
-from app.settings import Settings
-from app.state.decisions import Decisions
+from app.settings import EnforcementSettings, Settings
+from app.state.decisions import Decisions, Mode, manner_of
 from app.state.events import EventLog
 from app.state.keys import PartitionKeys, partition_of
 from app.state.schedule import MINUTE_US, Schedule
 
-_ADMITTED, _OVERSIZED = 1, 2
-_NARROWED, _WOULD_NARROW = 1, 2
-_SHADOW_EFFECT = ("", "", "throttle", "refuse")
+_ADMITTED, _OVERSIZED, _BLOCKED = 1, 2, 3
+_ENFORCED, _WOULD_NARROW, _WOULD_REFUSE, _WOULD_BLOCK = 1, 2, 3, 4
+
+_STEP_UP = RUNGS["step_up"]
+_LADDER = tuple(RUNGS)
 
 _SLOT_WAIT_MS = 1000
 """When a slot will be free is not known; a client that asks every second is cheap."""
@@ -66,12 +70,17 @@ class Decision(msgspec.Struct, frozen=True):
 
     Attributes:
         admitted: it may pass.
+        blocked: nobody asked the budgets: `action` refuses every request of this key.
         limited_by: name of the budget that refused it; "unavailable" where state is away and the policy is closed.
         scope: scope of that budget.
         retry_after_ms: when it would pass; 0 when admitted, and when it would never pass.
         oversized: it asks for more than the whole budget holds, so that waiting does not help.
-        throttled: a verdict narrowed the budgets (enforce mode), whether or not it passed.
-        shadow_would: what enforce mode would have done to this request, "" for nothing: "throttle" or "refuse".
+        throttled: an action narrowed the budgets, whether or not the request passed.
+        action: the step of the ladder that is in force for the key, done or only counted; "" for none.
+        effect: "enforced", "shadow" where it is only counted, "" without an action.
+        ref: reference of the action for the customer.
+        shadow_would: what enforcing would have done to this request, "" for nothing: a step of the ladder, or "refuse"
+            where the narrowed budgets would not have let it pass.
         degraded: "" when state decided, else what the failure policy did: open, local or closed.
         budgets: of the key, organisation and model, for the headers.
         reservation: give it to `settle` unchanged.
@@ -82,7 +91,11 @@ class Decision(msgspec.Struct, frozen=True):
     scope: str = ""
     retry_after_ms: int = 0
     oversized: bool = False
+    blocked: bool = False
     throttled: bool = False
+    action: str = ""
+    effect: str = ""
+    ref: str = ""
     shadow_would: str = ""
     degraded: str = ""
     budgets: tuple[Budget, ...] = ()
@@ -92,21 +105,23 @@ class Decision(msgspec.Struct, frozen=True):
 class Limiter:
     """Decides in one round trip, and settles without making anybody wait."""
 
-    def __init__(self, settings: Settings, url: str, events: EventLog) -> None:
+    def __init__(self, settings: Settings, url: str, events: EventLog, control: Rules | None = None) -> None:
         """Not connected yet.
 
         Args:
-            settings: limits, enforcement, and the timeout of a decision.
+            settings: limits, and the timeout of a decision.
             url: of the state server.
             events: takes what is settled, and the events that come with it.
+            control: policy, kill switch, orders and allow-list as they change; None: the settings' policy for good.
         """
-        self._enforce = settings.enforcement.mode == "enforce"
+        self._control: Rules = control or FixedRules(settings.enforcement)
+        self._adopt(self._control.policy)
         self._on_loss = settings.limits.on_state_loss
         self._events = events
-        self._decisions = Decisions(url, settings.state.decision_timeout_ms, enforce=self._enforce)
+        self._decisions = Decisions(url, settings.state.decision_timeout_ms)
         self._plans = Plans(settings.limits, self._decisions.prepare)
         self._partitions = tuple(PartitionKeys(number) for number in range(settings.state.partitions))
-        self._throttles = KnownThrottles()
+        self._known = KnownActions()
         self._local = LocalBudgets(settings.limits.replicas)
         self._slots = SlotKeeper(events.link)
 
@@ -130,42 +145,61 @@ class Limiter:
         org_id = ask.org_id
         key_id = ask.key_id
         partition = partition_of(org_id or key_id, len(self._partitions))
+        kill = self._control.kill
+        if kill == "all":
+            return Decision(True, reservation=Reservation(partition, ask.request_id))
+        mode: Mode = "killed" if kill else self._mode(key_id, org_id)
         schedule = self._plans.schedule(ask.plan, ask.model, org_id != "")
         names = _names(self._partitions[partition], schedule, key_id, org_id)
         input_tokens = max(0, ask.input_tokens)
         output_tokens = max(0, ask.output_tokens)
         reservation = Reservation(partition, ask.request_id, schedule, names, input_tokens, output_tokens)
         try:
-            reply = await self._decisions.decide(schedule, names, ask.request_id, input_tokens, output_tokens)
+            reply = await self._decisions.decide(
+                schedule, names, ask.request_id, input_tokens, output_tokens, self._manners[mode]
+            )
         except StateUnavailable:
-            return self._without_state(ask, reservation)
+            return self._without_state(ask, reservation, mode)
         except asyncio.CancelledError:
             # It may be charged all the same. Nobody will settle it, so its slots are freed now; the reserve stays charged.
             self._decisions.free(reservation.slot_names, ask.request_id)
             raise
         status, which, wait_us, effect, now_us = reply[:5]
-        throttle = None
+        action = None
         if effect:
-            throttle = _throttle(reply[-1])
-            self._throttles.learn(key_id, throttle)
-        elif self._throttles:
-            self._throttles.learn(key_id, None)
-        narrowed = throttle.factor if throttle is not None and effect == _NARROWED else 1.0
+            action = decode_verdict(reply[-1])
+            self._known.learn(key_id, action)
+        elif self._known and mode != "killed":
+            self._known.learn(key_id, None)
+        if action is None:
+            done = would = ref = ""
+        else:
+            done = would = _LADDER[self._rung(action)]
+            ref = action.ref
+            if effect == _WOULD_REFUSE:
+                would = "refuse"
+        if status == _BLOCKED:
+            return _blocked(reservation, done, ref)
+        enforced = action is not None and effect == _ENFORCED
+        narrowed = action.factor if action is not None and enforced else 1.0
         budgets = _budgets(schedule, reply, narrowed)
-        if throttle is not None and effect == _NARROWED and schedule.ceiling and throttle.requests_per_min:
-            budgets.append(_ceiling(throttle.requests_per_min, reply[-2]))
-        would = "" if status != _ADMITTED else _SHADOW_EFFECT[effect]
+        if action is not None and enforced and schedule.ceiling and action.requests_per_min:
+            budgets.append(_ceiling(action.requests_per_min, reply[-2]))
+        how = "" if action is None else "enforced" if enforced else "shadow"
         if status == _ADMITTED:
             reservation.at_us = now_us
             reservation.factor = narrowed
             if schedule.slots:
                 self._slots.hold(reservation)
-            if effect == _WOULD_NARROW and throttle is not None:
-                reservation.shadow = throttle.factor
+            if effect == _WOULD_NARROW and action is not None:
+                reservation.shadow = action.factor
             return Decision(
                 True,
-                throttled=effect == _NARROWED,
-                shadow_would=would,
+                throttled=enforced,
+                action=done,
+                effect=how,
+                ref=ref,
+                shadow_would="" if enforced else would,
                 budgets=tuple(budgets),
                 reservation=reservation,
             )
@@ -177,7 +211,10 @@ class Limiter:
             scope,
             retry_after_ms=0 if status == _OVERSIZED else -(-wait_us // 1000) or _SLOT_WAIT_MS,
             oversized=status == _OVERSIZED,
-            throttled=effect == _NARROWED,
+            throttled=enforced,
+            action=done,
+            effect=how,
+            ref=ref,
             budgets=tuple(budgets),
             reservation=reservation,
         )
@@ -206,22 +243,60 @@ class Limiter:
         if settlements or event is not None:
             self._events.append(event, reservation.partition, settlements)
 
-    def _without_state(self, ask: Ask, reservation: Reservation) -> Decision:
-        """What the failure policy says. What state may have charged before it fell silent stays charged."""
+    def _adopt(self, policy: EnforcementSettings) -> None:
+        """A policy is in force from now on."""
+        self._policy = policy
+        self._highest = RUNGS[policy.automatic_up_to]
+        modes: tuple[Mode, ...] = ("enforce", "shadow", "off", "killed")
+        self._manners = {mode: manner_of(mode, self._highest) for mode in modes}
+        self._whole = policy.enabled_percent >= 100 and (policy.mode == "shadow" or policy.enforced_percent >= 100)
+
+    def _mode(self, key_id: str, org_id: str) -> Mode:
+        """What is done about what policy asks for about this key."""
+        control = self._control
+        policy = control.policy
+        if policy is not self._policy:
+            self._adopt(policy)
+        if control.allowed(key_id, org_id):
+            return "off"
+        if self._whole:
+            return policy.mode
+        share = share_of(key_id)
+        if share >= policy.enabled_percent:
+            return "off"
+        return policy.mode if share < policy.enforced_percent else "shadow"
+
+    def _rung(self, action: Action) -> int:
+        """How far up the ladder an action goes: policy's own never above what it may do now, whenever it was asked for."""
+        return action.rung if action.by_person else min(action.rung, self._highest)
+
+    def _without_state(self, ask: Ask, reservation: Reservation, mode: Mode) -> Decision:
+        """What the failure policy says. What state may have charged before it fell silent stays charged.
+
+        Whoever was blocked stays blocked under each of them: an order stands in the local copy, and what policy asked for
+        is remembered from the last time state answered.
+        """
+        action, rung, enforced = self._remembered(ask.key_id, mode)
+        done = _LADDER[rung] if rung else ""
+        ref = action.ref if action is not None else ""
+        if enforced and rung >= _STEP_UP:
+            return _blocked(reservation, done, ref, degraded=self._on_loss)
         if self._on_loss == "closed":
             return Decision(
                 False, "unavailable", retry_after_ms=_CLOSED_WAIT_MS, degraded="closed", reservation=reservation
             )
+        how = "enforced" if enforced else "shadow" if done else ""
         if self._on_loss == "open":
-            return Decision(True, degraded="open", reservation=reservation)
-        known = self._throttles.get(ask.key_id)
-        throttle = known if self._enforce else None
-        refusal = self._local.charge(reservation, throttle)
+            return Decision(True, action=done, effect=how, ref=ref, degraded="open", reservation=reservation)
+        refusal = self._local.charge(reservation, action if enforced else None)
         if refusal is None:
             return Decision(
                 True,
-                throttled=throttle is not None,
-                shadow_would="throttle" if known is not None and throttle is None else "",
+                throttled=enforced,
+                action=done,
+                effect=how,
+                ref=ref,
+                shadow_would="" if enforced else done,
                 degraded="local",
                 reservation=reservation,
             )
@@ -231,10 +306,35 @@ class Limiter:
             refusal.scope,
             retry_after_ms=0 if refusal.oversized else -(-refusal.wait_us // 1000) or _SLOT_WAIT_MS,
             oversized=refusal.oversized,
-            throttled=throttle is not None,
+            throttled=enforced,
+            action=done,
+            effect=how,
+            ref=ref,
             degraded="local",
             reservation=reservation,
         )
+
+    def _remembered(self, key_id: str, mode: Mode) -> tuple[Action | None, int, bool]:
+        """(what is in force about a key, its rung, whether it is done), as decide.lua has it; (None, 0, False): nothing."""
+        if mode == "killed":
+            return None, 0, False
+        now_us = time.time_ns() // 1000
+        action = self._control.order(key_id)
+        if action is None or now_us >= action.until_us:
+            action = self._known.get(key_id)
+        if action is None or now_us >= action.until_us:
+            return None, 0, False
+        rung = self._rung(action)
+        enforced = action.by_person or mode == "enforce"
+        return (action, rung, enforced) if rung and (enforced or mode == "shadow") else (None, 0, False)
+
+
+def _blocked(reservation: Reservation, action: str, ref: str, degraded: str = "") -> Decision:
+    """Refused by the action alone; nothing was charged."""
+    reservation.schedule = None
+    return Decision(
+        False, blocked=True, action=action, effect="enforced", ref=ref, degraded=degraded, reservation=reservation
+    )
 
 
 def _names(keys: PartitionKeys, schedule: Schedule, key_id: str, org_id: str) -> list[bytes]:
@@ -248,11 +348,6 @@ def _names(keys: PartitionKeys, schedule: Schedule, key_id: str, org_id: str) ->
         else:
             names.append(keys.inflight("k", f"{key_id}:{slot.suffix}" if slot.suffix else key_id).encode())
     return names
-
-
-def _throttle(verdict: bytes) -> Throttle | None:
-    action = decode_verdict(verdict)
-    return Throttle(action.factor, action.requests_per_min, action.until_us) if action is not None else None
 
 
 def _budgets(schedule: Schedule, reply: list[Any], narrowed: float) -> list[Budget]:

@@ -6,22 +6,15 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
+from app.enforcement.policy import Action
 from app.limits.reservation import Reservation
 from app.state.schedule import MINUTE_US, REQUESTS, refill_us
 
 MAX_BALANCES = 50_000
 """Balances remembered, least recently charged forgotten first; one outage must not become the next."""
 
-MAX_THROTTLES = 50_000
-"""Throttled keys remembered."""
-
-
-class Throttle(NamedTuple):
-    """A verdict in force: share of the budgets kept, ceiling for a plan without one, end as unix µs."""
-
-    factor: float
-    requests_per_min: float | None
-    until_us: int
+MAX_ACTIONS = 50_000
+"""Keys remembered about which something is done."""
 
 
 class Refusal(NamedTuple):
@@ -33,32 +26,31 @@ class Refusal(NamedTuple):
     oversized: bool = False
 
 
-class KnownThrottles:
-    """Which keys were throttled when state last answered about them."""
+class KnownActions:
+    """What was asked for about a key when state last answered about it."""
 
-    def __init__(self, most: int = MAX_THROTTLES) -> None:
+    def __init__(self, most: int = MAX_ACTIONS) -> None:
         self._most = most
-        self._known: OrderedDict[str, Throttle] = OrderedDict()
+        self._known: OrderedDict[str, Action] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def learn(self, key_id: str, throttle: Throttle | None) -> None:
+    def learn(self, key_id: str, action: Action | None) -> None:
         """State answered about a key; None: nothing is in force."""
         known = self._known
-        if throttle is None:
+        if action is None:
             if known:
                 known.pop(key_id, None)
             return
-        known[key_id] = throttle
+        known[key_id] = action
         known.move_to_end(key_id)
         if len(known) > self._most:
             known.popitem(last=False)
 
-    def get(self, key_id: str) -> Throttle | None:
-        """The throttle of a key that is still in force by this machine's clock."""
-        throttle = self._known.get(key_id)
-        return throttle if throttle is not None and throttle.until_us > time.time_ns() // 1000 else None
+    def get(self, key_id: str) -> Action | None:
+        """What is asked for about a key; it may be over."""
+        return self._known.get(key_id)
 
 
 class LocalBudgets:
@@ -79,12 +71,12 @@ class LocalBudgets:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def charge(self, reservation: Reservation, throttle: Throttle | None) -> Refusal | None:
+    def charge(self, reservation: Reservation, throttle: Action | None) -> Refusal | None:
         """Charge one request, or say which budget refuses it; then nothing is charged.
 
         Args:
             reservation: whose schedule, names and tokens are charged; it is marked as charged here.
-            throttle: to be enforced for the key, or None.
+            throttle: narrows the budgets of the key; None narrows nothing.
         """
         schedule = reservation.schedule
         assert schedule is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hiredis
 
@@ -19,6 +19,15 @@ SLOT_SEC = 120
 """A slot whose gateway died is free again after this; a living one renews it, see `app.limits.slots`."""
 
 
+Mode = Literal["enforce", "shadow", "off", "killed"]
+"""What is done about what policy asks for: act, count, nothing; killed: nothing about a person's orders either."""
+
+
+def manner_of(mode: Mode, highest: int) -> str:
+    """ARGV[4] of decide.lua; `highest` is the rung of the ladder up to which policy goes by itself, 0 to 4."""
+    return f"{mode}{highest}"
+
+
 def read_script(name: str) -> tuple[str, str]:
     """(digest, text) of `lua/<name>.lua`."""
     text = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
@@ -28,24 +37,22 @@ def read_script(name: str) -> tuple[str, str]:
 class Decisions:
     """Calls decide.lua over one link."""
 
-    def __init__(self, url: str, timeout_ms: int, *, enforce: bool) -> None:
+    def __init__(self, url: str, timeout_ms: int) -> None:
         """Not connected yet.
 
         Args:
             url: of the state server.
             timeout_ms: longest wait for a decision.
-            enforce: verdicts act; false lets them be counted only.
         """
         self.link = Link(url, timeout_ms)
-        self._enforce = enforce
         self._sha, self._text = read_script("decide")
 
     def prepare(self, schedule: Schedule) -> None:
         """Compiles a schedule for `decide`."""
-        schedule.compile(self._sha, self._enforce, SLOT_SEC * 1_000_000)
+        schedule.compile(self._sha, SLOT_SEC * 1_000_000)
 
     async def decide(
-        self, schedule: Schedule, names: list[bytes], request_id: str, input_tokens: int, output_tokens: int
+        self, schedule: Schedule, names: list[bytes], request_id: str, input_tokens: int, output_tokens: int, manner: str
     ) -> list[Any]:
         """Charges one request; returns the script's reply, see decide.lua.
 
@@ -56,11 +63,12 @@ class Decisions:
             request_id: unique; its slots are freed under it.
             input_tokens: estimate, ≥ 0.
             output_tokens: reserve, ≥ 0.
+            manner: what is done about a verdict, see `manner_of`.
 
         Raises:
             StateUnavailable: no reply in time, or the server refused. Whether the request was charged is not known.
         """
-        command = schedule.command(names, request_id.encode(), input_tokens, output_tokens)
+        command = schedule.command(names, request_id.encode(), input_tokens, output_tokens, manner)
         reply = await self.link.call(command)
         if type(reply) is list:
             return reply

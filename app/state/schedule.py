@@ -1,7 +1,7 @@
 """Budgets of one kind of request, compiled once into the command that asks about them.
 
 A schedule belongs to a plan and, where the plan has one, to its rule for a family of models. Everything that does not
-differ between two requests of a schedule is encoded when it is made; a request fills in names, its id and its cost.
+differ between two requests of a schedule is encoded once; a request fills in names, its id and its cost.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Schedule:
         ceiling: the plan limits no requests of the key, so a verdict's own ceiling applies.
     """
 
-    __slots__ = ("_template", "buckets", "ceiling", "key_buckets", "of_tokens", "org_hash", "slots")
+    __slots__ = ("_sha", "_slot_us", "_templates", "buckets", "ceiling", "key_buckets", "of_tokens", "org_hash", "slots")
 
     def __init__(self, key: Sequence[Bucket], org: Sequence[Bucket], slots: Sequence[Slots]) -> None:
         self.buckets = (*key, *org)
@@ -87,18 +87,46 @@ class Schedule:
         self.slots = tuple(slots)
         self.org_hash = bool(org)
         self.ceiling = not any(bucket.counts == REQUESTS and bucket.scope == "key" for bucket in key)
-        self._template = b""
+        self._sha = ""
+        self._slot_us = 0
+        self._templates: dict[str, bytes] = {}
 
-    def compile(self, sha: str, enforce: bool, slot_us: int) -> None:
-        """Encodes everything that is the same in every request.
+    def compile(self, sha: str, slot_us: int) -> None:
+        """Makes it ready to be asked about.
 
         Args:
             sha: digest of decide.lua.
-            enforce: verdicts act; false lets them be counted only.
             slot_us: how long a slot stays taken when nobody frees it.
         """
+        self._sha, self._slot_us = sha, slot_us
+        self._templates.clear()
+
+    def command(
+        self, names: Sequence[bytes], request_id: bytes, input_tokens: int, output_tokens: int, manner: str
+    ) -> bytes:
+        """The command for one request; `names` are the script's KEYS.
+
+        Args:
+            names: as decide.lua lists them.
+            request_id: of the request.
+            input_tokens: its cost.
+            output_tokens: its cost.
+            manner: what is done about verdicts: ARGV[4] of decide.lua. There are few, and each is encoded once.
+        """
+        template = self._templates.get(manner)
+        if template is None:
+            template = self._templates[manner] = self._encode(manner)
+        values: list[int | bytes] = []
+        for name in names:
+            values += (len(name), name)
+        first, second = b"%d" % input_tokens, b"%d" % output_tokens
+        values += (len(request_id), request_id, len(first), first, len(second), second)
+        return template % tuple(values)
+
+    def _encode(self, manner: str) -> bytes:
+        """Everything that is the same in every request that is decided in this manner."""
         n_keys = 2 + self.org_hash + len(self.slots)
-        fixed: list[str] = ["enforce" if enforce else "shadow", str(slot_us), str(LIMIT_TTL_SEC)]
+        fixed: list[str] = [manner, str(self._slot_us), str(LIMIT_TTL_SEC)]
         fixed += [str(self.key_buckets), str(len(self.buckets) - self.key_buckets), str(len(self.slots))]
         fixed.append("1" if self.ceiling else "0")
         for bucket in self.buckets:
@@ -106,19 +134,10 @@ class Schedule:
         for slot in self.slots:
             fixed += [str(slot.limit), "0" if slot.scope == "organization" else "1"]
         filled = n_keys + 3
-        head = b"*%d\r\n" % (3 + filled + len(fixed)) + b"".join(map(_bulk, ("EVALSHA", sha, str(n_keys))))
+        head = b"*%d\r\n" % (3 + filled + len(fixed)) + b"".join(map(_bulk, ("EVALSHA", self._sha, str(n_keys))))
         # The one placeholder form of a bulk string: its length and its bytes. No fixed part may look like one.
         tail = b"".join(map(_bulk, fixed))
-        self._template = head.replace(b"%", b"%%") + b"$%d\r\n%b\r\n" * filled + tail.replace(b"%", b"%%")
-
-    def command(self, names: Sequence[bytes], request_id: bytes, input_tokens: int, output_tokens: int) -> bytes:
-        """The command for one request; `names` are the script's KEYS."""
-        values: list[int | bytes] = []
-        for name in names:
-            values += (len(name), name)
-        first, second = b"%d" % input_tokens, b"%d" % output_tokens
-        values += (len(request_id), request_id, len(first), first, len(second), second)
-        return self._template % tuple(values)
+        return head.replace(b"%", b"%%") + b"$%d\r\n%b\r\n" * filled + tail.replace(b"%", b"%%")
 
 
 def _bulk(text: str) -> bytes:

@@ -58,7 +58,7 @@ class Answer(msgspec.Struct):
     """A response in neutral form, filled as it arrives. Times are microseconds.
 
     Attributes:
-        outcome: complete, disconnected, upstream_cut, upstream_error, refused.
+        outcome: complete, disconnected, upstream_cut, upstream_error, refused, stopped.
         text_head: at least the first ANSWER_KEPT_CHARS characters of the first choice, if there are that many.
         chars: characters of all choices.
         estimated: no usage was reported, so the token counts are ours.
@@ -82,6 +82,7 @@ class Answer(msgspec.Struct):
     latency_us: int = 0
     first_byte_us: int = 0
     decision: str = "allow"
+    action: str = ""
 
 
 class StreamReader(Protocol):

@@ -1,16 +1,21 @@
--- decide v1: check every budget of a request, then charge all of them or none.      Called by state/decisions.py: decide
+-- decide v2: check every budget of a request, then charge all of them or none.      Called by state/decisions.py: decide
 -- KEYS[1] verdict of the key  KEYS[2] balances of the key  then balances of the organisation if ARGV[8] > 0  then one
 --         in-flight zset per concurrency limit; all full names under one hash tag
--- ARGV[1] request id  ARGV[2..3] input tokens, output tokens  ARGV[4] enforce | shadow  ARGV[5] life of a slot, us
+-- ARGV[1] request id  ARGV[2..3] input tokens, output tokens  ARGV[5] life of a slot, us
+-- ARGV[4] what is done about verdicts, and the highest rung that policy takes by itself, such as enforce1
+--         enforce, shadow (count only), off (policy's are ignored), killed (a person's orders too). A person's orders act in
+--         shadow and off as in enforce.
 -- ARGV[6] TTL of balances, sec  ARGV[7..9] number of budgets of the key, of the organisation, of concurrency limits
 -- ARGV[10] 1: the verdict's own ceiling applies, for the plan limits no requests of the key
 -- ARGV[11..]  per budget: field, what it counts (1 requests, 2 input, 3 output, 4 both), us per unit, us when full
 --             then per concurrency limit: slots, 1 if a verdict narrows it
 -- Returns {status, which, wait_us, effect, now_us, level of each budget, slots in use per limit[, ceiling's level, verdict]}
---         status: 1 admitted, 0 refused, 2 refused for ever: more than the whole budget. which: the budget that refused, 1..n,
---         concurrency limits counted on; 0 the ceiling. wait_us: until it would pass, 0 unknown. effect: 0 no verdict in
---         force; enforce: 1 narrowed; shadow: 2 would have been narrowed, 3 would have been refused. Verdict: when effect > 0.
--- State   hash field -> unix us at which the budget is full again (GCRA), so that level = that time - now, in us of refill;
+--         status: 1 admitted, 0 refused, 2 refused for ever: more than the whole budget, 3 blocked: nothing was looked at or
+--         charged, and no levels follow. which: the budget that refused, 1..n, concurrency limits counted on; 0 the ceiling.
+--         wait_us: until it would pass, 0 unknown. effect: 0 no verdict in force; enforced: 1; shadow: 2 would have been
+--         narrowed, 3 would have been refused by that, 4 would have been blocked. Verdict: when effect > 0.
+-- State   verdict: level|action|factor|ceiling|until us|by|ref; the last two may be missing, more may follow
+--         hash field -> unix us at which the budget is full again (GCRA), so that level = that time - now, in us of refill;
 --         s<field> the same as if the verdict were enforced; v, sv the ceiling; t last write, x when the TTL was set
 -- Time    server TIME, us. When it steps back, every time in the hash moves with it, so that a step gives nothing and
 --         locks out nobody.
@@ -23,19 +28,35 @@ local n_key, n_org, n_slots = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARG
 local n = n_key + n_org
 local MINUTE = 60000000
 
--- A verdict narrows the budgets of its key, never those of an organisation, which other keys share.
-local verdict = redis.call('GET', KEYS[1])
-local factor, ceiling
+-- A verdict narrows the budgets of its key, never those of an organisation, which other keys share; or it blocks the key.
+local RUNGS = {throttle = 1, cap = 2, step_up = 3, suspend = 4}
+local BLOCKS = 3
+local mode, highest = string.match(ARGV[4], '^(%a+)(%d)$')
+local verdict = mode ~= 'killed' and redis.call('GET', KEYS[1])
+local factor, ceiling, acts, blocks
 if verdict then
-  local share, most, until_us = string.match(verdict, '^[^|]*|throttle|([^|]*)|([^|]*)|(%d+)')
+  local action, share, most, until_us, rest = string.match(verdict, '^[^|]*|([%a_]+)|([^|]*)|([^|]*)|(%d+)(.*)$')
   share, most = tonumber(share), tonumber(most)
-  if share and share > 0 and share <= 1 and tonumber(until_us) > now then
+  local person = rest == '|person' or rest and string.sub(rest, 1, 8) == '|person|'
+  local rung = RUNGS[action] or 0
+  if not person then
+    rung = math.min(rung, tonumber(highest))
+  end
+  acts = person or mode == 'enforce'
+  if rung > 0 and (acts or mode == 'shadow') and share and share > 0 and share <= 1 and tonumber(until_us) > now then
+    blocks = rung >= BLOCKS
     factor = share
     ceiling = ARGV[10] == '1' and most and most > 0 and most or nil
   end
 end
-local enforce = factor and ARGV[4] == 'enforce'
-local shadow = factor and not enforce
+if blocks and acts then
+  return {3, 0, 0, 1, now, 0, verdict}
+end
+if blocks then -- only counted: the request is charged as if there were no verdict
+  factor, ceiling = nil, nil
+end
+local enforce = factor and acts
+local shadow = factor and not acts
 
 -- Reads `fields` of a hash whose clock may be ahead of ours. Field 1 is t, field 2 is x.
 local function read(key, fields)
@@ -150,7 +171,7 @@ if shadow then
     shadow_levels[i], shadow_adds[i] = level, add
   end
 end
-local effect = enforce and 1 or shadow and (would_refuse and 3 or 2) or 0
+local effect = enforce and 1 or shadow and (would_refuse and 3 or 2) or blocks and 4 or 0
 
 -- Charge.
 if status == 1 then

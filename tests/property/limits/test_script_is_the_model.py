@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from app.enforcement.policy import encode_verdict
 from app.limits.budgets import Plan
 from app.limits.reservation import Reservation
-from app.settings import ActionRule, LimitRule, PlanLimits, StateSettings
+from app.settings import LADDER, ActionName, ActionRule, LimitRule, PlanLimits, StateSettings
 from app.state.batch import RESERVATION_SEC
-from app.state.decisions import Decisions
+from app.state.decisions import Decisions, Mode, manner_of
 from app.state.events import EventLog
 from app.state.keys import UNBOUNDED_OK, PartitionKeys
 from detectors.contract import Level
@@ -39,13 +39,24 @@ MINUTE = 60_000_000
 class Model:
     """Balances as moments at which a budget is full, and sets of slots; nothing is shared with the code under test."""
 
-    def __init__(self, *, enforce: bool) -> None:
-        self.enforce = enforce
+    def __init__(self, mode: Mode, highest: int) -> None:
+        self.mode, self.highest = mode, highest
         self.full_at: dict[tuple[str, str], int] = {}
         self.written_at: dict[str, int] = {}
         self.slots: dict[str, set[str]] = {}
         self.expired: set[str] = set()
-        self.throttle: dict[str, tuple[float, float | None]] = {}
+        self.asked: dict[str, tuple[int, bool, float, float | None]] = {}  # rung, by a person, factor, ceiling
+
+    def in_force(self, key: str) -> tuple[str, float | None, float | None]:
+        """(narrows, counts, blocks, would_block or nothing; factor; ceiling) of what is asked for about a key."""
+        rung, person, factor, ceiling = self.asked.get(key, (0, False, None, None))
+        rung = rung if person else min(rung, self.highest)
+        done = self.mode != "killed" and (person or self.mode == "enforce")
+        if not rung or not (done or self.mode == "shadow"):
+            return "", None, None
+        if rung >= 3:
+            return "blocks" if done else "would_block", None, None
+        return "narrows" if done else "counts", factor, ceiling
 
     def level(self, balance: tuple[str, str], now: int) -> int:
         """µs of refill that a budget is away from full."""
@@ -65,11 +76,14 @@ class Model:
 
         budgets: (hash, field, cost, limit, window in µs, narrowed by a verdict); slots: (set, limit, narrowed).
         """
-        factor, ceiling = self.throttle.get(key, (None, None))
+        how, factor, ceiling = self.in_force(key)
+        if how == "blocks":
+            return 3, 0, 0, 1
+        enforces = how == "narrows"
         # Balances that this request does not ask about stay where they are until one does.
         for name in {name for name, *_ in budgets} | ({f"lk:{key}"} if ceiling and ceiling_applies else set()):
             self.reanchor(name, now)
-        enforced = factor if self.enforce else None
+        enforced = factor if enforces else None
         fits, never, waits = True, None, []
         charges: list[tuple[tuple[str, str], int]] = []
         shadow: list[tuple[tuple[str, str], int]] = []
@@ -85,7 +99,7 @@ class Model:
             if cost and level + add > whole and not (add > whole and level == 0):
                 waits.append((level if add > whole else level + add - whole, number))
             charges.append(((name, field), add))
-            if factor and not self.enforce and narrowable:
+            if factor and not enforces and narrowable:
                 add = cost and max(1, math.floor(cost * (window / limit / factor)))
                 balance = (name, "s" + field)
                 start = self.level(balance if balance in self.full_at else (name, field), now)
@@ -99,21 +113,21 @@ class Model:
             if len(members) >= min(few, limit):  # those of dead gateways are looked for when slots run out
                 members -= self.expired
             used = len(members)
-            if used >= (few if self.enforce else limit):
+            if used >= (few if enforces else limit):
                 taken = taken or number
             if used >= few:
                 shadow_fits = False
         if factor and ceiling and ceiling_applies:
             hash_of_key = f"lk:{key}"
             add = math.floor(MINUTE / ceiling)
-            balance = (hash_of_key, "v" if self.enforce else "sv")
+            balance = (hash_of_key, "v" if enforces else "sv")
             level = self.level(balance, now)
             if level + add > max(MINUTE, add):
-                if self.enforce:
+                if enforces:
                     waits.append((level + add - max(MINUTE, add), 0))
                 else:
                     shadow_fits = False
-            (charges if self.enforce else shadow).append((balance, add if self.enforce else now + level + add))
+            (charges if enforces else shadow).append((balance, add if enforces else now + level + add))
         fits = never is None and not waits and taken is None
         if fits:
             for balance, add in charges:
@@ -124,7 +138,9 @@ class Model:
                 for balance, full_at in shadow:
                     self.full_at[balance] = full_at
                     self.written_at[balance[0]] = now
-        effect = 0 if not factor else 1 if self.enforce else 2 if shadow_fits else 3
+        effect = 1 if enforces else 4 if how else 0
+        if how == "counts":
+            effect = 2 if shadow_fits else 3
         if fits:
             return 1, 0, 0, effect
         if never is not None:
@@ -138,15 +154,15 @@ class Model:
 class Both:
     """The scripts and the model, side by side."""
 
-    def __init__(self, url: str, folder: Path, *, enforce: bool, plan: PlanLimits) -> None:
+    def __init__(self, url: str, folder: Path, *, mode: Mode, plan: PlanLimits) -> None:
         self.loop = asyncio.new_event_loop()
         self.client = redis.Redis.from_url(url)
         self.client.flushall()
-        self.decisions = Decisions(url, 5000, enforce=enforce)
+        self.decisions = Decisions(url, 5000)
         self.events = EventLog(url, StateSettings(partitions=1, background_timeout_ms=5000), folder)
         self.plan = Plan(plan, self.decisions.prepare)
         self.limits = plan
-        self.model = Model(enforce=enforce)
+        self.model = Model(mode, 1)
         self.keys = PartitionKeys(0)
         self.numbers = itertools.count()
         self.open: list[Any] = []  # reservations that are not settled
@@ -214,13 +230,19 @@ class Both:
         schedule = self.plan.schedule(model, bool(org))
         names = self.names(schedule, key, org)
         request_id = f"r{next(self.numbers)}"
-        reply = self.loop.run_until_complete(self.decisions.decide(schedule, names, request_id, *tokens))
+        manner = manner_of(self.model.mode, self.model.highest)
+        reply = self.loop.run_until_complete(self.decisions.decide(schedule, names, request_id, *tokens, manner))
         status, which, wait, effect, now = reply[:5]
         budgets, slots = self.budgets(key, org, model, tokens)
         ceiling_applies = self.limits.key.requests_per_min is None
         assert (status, which, wait, effect) == self.model.decide(key, budgets, slots, ceiling_applies, now)
-        if effect and ceiling_applies and self.model.throttle[key][1]:
-            assert reply[-2] == self.model.level((f"lk:{key}", "v" if self.model.enforce else "sv"), now)
+        if effect:
+            assert reply[-1] == self.client.get(self.keys.verdict(key))
+        if status == 3:
+            return
+        how, factor, ceiling = self.model.in_force(key)
+        if ceiling and ceiling_applies:
+            assert reply[-2] == self.model.level((f"lk:{key}", "v" if how == "narrows" else "sv"), now)
         if status == 1:
             for name, _, _ in slots:
                 self.model.slots.setdefault(name, set()).add(request_id)
@@ -231,9 +253,9 @@ class Both:
             return
         reservation = Reservation(0, request_id, schedule, names, *tokens, at_us=now)
         if effect == 1:
-            reservation.factor = self.model.throttle[key][0]
+            reservation.factor = factor or 0.0
         if effect == 2:
-            reservation.shadow = self.model.throttle[key][0]
+            reservation.shadow = factor or 0.0
         self.open.append((reservation, key, org, model))
 
     def settle(self, which: int, used: tuple[int, int] | None, late: bool) -> None:
@@ -292,12 +314,17 @@ class Both:
         seconds, micros = self.client.time()
         return seconds * 1_000_000 + micros
 
-    def flag(self, key: str, factor: float, ceiling: float | None) -> None:
-        """A verdict narrows the budgets of its key from the next request on."""
-        rule = ActionRule(action="throttle", factor=factor, requests_per_min=ceiling, ttl_sec=10**6)
-        text = encode_verdict(Level.SUSPECT, rule, self.server_time())
+    def flag(self, key: str, factor: float, ceiling: float | None, action: ActionName, how: str) -> None:
+        """A verdict or an order holds from the next request on; one of an older release is policy's."""
+        rule = ActionRule(action=action, factor=factor, requests_per_min=ceiling, ttl_sec=10**6)
+        text = encode_verdict(Level.SUSPECT, rule, self.server_time(), by="policy" if how == "older" else how, ref="sw-a")
+        text = {"older": text.removesuffix("|policy|sw-a"), "newer": text + "|more"}.get(how, text)
         self.client.set(self.keys.verdict(key), text, ex=1000)
-        self.model.throttle[key] = (factor, ceiling)
+        self.model.asked[key] = (LADDER.index(action), how == "person", factor, ceiling)
+
+    def policy(self, mode: Mode, highest: int) -> None:
+        """Another policy, or the kill switch, holds from the next request on; nothing stored changes."""
+        self.model.mode, self.model.highest = mode, highest
 
     def clear(self, key: str, how: str) -> None:
         """Without a verdict in force the plan holds again."""
@@ -311,7 +338,7 @@ class Both:
             self.client.set(name, encode_verdict(Level.WATCH, ActionRule(), self.server_time()), ex=1000)
         else:
             self.client.set(name, "suspect|throttle|x||9e99", ex=1000)
-        self.model.throttle.pop(key, None)
+        self.model.asked.pop(key, None)
 
     def time_passes(self, seconds: int) -> None:
         """Waiting refills budgets evenly; the stored moments move into the past by hand, since no test waits a minute."""
@@ -349,29 +376,35 @@ TOKENS = st.tuples(st.integers(0, 350), st.integers(0, 30)) | st.tuples(st.integ
 DECIDE = st.tuples(st.just("decide"), st.sampled_from(CALLERS), st.sampled_from(("m-1", "m-2", "free", "x")), TOKENS)
 SETTLE = st.tuples(st.just("settle"), st.integers(0, 5), st.none() | TOKENS, st.booleans())
 FLAG = st.tuples(
-    st.just("flag"), st.sampled_from(("k1", "k3")), st.sampled_from((0.1, 0.25, 1.0)), st.sampled_from((None, 2.0))
+    st.just("flag"),
+    st.sampled_from(("k1", "k3")),
+    st.sampled_from((0.1, 0.25, 1.0)),
+    st.sampled_from((None, 2.0)),
+    st.sampled_from(("throttle", "throttle", "cap", "step_up", "suspend")),
+    st.sampled_from(("policy", "policy", "older", "person")),
 )
+POLICY = st.tuples(st.just("policy"), st.sampled_from(("enforce", "shadow", "off", "killed")), st.integers(0, 4))
 CLEAR = st.tuples(st.just("clear"), st.sampled_from(("k1", "k3")), st.sampled_from(("deleted", "over", "observe", "junk")))
 CLOCK = st.tuples(st.just("time_passes"), st.integers(1, 90)) | st.tuples(
     st.just("clock_steps_back"), st.integers(10, 10**6)
 )
 STEPS = st.lists(
-    st.one_of(DECIDE, DECIDE, DECIDE, DECIDE, DECIDE, SETTLE, SETTLE, FLAG, FLAG, CLEAR, CLOCK, st.just(("gateway_dies",))),
+    st.one_of(*[DECIDE] * 6, SETTLE, SETTLE, FLAG, FLAG, CLEAR, CLOCK, POLICY, st.just(("gateway_dies",))),
     min_size=30,
     max_size=90,
 )
 
 
-@pytest.mark.parametrize("enforce", [True, False], ids=["enforce", "shadow"])
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
 @pytest.mark.parametrize("plan", [PLAN, BARE], ids=["limits", "bare"])
-def test_the_scripts_do_what_the_model_does(redis_db: str, enforce: bool, plan: PlanLimits) -> None:
-    """All-or-nothing charges, settlements, verdicts and clock steps agree with the model, and nothing is kept for ever."""
+def test_the_scripts_do_what_the_model_does(redis_db: str, mode: Mode, plan: PlanLimits) -> None:
+    """Charges, settlements, the ladder and clock steps agree with the model, and nothing is kept for ever."""
 
     @settings(max_examples=80)
     @given(STEPS)
     def check(steps: list[tuple[Any, ...]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            both = Both(redis_db, Path(folder), enforce=enforce, plan=plan)
+            both = Both(redis_db, Path(folder), mode=mode, plan=plan)
             both.connect()
             try:
                 for name, *arguments in steps:

@@ -30,6 +30,7 @@ _ANSWER = {
     "latency_us": 26,
     "first_byte_us": 27,
     "decision": "throttled",
+    "action": "would_cap",
 }
 _BODY = {
     "model": "m-1",

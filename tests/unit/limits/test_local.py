@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
+from app.enforcement.policy import Action
 from app.limits.budgets import Plan
-from app.limits.local import KnownThrottles, LocalBudgets, Refusal, Throttle
+from app.limits.local import KnownActions, LocalBudgets, Refusal
 from app.limits.reservation import Reservation
 from app.settings import LimitRule, PlanLimits
+from detectors.contract import Level
 
 
 def reservation(plan: PlanLimits, key: str = "k", tokens: tuple[int, int] = (0, 0)) -> Reservation:
@@ -19,7 +19,7 @@ def reservation(plan: PlanLimits, key: str = "k", tokens: tuple[int, int] = (0, 
     return Reservation(0, "r", schedule, names, *tokens)
 
 
-def admitted(local: LocalBudgets, plan: PlanLimits, count: int, throttle: Throttle | None = None) -> int:
+def admitted(local: LocalBudgets, plan: PlanLimits, count: int, throttle: Action | None = None) -> int:
     """How many of `count` requests pass."""
     return sum(local.charge(reservation(plan), throttle) is None for _ in range(count))
 
@@ -65,10 +65,10 @@ def test_settling_gives_back_and_frees() -> None:
 
 def test_a_throttle_narrows_and_caps() -> None:
     """The factor holds for a plan with limits, the ceiling for one without, each at this gateway's share."""
-    throttle = Throttle(0.25, 8.0, 0)
+    throttle = Action(Level.SUSPECT, "throttle", 0.25, 8.0, 0)
     assert admitted(LocalBudgets(1), PlanLimits(key=LimitRule(requests_per_min=16)), 20, throttle) == 4
     assert admitted(LocalBudgets(2), PlanLimits(), 20, throttle) == 4
-    assert admitted(LocalBudgets(1), PlanLimits(), 20, Throttle(0.25, None, 0)) == 20
+    assert admitted(LocalBudgets(1), PlanLimits(), 20, Action(Level.SUSPECT, "cap", 0.25, None, 0)) == 20
 
 
 def test_memory_is_bounded() -> None:
@@ -82,15 +82,14 @@ def test_memory_is_bounded() -> None:
     assert local.charge(reservation(plan, "k0", (0, 5)), None) is None
 
 
-def test_throttles_are_remembered_until_they_end_or_are_lifted() -> None:
+def test_actions_are_remembered_until_state_says_otherwise() -> None:
     """State's last word holds; the oldest of too many is forgotten."""
-    known = KnownThrottles(most=2)
-    soon = time.time_ns() // 1000 + 60_000_000
-    known.learn("a", Throttle(0.5, None, soon))
-    known.learn("b", Throttle(0.5, None, soon - 120_000_000))
-    assert known.get("a") is not None
-    assert known.get("b") is None
-    known.learn("c", Throttle(0.5, None, soon))
+    known = KnownActions(most=2)
+    blocked = Action(Level.CONFIRMED, "suspend", 0.5, None, 1, "person", "sw-a")
+    known.learn("a", blocked)
+    known.learn("b", Action(Level.SUSPECT, "throttle", 0.5, None, 1))
+    assert known.get("a") is blocked
+    known.learn("c", blocked)
     assert (known.get("a"), len(known)) == (None, 2)
     known.learn("c", None)
     known.learn("never", None)
