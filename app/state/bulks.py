@@ -14,7 +14,7 @@ import msgspec
 
 from app.errors import BadInput
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import BULKS, bulk, bulk_keys
+from app.state.keys import BULKS, BULKS_RUNNING, bulk, bulk_keys
 
 MAX_BULKS = 2_000
 """Records at a time; at most 800 kB each."""
@@ -89,7 +89,7 @@ class BulkStore:
         """
         packed = b"".join(bytes.fromhex(key_id) for key_id in key_ids)
         fields = {**_fields(found), "terms": msgspec.json.encode(found.terms)}
-        if await self._run(found.terms.id, "create", life_ms, [found.terms.id, MAX_BULKS, packed], fields) != 1:
+        if await self._run(found.terms.id, "create", life_ms, [MAX_BULKS, packed], fields) != 1:
             raise BadInput(f"there are {MAX_BULKS:,} bulk orders already; wait until some have ended")
 
     async def get(self, bulk_id: str) -> Bulk | None:
@@ -108,6 +108,12 @@ class BulkStore:
             answers = await pipe.execute() if names else []
         found = [one for answer in answers if (one := _bulk(answer)) is not None]
         return sorted(found, key=lambda one: one.terms.since_us, reverse=True)[:count]
+
+    async def running(self) -> list[str]:
+        """Ids of those that are being carried out, or wait for it."""
+        with reachable("bulk orders"):
+            found: Any = await self._client.smembers(BULKS_RUNNING)
+        return sorted(name.decode() for name in found)
 
     async def members(self, bulk_id: str, first: int = 0, count: int | None = None) -> list[str]:
         """Its key ids in order, from the `first` on."""
@@ -131,10 +137,10 @@ class BulkStore:
     async def _run(
         self, bulk_id: str, what: str, life_ms: int, args: list[str | int | bytes], fields: Mapping[str, str | int | bytes]
     ) -> int:
-        keys = [bulk(bulk_id), bulk_keys(bulk_id), BULKS]
+        keys = [bulk(bulk_id), bulk_keys(bulk_id), BULKS, BULKS_RUNNING]
         flat = [part for pair in fields.items() for part in pair]
         with reachable("bulk orders"):
-            return int(await run_script(self._client, "bulk", keys, [what, life_ms, *args, *flat]))
+            return int(await run_script(self._client, "bulk", keys, [what, bulk_id, life_ms, *args, *flat]))
 
 
 def _fields(found: Bulk) -> dict[str, str | int | bytes]:

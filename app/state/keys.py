@@ -169,6 +169,10 @@ BULKS = f"{PREFIX}:{{ctl}}:bulks"
 """Zset id of an order about many keys → when its record ends, ms; at most app.state.bulks.MAX_BULKS; TTL of the last."""
 
 
+BULKS_RUNNING = f"{PREFIX}:{{ctl}}:bulkrun"
+"""Set of the ids that are being carried out; at most app.state.bulks.MAX_BULKS; TTL longer than any record."""
+
+
 def bulk(bulk_id: str) -> str:
     """Hash of such an order: terms, status and how far it has come; TTL from proposal to a while after its end."""
     return f"{PREFIX}:{{ctl}}:bk:{bulk_id}"
