@@ -25,3 +25,7 @@ class BadInput(StillwatchError):
 
 class LeaseLost(StillwatchError):
     """Another worker owns the partition now; nothing was written."""
+
+
+class Conflict(StillwatchError):
+    """What was to be changed has changed since it was read; nothing was written."""

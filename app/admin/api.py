@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.admin import problems, routes_accounts, routes_audit, routes_keys, routes_service, routes_tokens
+from app.admin import problems, routes_accounts, routes_audit, routes_erasure, routes_keys, routes_service, routes_tokens
 from app.admin.auditing import Auditor, failures_recorded
 from app.admin.auth import Access
 from app.admin.caller import current
@@ -18,7 +18,8 @@ from app.admin.permissions import check_declared
 from app.settings import Settings
 from app.state.accounts import AccountStore
 from app.state.audit import AuditLog
-from app.state.holds import Holds
+from app.state.erasures import Erasures
+from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.tokens import TokenStore
 from detectors.model import Model, rules_only
@@ -32,9 +33,10 @@ def create_admin(
     settings: Settings,
     reader: StateReader,
     accounts: AccountStore,
-    holds: Holds,
+    orders: Orders,
     tokens: TokenStore,
     audit: AuditLog,
+    erasures: Erasures,
     *,
     model: Model | None = None,
 ) -> FastAPI:
@@ -44,9 +46,10 @@ def create_admin(
         settings: the whole tree; `admin.token` must be set.
         reader: of the state that the workers write.
         accounts: to read and change accounts.
-        holds: to lift what is done about a key.
+        orders: what people order about keys.
         tokens: of the people who may ask.
         audit: where every change is recorded before it is made.
+        erasures: of keys, which the workers carry out.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
@@ -57,7 +60,9 @@ def create_admin(
     # Who asks is looked up for each of these routes, whatever else it declares: what is forgotten is closed, not open.
     guarded = APIRouter(dependencies=[Depends(current), Depends(failures_recorded)], responses=problems.RESPONSES)
     policy = (model or rules_only()).policy
-    lifting = Lifting(reader, accounts, holds, policy, settings.state.partitions)
+    lifting = Lifting(reader, accounts, orders, policy, settings.state.partitions)
+    # Before the keys' own routes: an address with a verb looks like an id to them.
+    guarded.include_router(routes_erasure.router(erasures, accounts, orders, auditor))
     guarded.include_router(routes_keys.router(reader, accounts, lifting, auditor, model))
     guarded.include_router(routes_accounts.router(reader, accounts, lifting, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from app.enforcement import timeline
-from app.enforcement.policy import decode_verdict
+from app.enforcement.policy import decode_verdict, reference
 from app.state.accounts import Account, AccountStore
-from app.state.holds import Hold, Holds
 from app.state.keys import partition_of
+from app.state.orders import Order, Orders
 from app.state.reading import StateReader, StoredKey
 from detectors.analysis import stored_verdict
 from detectors.contract import Verdict
@@ -25,17 +25,19 @@ _HOUR_US = 3_600_000_000
 class Lifting:
     """Over one deployment's state. Every method raises StateUnavailable when the server is away."""
 
-    def __init__(self, reader: StateReader, accounts: AccountStore, holds: Holds, policy: Policy, partitions: int) -> None:
+    def __init__(
+        self, reader: StateReader, accounts: AccountStore, orders: Orders, policy: Policy, partitions: int
+    ) -> None:
         self._reader = reader
         self._accounts = accounts
-        self._holds = holds
+        self._orders = orders
         self._policy = policy
         self._partitions = partitions
 
-    async def lift(self, key_id: str, reason: str, hours: float) -> Hold | None:
+    async def lift(self, key_id: str, reason: str, hours: float) -> Order | None:
         """From the next request on nothing is done about the key; None when it was never seen."""
         stored = await self._reader.key_state(key_id)
-        return None if stored is None else await self._hold(stored, reason, hours, "lifted", "admin")
+        return None if stored is None else await self._lift(stored, reason, hours, "lifted", "admin")
 
     async def undo(self, key_id: str) -> bool | None:
         """The next verdict acts again; false when nothing was lifted, None when the key was never seen."""
@@ -44,7 +46,7 @@ class Lifting:
             return None
         verdict = _verdict(stored)
         item = timeline.item(verdict, what="lift_ended", action="", at_us=_now_us(), who="admin")
-        return await self._holds.undo(key_id, await self._places(stored), item)
+        return await self._orders.end(key_id, await self._places(stored), item)
 
     async def excuse(self, key_id: str, account: Account) -> None:
         """Lifts at once what an account that was just stored excuses, instead of at the key's next verdict."""
@@ -52,8 +54,8 @@ class Lifting:
             return
         stored = await self._reader.key_state(key_id)
         action = None if stored is None else decode_verdict(stored.verdict)
-        if stored is None or action is None or action.action == "observe":
-            return
+        if stored is None or stored.order is not None or action is None or action.action == "observe":
+            return  # what a person ordered is for persons to end
         verdict = _verdict(stored)
         if verdict is None:
             return
@@ -68,16 +70,25 @@ class Lifting:
         _, excused = level_called(self._policy, moment, verdict.scores)
         if excused:
             reason = f"the account allows {' and '.join(account.authorised)}"
-            await self._hold(stored, reason, EXCUSE_HOURS, "authorised", "admin")
+            await self._lift(stored, reason, EXCUSE_HOURS, "authorised", "admin")
 
-    async def _hold(self, stored: StoredKey, reason: str, hours: float, what: str, who: str) -> Hold:
+    async def _lift(self, stored: StoredKey, reason: str, hours: float, what: str, who: str) -> Order:
         now_us = _now_us()
-        hold = Hold(now_us, now_us + round(hours * _HOUR_US), reason)
-        item = timeline.item(
-            _verdict(stored), what=what, action="observe", at_us=now_us, who=who, note=reason, until_us=hold.until_us
+        verdict = _verdict(stored)
+        order = Order(
+            ref=reference(stored.key_id, now_us),
+            level="clear" if verdict is None else verdict.level.name.lower(),
+            since_us=now_us,
+            until_us=now_us + round(hours * _HOUR_US),
+            reason_code="agreement",
+            reason=reason,
+            by=who,
         )
-        await self._holds.lift(stored.key_id, await self._places(stored), hold, item)
-        return hold
+        item = timeline.item(
+            verdict, what=what, action="observe", at_us=now_us, who=who, note=reason, until_us=order.until_us
+        )
+        await self._orders.place(stored.key_id, await self._places(stored), order, item)
+        return order
 
     async def _places(self, stored: StoredKey) -> set[int]:
         """Where the key is known, and where its next request is decided if its account has moved it since."""

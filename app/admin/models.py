@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.state.gateways import Mode
-from app.state.holds import MAX_HOURS
+from app.state.orders import MAX_HOURS
 from detectors.contract import Level, Status, Use, Verdict
 
 KEY_ID = r"^[0-9a-f]{32}$"

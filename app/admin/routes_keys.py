@@ -75,7 +75,7 @@ def router(
             last_seen=None if stored.last_seen_ms is None else views.moment(stored.last_seen_ms * 1000),
             account=None if account is None else views.account(key_id, account),
             action=views.action(stored.verdict, gateways.mode, time.time_ns() // 1000),
-            hold=views.hold(stored.hold),
+            hold=views.hold(stored.order),
             verdict=None if found is None else views.verdict(found),
             profile=None if state is None else views.profile(state.profile, model),
             features=[] if state is None else views.feature_list(state.profile, model),

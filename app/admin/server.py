@@ -18,8 +18,9 @@ from app.state import meta
 from app.state.accounts import AccountStore
 from app.state.audit import AuditLog
 from app.state.calls import Client
+from app.state.erasures import Erasures
 from app.state.factory import background_client
-from app.state.holds import Holds
+from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.server import StateServer
 from app.state.tokens import TokenStore
@@ -106,7 +107,10 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
             log.warning("%s; until it does, every answer is a 503", error)
         reader = StateReader(client, settings.state.partitions)
         audit = AuditLog(client, settings.admin.audit_retention_days)
-        app = create_admin(settings, reader, AccountStore(client), Holds(client), TokenStore(client), audit, model=model)
+        erasures = Erasures(client, settings.state.partitions)
+        app = create_admin(
+            settings, reader, AccountStore(client), Orders(client), TokenStore(client), audit, erasures, model=model
+        )
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, state)
         await server.start()

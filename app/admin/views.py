@@ -30,7 +30,7 @@ from app.settings import Settings
 from app.state.accounts import Account
 from app.state.gateways import Mode
 from app.state.health import StateHealth
-from app.state.holds import Hold
+from app.state.orders import Order
 from app.state.reading import KeyRow
 from detectors.contract import ScoreStatus, Verdict
 from detectors.features import CATALOGUE, features
@@ -81,9 +81,9 @@ def action(stored: str, mode: Mode, now_us: int) -> ActionOut:
     )
 
 
-def hold(found: Hold | None) -> HoldOut | None:
-    """A hold as it is stored."""
-    if found is None:
+def hold(found: Order | None) -> HoldOut | None:
+    """An order that lifts what policy asks for; None where none stands, or one that does something."""
+    if found is None or found.action != "observe":
         return None
     return HoldOut(since=moment(found.since_us), until=moment(found.until_us), reason=found.reason)
 

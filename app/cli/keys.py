@@ -128,7 +128,7 @@ def show_key(key_id: KeyId, as_json: AsJson = False, config: Config = None, sets
     found = None if state is None else state.verdict
     verdict = None if found is None else views.verdict(found)
     action = views.action(stored.verdict, mode, time.time_ns() // 1000)
-    hold = views.hold(stored.hold)
+    hold = views.hold(stored.order)
     timeline = [views.timeline_item(item) for item in changes]
     if as_json:
         answer = {
@@ -251,8 +251,8 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
     from app.state.accounts import AccountStore
     from app.state.calls import reachable
     from app.state.factory import background_client
-    from app.state.holds import Holds
     from app.state.keys import META
+    from app.state.orders import Orders
     from app.state.reading import StateReader
     from app.state.server import StateServer
     from detectors.model import rules_only
@@ -273,7 +273,7 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
                 limit.reschedule(None)  # each question has its own deadline from here on
                 number = settings.state.partitions
                 reader = StateReader(client, number)
-                lifting = Lifting(reader, AccountStore(client), Holds(client), rules_only().policy, number)
+                lifting = Lifting(reader, AccountStore(client), Orders(client), rules_only().policy, number)
                 return await question(_Desk(reader, lifting))
             finally:
                 await client.aclose()

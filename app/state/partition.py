@@ -59,7 +59,7 @@ class Batch:
         cursor: id the batch was read from.
         last: id of its last entry.
         states: (kind, id) → encoded state.
-        verdicts: key id → what `decide` reads; empty deletes, and so does a hold.
+        verdicts: key id → what policy asks for; empty for nothing. `decide` reads it unless a person's order stands.
         timeline: (key id, JSON) in the order of the changes.
         seen: key id → time of its last event, ms.
         flagged: key id → level*2 + score; None takes the key out.
@@ -145,7 +145,8 @@ class PartitionStore:
         keys = [names.fence, names.cursor, names.stream, names.rows, names.dead, names.seen, names.flagged]
         keys += [names.profile(KIND_LETTER[kind], name) for kind, name in batch.states]
         keys += [names.verdict(key_id) for key_id in batch.verdicts]
-        keys += [names.hold(key_id) for key_id in batch.verdicts]
+        keys += [names.order(key_id) for key_id in batch.verdicts]
+        keys += [names.asked(key_id) for key_id in batch.verdicts]
         keys += [names.timeline(key_id) for key_id, _ in batch.timeline]
         for key_id, ref, _ in batch.flags:
             keys += (names.flags(key_id), names.reference(ref))

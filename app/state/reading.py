@@ -20,8 +20,8 @@ from app.errors import BadInput
 from app.state.calls import Client, reachable
 from app.state.gateways import LiveGateways, count
 from app.state.health import StateHealth, measure
-from app.state.holds import Hold, read_hold
 from app.state.keys import GATEWAYS, PartitionKeys, partition_of
+from app.state.orders import Order, read_order
 from app.state.partition import KIND_LETTER
 from detectors.analysis import stored_verdict
 from detectors.contract import Level, Status
@@ -66,8 +66,9 @@ class StoredKey:
 
     Attributes:
         state: bytes of `detectors.analysis.EntityState`; None when only the index remembers the key.
-        verdict: what `decide` reads ("level|action|…"), or "" when no action is in force.
-        hold: why there is none, where a person lifted it.
+        verdict: what `decide` reads ("level|action|…"), or "" when no action is in force; of the order, where one stands.
+        order: what a person ordered about it.
+        asked: what policy asks for beside the order; "" for nothing, and where no order stands.
     """
 
     key_id: str
@@ -75,7 +76,8 @@ class StoredKey:
     state: bytes | None
     verdict: str
     last_seen_ms: int | None
-    hold: Hold | None
+    order: Order | None
+    asked: str = ""
 
 
 class StateReader:
@@ -138,10 +140,12 @@ class StateReader:
             pipe.get(names.profile(KIND_LETTER["key"], key_id))
             pipe.get(names.verdict(key_id))
             pipe.zscore(names.seen, key_id)
-            pipe.get(names.hold(key_id))
-            state, verdict, seen, hold = await pipe.execute()
+            pipe.get(names.order(key_id))
+            pipe.get(names.asked(key_id))
+            state, verdict, seen, order, asked = await pipe.execute()
         last_ms = None if seen is None else int(seen)
-        return StoredKey(key_id, partition, state, (verdict or b"").decode(), last_ms, read_hold(hold))
+        beside = (asked or b"").decode() if order is not None else ""
+        return StoredKey(key_id, partition, state, (verdict or b"").decode(), last_ms, read_order(order), beside)
 
     async def org_state(self, org_id: str) -> bytes | None:
         """Bytes of the organisation's `EntityState`, or None. Its partition follows from its id."""

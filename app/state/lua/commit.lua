@@ -1,17 +1,17 @@
 -- commit v1: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
 -- KEYS[1..7]  fence, cursor, stream, rows, dead, seen, flagged; then n_states profile, n_verdicts verdict,
---             n_verdicts hold and n_timeline timeline names, and for each flag record its list and its reference; all
---             under one hash tag
+--             n_verdicts order, n_verdicts asked and n_timeline timeline names, and for each flag record its list and its
+--             reference; all under one hash tag
 -- ARGV[1..20] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
 --             seen horizon, ms; dead letters: most entries, TTL ms, oldest id kept; then how many states, verdicts,
 --             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive; how many
 --             flag records follow; most that a key keeps; their TTL, sec
--- ARGV[21..]  states: value. verdicts: value, "" deletes; none is written where the key has a hold. timeline: JSON.
+-- ARGV[21..]  states: value. verdicts: value, "" deletes; written to asked where an order of a person stands. timeline: JSON.
 --             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule. flag records: JSON,
 --             key.
 -- Returns     rows dropped because too many wait; or "fence" when another worker has owned the partition since; or
 --             "cursor" when the batch was applied before
--- Time        none: everything written is a function of the entries, and of holds, so a second run writes the same bytes
+-- Time        none: everything written is a function of the entries, and of orders, so a second run writes the same bytes
 -- Cost        O(arguments); 500 entries of 500 keys are about 2 MiB and a few ms
 local TIMELINE_LENGTH = 100
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -32,13 +32,20 @@ end
 local n_verdicts = tonumber(ARGV[11])
 for _ = 1, n_verdicts do
   k, a = k + 1, a + 1
-  if ARGV[a] == '' or redis.call('EXISTS', KEYS[k + n_verdicts]) == 1 then
-    redis.call('DEL', KEYS[k])
+  local place, other = KEYS[k], KEYS[k + 2 * n_verdicts]
+  if redis.call('EXISTS', KEYS[k + n_verdicts]) == 1 then
+    place, other = other, nil
+  end
+  if ARGV[a] == '' then
+    redis.call('DEL', place)
   else
-    redis.call('SET', KEYS[k], ARGV[a], 'EX', ttl)
+    redis.call('SET', place, ARGV[a], 'EX', ttl)
+  end
+  if other then -- of an order that has ended by itself
+    redis.call('DEL', other)
   end
 end
-k = k + n_verdicts
+k = k + 2 * n_verdicts
 for _ = 1, tonumber(ARGV[12]) do
   k, a = k + 1, a + 1
   redis.call('LPUSH', KEYS[k], ARGV[a])

@@ -98,6 +98,17 @@ async def test_an_account_that_allows_the_use_lifts_the_action_at_once(desk: Any
     assert changes[0]["note"] == "the account allows evaluation and synthetic_data"
 
 
+async def test_an_import_that_allows_the_use_lifts_the_action_at_once(desk: Any, gateway: Any) -> None:
+    """Of the accounts of an import the flagged key is let go with the answer, as a PUT would do it."""
+    other = "ab" * 16
+    lines = f'{{"key_id":"{other}","authorised":["synthetic_data"]}}\n{{"key_id":"{KEY}","authorised":["synthetic_data"]}}'
+    async with gateway("enforce") as services:
+        await _flag(desk, was=Level.CLEAR)
+        assert (await _decide(services)).throttled
+        assert (await desk.call("POST", "/v1/accounts:import", content=lines.encode())).status_code == 200
+        assert not (await _decide(services)).throttled
+
+
 def _harvest(desk: Any, number: int, uses: tuple[str, ...]) -> Event:
     """An exchange of a key that forces reasoning into tags, as the worker reads it."""
     event: Event = desk.event(number, KEY)
@@ -135,7 +146,7 @@ async def test_a_key_that_was_moved_is_lifted_where_it_goes_on(desk: Any, gatewa
         await desk.call("POST", LIFT, json={"reason": "moved"})
         assert not (await _decide(services)).throttled
         assert not (await _decide(services, org)).throttled
-    assert await desk.state.exists(PartitionKeys(partition_of(org, 4)).hold(KEY))
+    assert await desk.state.exists(PartitionKeys(partition_of(org, 4)).order(KEY))
 
 
 @pytest.mark.parametrize(

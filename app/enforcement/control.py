@@ -1,0 +1,249 @@
+"""What is in force in this process now: policy, plans, kill switch, orders and allow-list, as attributes that never wait.
+
+Policy: the file if one is configured, else what is stored in state, else the settings. A new one that is wrong is told and
+counted, and the last good one holds. The kill switch is the strongest of three: the setting at the start, a file, and
+state; the file is looked at by a loop of its own, so it works while the state server is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from app.enforcement.policy import Action
+from app.enforcement.policy_text import digest, parse_plans, parse_policy, with_plans
+from app.enforcement.rules import Kill
+from app.enforcement.switches import STRENGTH, PolicyFile, read_kill, strongest
+from app.errors import ConfigError
+from app.settings import LADDER, EnforcementSettings, LimitSettings, Settings
+from app.state.calls import Client
+from app.state.control_feed import ControlFeed
+from app.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+
+class Control:
+    """The rules of one process; `app.enforcement.rules.Rules` is what most of the code sees of it.
+
+    Before `start`, and without a client, it says what the settings say.
+
+    Attributes:
+        policy: in force; another object after each change.
+        policy_digest: the same in two processes whose policies say the same.
+        policy_source: file, state or settings.
+        generation: how many policies were in force in this process.
+        plans: limits with the stored plans.
+        kill: the kill switch.
+    """
+
+    def __init__(self, settings: Settings, client: Client | None = None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            settings: the whole tree.
+            client: of the state server; None follows the files only.
+        """
+        self._settings = settings
+        self._subscribers: list[Callable[[], None]] = []
+        self._poll_sec = settings.control.poll_ms / 1000
+        self._file = PolicyFile(settings.control.policy_file) if settings.control.policy_file else None
+        self._feed: ControlFeed | None = None
+        if client is not None:
+            timeout_sec = settings.state.background_timeout_ms / 1000
+            self._feed = ControlFeed(client, self._stored, poll_sec=self._poll_sec, timeout_sec=timeout_sec)
+        self._task: asyncio.Task[None] | None = None
+        self._file_kill: Kill = ""
+        self._texts = ("", "")  # of the stored policy and plans that were looked at last
+        self._fault = ""  # what is wrong with the policy file, as it was told
+        self.policy: EnforcementSettings = settings.enforcement
+        self.policy_digest = digest(self.policy)
+        self.policy_source = "settings"
+        self.generation = 1
+        self.plans: LimitSettings = settings.limits
+        self.kill: Kill = settings.control.kill
+
+    @property
+    def ready(self) -> bool:
+        """The state's part was read at least once."""
+        return self._feed is None or self._feed.ready
+
+    @property
+    def age_sec(self) -> float | None:
+        """Time since the copy of the state's part was last known to be complete; None before the first time."""
+        return 0.0 if self._feed is None else self._feed.age_sec
+
+    def allowed(self, key_id: str, org_id: str, at_us: int | None = None) -> bool:
+        """The key or its organisation is on the allow-list: policy does nothing about it.
+
+        Args:
+            key_id: the key.
+            org_id: its organisation; "" for none.
+            at_us: unix µs; None for now.
+        """
+        entries = self._feed.allow if self._feed is not None else None
+        if not entries:
+            return False
+        moment = time.time_ns() // 1000 if at_us is None else at_us
+        of_key = entries.get(f"key:{key_id}")
+        of_org = entries.get(f"org:{org_id}") if org_id else None
+        return (of_key is not None and of_key.holds(moment)) or (of_org is not None and of_org.holds(moment))
+
+    def order(self, key_id: str) -> Action | None:
+        """The person's order about a key, also while state is away; it may be over by its time."""
+        return None if self._feed is None else self._feed.orders.get(key_id)
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called, in the loop's thread, after policy, plans, kill switch, orders or allow-list changed."""
+        self._subscribers.append(changed)
+
+    async def start(self) -> None:
+        """Reads everything, then follows until `stop`. Returns at once when the state server is away.
+
+        Raises:
+            ConfigError: the policy file cannot be read or is wrong: there is no last good one yet.
+        """
+        if self._file is not None:
+            try:
+                self._use(parse_policy(self._file.changed() or "", self._name), "file")
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{self._name}: {_why(error)}") from None
+        await self._look()
+        if self._feed is not None:
+            await self._feed.start()
+        self._task = asyncio.create_task(self._watch())
+        self._show()
+
+    async def stop(self) -> None:
+        """Stops following; what is in force stays readable."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+            self._task = None
+        if self._feed is not None:
+            await self._feed.stop()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_sec)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Looks at both files."""
+        kill = await asyncio.to_thread(read_kill, self._settings.kill_file)
+        if kill != self._file_kill:
+            self._file_kill = kill
+            self._switch()
+        if self._file is None:
+            return
+        try:
+            text = await asyncio.to_thread(self._file.changed)
+            if text is not None:
+                self._use(parse_policy(text, self._name), "file")
+                self._fault = ""
+        except ConfigError as error:
+            self._reject("file", str(error))
+        except (OSError, ValueError) as error:
+            self._reject("file", f"{self._name}: {_why(error)}")
+
+    def _stored(self) -> None:
+        """The copy of the state's part has changed."""
+        assert self._feed is not None
+        doc = self._feed.doc
+        texts = (doc.policy_toml, doc.plans_json)
+        if texts != self._texts:
+            self._texts = texts
+            self._take(doc.policy_toml, doc.plans_json)
+        self._switch(tell=False)
+        self._tell()
+
+    def _take(self, policy_toml: str, plans_json: str) -> None:
+        """What is stored is checked and put in force, each part by itself."""
+        if self._file is None:
+            try:
+                if policy_toml:
+                    self._use(parse_policy(policy_toml, "the stored policy"), "state")
+                else:
+                    self._use(self._settings.enforcement, "settings")
+            except ConfigError as error:
+                self._reject("state", str(error))
+        try:
+            self.plans = with_plans(self._settings.limits, parse_plans(plans_json, "the stored plans"))
+        except ConfigError as error:
+            self._reject("plans", str(error))
+
+    def _use(self, policy: EnforcementSettings, source: str) -> None:
+        """Puts a policy in force."""
+        found = digest(policy)
+        if found != self.policy_digest:
+            self.policy = policy
+            self.policy_digest = found
+            self.generation += 1
+            log.warning("policy %s is in force, from %s, in %s mode", found, source, policy.mode)
+        self.policy_source = source
+        self._tell()
+
+    def _reject(self, source: str, fault: str) -> None:
+        """The last good one holds; said and counted once for each fault."""
+        if source != "file" or fault != self._fault:
+            log.error("%s; policy %s stays in force", fault, self.policy_digest)
+            metrics.POLICY_REJECTED.labels(source=source).inc()
+        if source == "file":
+            self._fault = fault
+
+    def _switch(self, *, tell: bool = True) -> None:
+        """The kill switch is the strongest of all."""
+        stored: Kill = self._feed.doc.kill.scope if self._feed is not None else ""
+        kill = strongest(self._settings.control.kill, self._file_kill, stored)
+        if kill == self.kill:
+            return
+        self.kill = kill
+        log.warning("kill switch: %s", self.kill_sentence or "off")
+        if tell:
+            self._tell()
+
+    @property
+    def kill_sentence(self) -> str:
+        """What is switched off, and from where; "" for nothing."""
+        if not self.kill:
+            return ""
+        sources = [
+            name
+            for name, scope in (
+                ("the setting control.kill", self._settings.control.kill),
+                (f"the file {self._settings.kill_file}", self._file_kill),
+                ("the state", self._feed.doc.kill.scope if self._feed is not None else ""),
+            )
+            if scope == self.kill
+        ]
+        what = "nothing is done about verdicts and orders" + (", nor about limits" if self.kill == "all" else "")
+        return f"{what}, by {' and '.join(sources)}"
+
+    @property
+    def _name(self) -> str:
+        return f"policy file {self._settings.control.policy_file}"
+
+    def _tell(self) -> None:
+        self._show()
+        for changed in self._subscribers:
+            changed()
+
+    def _show(self) -> None:
+        metrics.KILL_SWITCH.set(STRENGTH[self.kill])
+        metrics.POLICY_GENERATION.set(self.generation)
+        actions = Counter(action.action for action in self._feed.orders.values()) if self._feed is not None else Counter()
+        for action in LADDER:
+            metrics.ORDERS_STANDING.labels(action=action).set(actions[action])
+
+
+def _why(error: Exception) -> str:
+    return (
+        (error.strerror or "cannot be read")
+        if isinstance(error, OSError)
+        else "must be UTF-8 text"
+        if isinstance(error, UnicodeDecodeError)
+        else str(error)
+    )

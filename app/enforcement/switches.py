@@ -1,0 +1,64 @@
+"""The two files that an operator changes by hand: the policy, and the kill switch. Read in a thread, a disk may hang."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from app.enforcement.rules import Kill
+
+MAX_POLICY_BYTES = 64 * 1024
+_KILL_BYTES = 64
+
+STRENGTH: dict[str, int] = {"": 0, "actions": 1, "all": 2}
+"""Scopes of the kill switch by how much they switch off; also the value of its metric."""
+
+
+def read_kill(path: Path) -> Kill:
+    """What the kill file asks for: nothing while it is absent, `all` if that is what it says, `actions` otherwise.
+
+    A file that cannot be read, or says something else, is there: it switches off.
+    """
+    try:
+        with path.open("rb") as file:
+            words = file.read(_KILL_BYTES).split()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError:
+        return "actions"
+    return "all" if words[:1] == [b"all"] else "actions"
+
+
+def strongest(*scopes: Kill) -> Kill:
+    """The scope that switches off most."""
+    return max(scopes, key=STRENGTH.__getitem__)
+
+
+class PolicyFile:
+    """A policy file, read only when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, int, int] | None = None
+
+    def changed(self) -> str | None:
+        """Its text when the file is another than the last time, else None.
+
+        Raises:
+            OSError: it cannot be read, now and each time until it can.
+            ValueError: it is too long, or no UTF-8; once for each change.
+        """
+        try:
+            found = os.stat(self.path)
+            mark = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if mark == self._seen:
+                return None
+            with self.path.open("rb") as file:
+                data = file.read(MAX_POLICY_BYTES + 1)
+        except OSError:
+            self._seen = None
+            raise
+        self._seen = mark
+        if len(data) > MAX_POLICY_BYTES:
+            raise ValueError(f"must be at most {MAX_POLICY_BYTES:,} bytes")
+        return data.decode("utf-8")

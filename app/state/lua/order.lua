@@ -1,0 +1,68 @@
+-- order v1: place or end a person's order about a key, in one partition.       Called by state/orders.py
+-- KEYS[1] verdict  KEYS[2] order  KEYS[3] asked  KEYS[4] timeline, all of one key
+-- ARGV[1] place: order, verdict string, end in ms, timeline item, TTL of the timeline in sec follow
+--         end: reference of the order to end ("" any), timeline item, TTL follow
+--         expired: nothing follows
+-- Returns  1 when something was done; 0 when the order is there already, or is another one, or is gone; place: -1 when its
+--          end has passed
+-- State    While the order stands, the verdict is the order's own string and what policy asks for is in asked, where
+--          commit.lua goes on writing it. It moves there and back by RENAME, so bytes and remaining TTL are what they would
+--          have been. Order and verdict expire at the same ms, by server time.
+-- Cost     O(1)
+local TIMELINE_LENGTH = 100
+local verdict, order, asked, timeline = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local standing = redis.call('GET', order)
+
+local function say(item, ttl)
+  if item ~= '' then
+    redis.call('LPUSH', timeline, item)
+    redis.call('LTRIM', timeline, 0, TIMELINE_LENGTH - 1)
+    redis.call('EXPIRE', timeline, ttl)
+  end
+end
+
+-- What policy asks for takes its place again.
+local function restore()
+  if redis.call('EXISTS', asked) == 1 then
+    redis.call('RENAME', asked, verdict)
+  else
+    redis.call('DEL', verdict)
+  end
+end
+
+if ARGV[1] == 'place' then
+  local time = redis.call('TIME')
+  if tonumber(ARGV[4]) <= time[1] * 1000 + math.floor(time[2] / 1000) then
+    return -1
+  end
+  if standing == ARGV[2] then
+    -- A repeat. The string is written again: a worker of an earlier version deletes it.
+    redis.call('SET', verdict, ARGV[3], 'PXAT', ARGV[4])
+    return 0
+  end
+  -- First a SET: if memory is full the server refuses it before anything has been done.
+  redis.call('SET', order, ARGV[2], 'PXAT', ARGV[4])
+  if not standing and redis.call('EXISTS', verdict) == 1 then
+    redis.call('RENAME', verdict, asked)
+  end
+  redis.call('SET', verdict, ARGV[3], 'PXAT', ARGV[4])
+  say(ARGV[5], ARGV[6])
+  return 1
+end
+
+if ARGV[1] == 'end' then
+  if not standing or (ARGV[2] ~= '' and (cjson.decode(standing).ref or '') ~= ARGV[2]) then
+    return 0
+  end
+  redis.call('DEL', order)
+  restore()
+  say(ARGV[3], ARGV[4])
+  return 1
+end
+
+-- expired
+if standing or redis.call('EXISTS', verdict) == 1 then
+  return 0 -- a newer order stands, or a commit has seen the end before us
+end
+restore()
+return 1
