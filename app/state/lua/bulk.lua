@@ -60,5 +60,6 @@ if what == 'step' then
   end
   keep(7)
 end
-redis.call('HSET', KEYS[1], 'owner', ARGV[4], 'owned', now + ARGV[5])
+local going = RUNNING[redis.call('HGET', KEYS[1], 'status')]
+redis.call('HSET', KEYS[1], 'owner', ARGV[4], 'owned', going and now + ARGV[5] or 0)
 return 1
