@@ -185,7 +185,11 @@ AUDIT_WRITE_FAILURES = _counter(
 )
 APPEALS_OPEN = _gauge("appeals_open", "Appeals that wait for a decision.")
 APPEAL_OLDEST_SECONDS = _gauge("appeal_oldest_seconds", "Age of the oldest open appeal; 0 without one.")
-APPEAL_OUTCOMES = _counter("appeal_outcomes_total", "Decided appeals by outcome.", "outcome")
+APPEAL_OUTCOMES = _counter(
+    "appeal_outcomes_total",
+    "Decided appeals by outcome: the action was right, wrong, or right in part.",
+    outcome=("upheld", "overturned", "partly"),
+)
 
 
 # A process shows what it can know: a gauge that only gateways set would stand at 0 in the worker, and look like a fault.
