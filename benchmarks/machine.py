@@ -29,7 +29,7 @@ def program(name: str) -> str:
     """
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise CannotMeasure(f"{name} is not installed; on Debian: apt-get install -y nginx-light wrk")
+        raise CannotMeasure(f"{name} is not installed; on Debian: apt-get install -y nginx-light prometheus wrk")
     return found
 
 
