@@ -114,6 +114,12 @@ class GatewaySettings(Section):
     upstream_connect_timeout_sec: Annotated[float, Field(gt=0)] = Field(5.0, description="longest wait for a connection")
     upstream_read_timeout_sec: Annotated[float, Field(gt=0)] = Field(600.0, description="longest silence of the upstream")
     upstream_max_connections: Annotated[int, Field(ge=1)] = Field(512, description="connections kept to the upstream")
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        4096, description="clients connected at once, and so requests in progress; beyond it new ones are refused with 503"
+    )
+    max_wait_ms: Annotated[int, Field(ge=10)] = Field(
+        1000, description="wait of a request for its turn, when the process is overloaded, after which it is refused with 503"
+    )
     allowed_hosts: tuple[str, ...] = Field(("*",), description="Host values that are served; * serves any")
     max_header_count: Annotated[int, Field(ge=8)] = Field(100, description="headers a request may carry")
     max_header_bytes: Annotated[int, Field(ge=1024)] = Field(32_768, description="bytes of all headers together")

@@ -45,6 +45,15 @@ class Deadlines:
         """Stop the time of `item`; nothing happens if it was not set."""
         self._until.pop(item, None)
 
+    def expire_oldest(self) -> bool:
+        """End the one that was set first before its time; false when there is none."""
+        item = next(iter(self._until), None)
+        if item is None:
+            return False
+        del self._until[item]
+        item.expired()
+        return True
+
     def close(self) -> None:
         """Forget everything and stop the timer."""
         self._until.clear()

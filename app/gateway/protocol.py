@@ -21,8 +21,8 @@ from uvicorn.server import ServerState
 
 from app.enforcement import wire_errors
 from app.enforcement.wire_errors import Headers
-from app.gateway.batch import Batch
 from app.gateway.deadlines import Deadlines
+from app.gateway.overload import Turnstile, refusal
 from app.settings import GatewaySettings
 from app.telemetry import metrics
 
@@ -98,7 +98,7 @@ class GuardedProtocol(HttpToolsProtocol):
     deadlines: Deadlines
     stalls: Deadlines
     idles: Deadlines
-    batch: Batch
+    turnstile: Turnstile
     max_head_bytes: int
 
     def __init__(
@@ -147,7 +147,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._reading = False
         if self._due is not None:
-            self.batch.add(self._start_due)
+            self.turnstile.add(self)
         if self._in_head and not self._pipelined:
             # Not finished within this read, so all of the read was head. One that is finished, the guard measures
             # exactly; of one that began behind another request in this read, counting starts with the next.
@@ -155,12 +155,22 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._head_bytes > self.max_head_bytes:
                 self._reject(wire_errors.HEADERS_TOO_LARGE, "The request headers are too large.", "header_bytes")
 
-    def _start_due(self) -> None:
+    def begin_due(self, late: bool) -> None:
+        """Called by the turnstile: begin the request that is here."""
         cycle, self._due = self._due, None
-        assert cycle is not None
+        if cycle is None or cycle.disconnected:
+            return
         ordinary = not (cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing())
-        if not ordinary or self._begin is None or not self._begin(cycle.scope, self, cycle):
+        if ordinary and late:
+            self._refuse_late(cycle)
+        elif not ordinary or self._begin is None or not self._begin(cycle.scope, self, cycle):
             super()._start_asgi_task(cycle, self.app)
+
+    def _refuse_late(self, cycle: RequestResponseCycle) -> None:
+        """Answer a request without having looked at it."""
+        metrics.SHED.labels("request").inc()
+        self.transport.write(refusal(self.url, keep=cycle.keep_alive))
+        self._whole_is_sent(cycle)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Called by uvicorn when a request's head is there, or the answer before it is sent."""
@@ -303,13 +313,16 @@ class GuardedProtocol(HttpToolsProtocol):
             lines += (name, b": ", value, b"\r\n")
         lines += (b"\r\n", body) if cycle.keep_alive else (b"connection: close\r\n\r\n", body)
         self.transport.write(b"".join(lines))
+        self._whole_is_sent(cycle)
+        return True
+
+    def _whole_is_sent(self, cycle: RequestResponseCycle) -> None:
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
-        return True
 
     def part_of_answer(self, cycle: RequestResponseCycle, data: bytes) -> bool:
         """Write the next part of an answer without a declared length; false where the way by messages has to be taken."""
@@ -354,7 +367,7 @@ def guarded(settings: GatewaySettings) -> type[GuardedProtocol]:
             "deadlines": Deadlines(settings.header_timeout_sec),
             "stalls": Deadlines(settings.send_timeout_sec),
             "idles": Deadlines(KEEP_ALIVE_SEC),
-            "batch": Batch(),
+            "turnstile": Turnstile(settings.max_wait_ms),
             "max_head_bytes": settings.max_header_bytes,
         },
     )

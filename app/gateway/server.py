@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from app.gateway.app import Gateway
 from app.gateway.core import Core
+from app.gateway.overload import Doorman, fitting
 from app.gateway.protocol import guarded
 from app.gateway.services import Services
 from app.settings import GatewaySettings, Settings
@@ -31,9 +32,11 @@ class GatewayServer:
         self._sock = sock
         self.url = _address(sock)
         self.metrics_url = ""
+        protocol = guarded(settings)
+        most = fitting(settings.max_connections, settings.upstream_max_connections)
         config = uvicorn.Config(
             app,
-            http=guarded(settings),
+            http=cast(Any, Doorman(protocol, protocol.idles, most)),  # all that is done with a class is to call it
             ws="none",
             lifespan="on",
             log_config=None,

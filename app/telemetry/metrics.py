@@ -99,6 +99,11 @@ OWN_ERRORS_TOTAL = _counter(
 )
 OUTCOMES = _counter("outcomes_total", "How exchanges ended.", outcome=ENDINGS)
 REJECTS = _counter("parser_rejects_total", "Requests refused before they were forwarded, by rule.", why=BROKEN_RULES)
+SHED = _counter(
+    "shed_total",
+    "What an overloaded gateway let go unread: idle connections it closed, new connections and late requests it refused.",
+    what=("idle_connection", "connection", "request"),
+)
 DECISION_SECONDS = Histogram(
     "stillwatch_decision_seconds",
     "Time of the one state round trip before forwarding.",
