@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -16,10 +17,12 @@ from app.limits.local import KnownActions, LocalBudgets
 from app.limits.reservation import Reservation
 from app.limits.slots import SlotKeeper
 from app.settings import EnforcementSettings, Settings
+from app.state.cluster import link_to
 from app.state.decisions import Decisions, Mode, manner_of
 from app.state.events import EventLog
 from app.state.keys import PartitionKeys, partition_of
 from app.state.schedule import MINUTE_US, Schedule
+from app.telemetry import metrics
 
 _ADMITTED, _OVERSIZED, _BLOCKED = 1, 2, 3
 _ENFORCED, _WOULD_NARROW, _WOULD_REFUSE, _WOULD_BLOCK = 1, 2, 3, 4
@@ -31,6 +34,9 @@ _SLOT_WAIT_MS = 1000
 """When a slot will be free is not known; a client that asks every second is cheap."""
 
 _CLOSED_WAIT_MS = 1000
+
+FALLBACK_SEC = 1.0
+"""How long after a request that was decided without state that counts as going on."""
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -118,7 +124,9 @@ class Limiter:
         self._adopt(self._control.policy)
         self._on_loss = settings.limits.on_state_loss
         self._events = events
-        self._decisions = Decisions(url, settings.state.decision_timeout_ms)
+        timeout_ms = settings.state.decision_timeout_ms
+        self._decisions = Decisions(link_to(url, timeout_ms, settings.state), timeout_ms)
+        self._fell_back_at = -math.inf  # monotonic, when a request was decided without state last
         self._plans = Plans(settings.limits, self._decisions.prepare)
         self._partitions = tuple(PartitionKeys(number) for number in range(settings.state.partitions))
         self._known = KnownActions()
@@ -133,6 +141,8 @@ class Limiter:
     async def start(self) -> bool:
         """Connects; false when the server is still away, which does not keep anybody from asking."""
         self._slots.start()
+        metrics.STATE_UP.set_function(lambda: float(self._decisions.link.whole))
+        metrics.FALLBACK_ACTIVE.set_function(lambda: float(self._falls_back()))
         return await self._decisions.link.start()
 
     async def stop(self) -> None:
@@ -156,13 +166,13 @@ class Limiter:
         reservation = Reservation(partition, ask.request_id, schedule, names, input_tokens, output_tokens)
         try:
             reply = await self._decisions.decide(
-                schedule, names, ask.request_id, input_tokens, output_tokens, self._manners[mode]
+                schedule, names, ask.request_id, input_tokens, output_tokens, self._manners[mode], partition
             )
         except StateUnavailable:
             return self._without_state(ask, reservation, mode)
         except asyncio.CancelledError:
             # It may be charged all the same. Nobody will settle it, so its slots are freed now; the reserve stays charged.
-            self._decisions.free(reservation.slot_names, ask.request_id)
+            self._decisions.free(reservation.slot_names, ask.request_id, partition)
             raise
         status, which, wait_us, effect, now_us = reply[:5]
         action = None
@@ -180,6 +190,7 @@ class Limiter:
                 would = "refuse"
         if status == _BLOCKED:
             return _blocked(reservation, done, ref)
+        self._local.follow(schedule, names, reply)
         enforced = action is not None and effect == _ENFORCED
         narrowed = action.factor if action is not None and enforced else 1.0
         budgets = _budgets(schedule, reply, narrowed)
@@ -276,6 +287,7 @@ class Limiter:
         Whoever was blocked stays blocked under each of them: an order stands in the local copy, and what policy asked for
         is remembered from the last time state answered.
         """
+        self._fell_back_at = time.monotonic()
         action, rung, enforced = self._remembered(ask.key_id, mode)
         done = _LADDER[rung] if rung else ""
         ref = action.ref if action is not None else ""
@@ -313,6 +325,10 @@ class Limiter:
             degraded="local",
             reservation=reservation,
         )
+
+    def _falls_back(self) -> bool:
+        """Requests are decided without state now, or would be: all of them, or those of some partitions."""
+        return not self._decisions.link.whole or time.monotonic() - self._fell_back_at < FALLBACK_SEC
 
     def _remembered(self, key_id: str, mode: Mode) -> tuple[Action | None, int, bool]:
         """(what is in force about a key, its rung, whether it is done), as decide.lua has it; (None, 0, False): nothing."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.enforcement.policy import Action
 from app.limits.reservation import Reservation
-from app.state.schedule import MINUTE_US, REQUESTS, refill_us
+from app.state.schedule import MINUTE_US, REQUESTS, Schedule, refill_us
 
 MAX_BALANCES = 50_000
 """Balances remembered, least recently charged forgotten first; one outage must not become the next."""
+
+FOLLOWED_SHARE = 0.1
+"""Share of a budget that must be used before its balance is followed: most keys never come near their limits."""
 
 MAX_ACTIONS = 50_000
 """Keys remembered about which something is done."""
@@ -70,6 +74,25 @@ class LocalBudgets:
 
     def __len__(self) -> int:
         return len(self._full_at)
+
+    def follow(self, schedule: Schedule, names: Sequence[bytes], reply: Sequence[int]) -> None:
+        """State has decided: what it said of budgets that are well used is where this process goes on without it.
+
+        Else a key that had used up its budget would have another one as soon as state is lost. Times of refill are the same
+        for a share as for the whole, so a balance here is the balance there.
+
+        Args:
+            schedule: of the request.
+            names: as the script got them.
+            reply: of decide.lua.
+        """
+        at = 5
+        for bucket in schedule.buckets:
+            level = reply[at]
+            if level > bucket.full_us * FOLLOWED_SHARE:
+                name = names[1 if at - 5 < schedule.key_buckets else 2]
+                self._put((name, bucket.field), time.monotonic_ns() // 1000 + level)
+            at += 1
 
     def charge(self, reservation: Reservation, throttle: Action | None) -> Refusal | None:
         """Charge one request, or say which budget refuses it; then nothing is charged.

@@ -8,7 +8,7 @@ import time
 from app.errors import StateUnavailable
 from app.limits.reservation import Reservation
 from app.state.decisions import SLOT_SEC
-from app.state.link import Link, pack
+from app.state.link import Caller, pack
 
 RENEW_SEC = SLOT_SEC / 4
 """Three renewals may fail before a running request loses its slot."""
@@ -22,7 +22,7 @@ _AT_ONCE = 200
 class SlotKeeper:
     """The admitted requests of this process that hold slots."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Caller) -> None:
         self._link = link
         self._held: dict[str, tuple[Reservation, float]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -62,12 +62,14 @@ class SlotKeeper:
                     continue
                 # The server's clock at the admission plus our own time since then: no clock of ours is compared to it.
                 deadline = reservation.at_us + int((lasted + SLOT_SEC) * 1_000_000)
+                partition = reservation.partition
                 try:
                     for name in reservation.slot_names:
-                        calls.append(self._link.call(pack("ZADD", name, "XX", "GT", deadline, reservation.request_id)))
-                        calls.append(self._link.call(pack("PEXPIRE", name, SLOT_SEC * 1000)))
+                        renewal = pack("ZADD", name, "XX", "GT", deadline, reservation.request_id)
+                        calls.append(self._link.call(renewal, partition))
+                        calls.append(self._link.call(pack("PEXPIRE", name, SLOT_SEC * 1000), partition))
                 except StateUnavailable:
-                    break  # away; the next renewal is soon enough
+                    continue  # its server is away; the next renewal is soon enough
             await asyncio.gather(*calls, return_exceptions=True)
 
     async def _renew_for_ever(self) -> None:

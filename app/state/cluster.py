@@ -21,7 +21,7 @@ from app.errors import StateUnavailable
 from app.settings import StateSettings
 from app.state.factory import is_cluster, parse_addresses
 from app.state.keys import PartitionKeys
-from app.state.link import CONNECT_SEC, LATE, Attempt, Caller, Link, pack
+from app.state.link import CONNECT_SEC, Attempt, Caller, Link, pack, too_late
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class ClusterLink:
                 self._owners[attempt.partition] = link
         loop = asyncio.get_running_loop()
         if not attempt.turns:
-            loop.call_at(attempt.deadline, _fail, attempt.future)
+            loop.call_at(attempt.deadline, too_late, attempt.future)
         attempt.turns += 1
         if word == "TRYAGAIN":
             loop.call_later(WAIT_SEC, self._send_on, attempt, link, False)
@@ -181,7 +181,7 @@ class ClusterLink:
             return
         if not link.again(attempt, asking=asking):
             if link.met:  # it was there and is not now
-                _fail(attempt.future)
+                too_late(attempt.future)
             else:
                 asyncio.get_running_loop().call_later(WAIT_SEC, self._send_on, attempt, link, asking)
 
@@ -269,11 +269,6 @@ class ClusterLink:
         over = [link for until, link in self._retiring if until <= now]
         self._retiring = [(until, link) for until, link in self._retiring if until > now]
         await asyncio.gather(*(link.stop() for link in over))
-
-
-def _fail(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_exception(StateUnavailable(LATE))
 
 
 def _place(text: str) -> Place | None:

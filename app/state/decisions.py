@@ -10,7 +10,7 @@ from typing import Any, Literal
 import hiredis
 
 from app.errors import StateUnavailable
-from app.state.link import Link, pack
+from app.state.link import Caller, forget, pack, too_late
 from app.state.schedule import Schedule
 
 _LUA = Path(__file__).parent / "lua"
@@ -37,14 +37,15 @@ def read_script(name: str) -> tuple[str, str]:
 class Decisions:
     """Calls decide.lua over one link."""
 
-    def __init__(self, url: str, timeout_ms: int) -> None:
-        """Not connected yet.
+    def __init__(self, link: Caller, timeout_ms: int) -> None:
+        """Over a link that waits as long for a call.
 
         Args:
-            url: of the state server.
-            timeout_ms: longest wait for a decision.
+            link: not connected yet.
+            timeout_ms: longest wait for a decision, however often it has to be asked for.
         """
-        self.link = Link(url, timeout_ms)
+        self.link = link
+        self._timeout = timeout_ms / 1000
         self._sha, self._text = read_script("decide")
 
     def prepare(self, schedule: Schedule) -> None:
@@ -52,9 +53,16 @@ class Decisions:
         schedule.compile(self._sha, SLOT_SEC * 1_000_000)
 
     async def decide(
-        self, schedule: Schedule, names: list[bytes], request_id: str, input_tokens: int, output_tokens: int, manner: str
+        self,
+        schedule: Schedule,
+        names: list[bytes],
+        request_id: str,
+        input_tokens: int,
+        output_tokens: int,
+        manner: str,
+        partition: int = 0,
     ) -> list[Any]:
-        """Charges one request; returns the script's reply, see decide.lua.
+        """Charges one request; returns the script's reply without its seal, see decide.lua.
 
         Args:
             schedule: a prepared one.
@@ -64,26 +72,36 @@ class Decisions:
             input_tokens: estimate, ≥ 0.
             output_tokens: reserve, ≥ 0.
             manner: what is done about a verdict, see `manner_of`.
+            partition: of the names.
 
         Raises:
-            StateUnavailable: no reply in time, or the server refused. Whether the request was charged is not known.
+            StateUnavailable: no reply in time, none that can be trusted, or the server refused. Whether the request was
+                charged is not known.
         """
         command = schedule.command(names, request_id.encode(), input_tokens, output_tokens, manner)
-        reply = await self.link.call(command)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        reply = await self.link.call(command, partition)
+        if type(reply) is not list and str(reply).startswith("NOSCRIPT"):
+            # A restarted server has forgotten it. SCRIPT LOAD is never used: proxies block it. One deadline for both calls.
+            second = self.link.call(self._with_text(command), partition)
+            timer = loop.call_at(began + self._timeout, too_late, second)
+            try:
+                reply = await second
+            finally:
+                timer.cancel()
         if type(reply) is list:
-            return reply
-        if str(reply).startswith("NOSCRIPT"):
-            # A restarted server has forgotten it. SCRIPT LOAD is never used: proxies block it.
-            reply = await self.link.call(self._with_text(command))
-            if type(reply) is list:
+            if _sealed(reply, request_id):
                 return reply
+            self.link.distrust(partition)
+            raise StateUnavailable("the state server's decision was damaged on its way")
         raise StateUnavailable(f"the state server refused a decision ({_class_of(reply)})")
 
-    def free(self, slot_names: list[bytes], request_id: str) -> None:
+    def free(self, slot_names: list[bytes], request_id: str, partition: int = 0) -> None:
         """Gives back the slots of a request whose decision nobody waits for; the same connection keeps the order."""
         try:
             for name in slot_names:
-                self.link.call(pack("ZREM", name, request_id)).add_done_callback(_forget)
+                self.link.call(pack("ZREM", name, request_id), partition).add_done_callback(forget)
         except StateUnavailable:
             return  # they expire
 
@@ -93,10 +111,26 @@ class Decisions:
         return command.replace(call, b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(text), text), 1)
 
 
-def _forget(future: asyncio.Future[Any]) -> None:
-    """Its outcome is of no interest, a failure neither."""
-    if not future.cancelled():
-        future.exception()
+def _sealed(reply: list[Any], request_id: str) -> bool:
+    """Takes the seal off a reply; false when it is not that of this request and these values.
+
+    A digit that was changed on its way, or an answer to somebody else, would otherwise be a wrong limit.
+    """
+    try:
+        seal = reply.pop()
+        verdict = reply[-1]
+        total = sum(reply[:-1]) + sum(verdict) if type(verdict) is bytes else sum(reply)
+        return bool(total + _mark(request_id) == seal)
+    except (TypeError, IndexError):
+        return False
+
+
+def _mark(request_id: str) -> int:
+    """The number that the last six characters of an id are in hex; 0 where they are none. As decide.lua has it."""
+    try:
+        return int.from_bytes(bytes.fromhex(request_id[-6:])) if len(request_id) >= 6 else 0
+    except ValueError:
+        return 0
 
 
 def _class_of(reply: Any) -> str:

@@ -1,8 +1,8 @@
 """Appends what the spool holds once state is back: this process's files, and those that dead ones left.
 
 A unit that was never sent is appended under the name of its file and its place in it, so that whoever drains the file, and
-however often, it is done once. Units of a partition keep their order. Where a stream is full its units wait, and those of
-other partitions pass.
+however often, it is done once. Units of a partition keep their order. Where a stream is full, or its node of a Cluster is
+away, its units wait, and those of other partitions pass.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 from app.errors import StateUnavailable
 from app.state.batch import DONE, FULL, REPEATED, Batches, forgotten, passes
-from app.state.link import Link
+from app.state.link import Caller
 from app.state.spool import Head, Spool, SpoolFile
 from app.telemetry import metrics
 
@@ -23,7 +23,7 @@ DRAIN_SEC = 0.25
 """Pause between two looks at the spool."""
 
 FULL_SEC = 1.0
-"""Pause after a pass that left units behind because their streams are full."""
+"""Pause after a pass that left units behind because their streams are full or their node is away."""
 
 SCAN_SEC = 5.0
 """How often the folder is looked through for files that other processes left."""
@@ -43,7 +43,7 @@ class _Draining:
 class Drainer:
     """Drains one spool over one link, a unit at a time, so that live batches go first."""
 
-    def __init__(self, link: Link, spool: Spool, batches: Batches, partitions: int) -> None:
+    def __init__(self, link: Caller, spool: Spool, batches: Batches, partitions: int) -> None:
         self._link = link
         self._spool = spool
         self._batches = batches
@@ -95,7 +95,7 @@ class Drainer:
         """One pass over a file; true when everything in it is appended, or counted as lost, and the file is gone."""
         file = draining.file
         skipped, draining.skipped = draining.skipped, []
-        blocked: set[int] = set()  # partitions whose stream is full; what follows must not overtake
+        blocked: set[int] = set()  # partitions that take nothing now; what follows must not overtake
         at = 0
         while True:
             again = at < len(skipped)
@@ -105,10 +105,10 @@ class Drainer:
                 break
             if head.partition in blocked:
                 await asyncio.sleep(0)
-                done: bool | None = False
+                done = False
             else:
                 done = await self._append_again(file, position, head)
-            if done is None:  # away again: go on here
+            if not done and not self._link.ready:  # away again: go on here
                 draining.skipped += skipped[at:]
                 return False
             if not done:
@@ -123,8 +123,8 @@ class Drainer:
         file.remove()
         return True
 
-    async def _append_again(self, file: SpoolFile, position: int, head: Head) -> bool | None:
-        """Appends a spooled unit: true when it is done, false when the stream is full, None when state is away."""
+    async def _append_again(self, file: SpoolFile, position: int, head: Head) -> bool:
+        """Appends a spooled unit; false when it must wait."""
         unit = file.load(head)
         if unit is None or unit.partition >= self._partitions:
             metrics.EVENTS_DROPPED.labels(reason="spool_damaged").inc(head.events)
@@ -132,18 +132,17 @@ class Drainer:
             return True
         writer, number = unit.writer or file.writer, unit.number or position + 1
         try:
-            reply = await self._link.call(self._batches.command(unit, writer, number))
+            reply = await self._link.call(self._batches.command(unit, writer, number), unit.partition)
             if forgotten(reply):
-                reply = await self._link.call(self._batches.command(unit, writer, number, with_text=True))
+                command = self._batches.command(unit, writer, number, with_text=True)
+                reply = await self._link.call(command, unit.partition)
         except StateUnavailable:
-            return None
+            return False
         if reply in (DONE, REPEATED):
             metrics.EVENTS_APPENDED.inc(len(unit.events))
             return True
-        if reply == FULL:
+        if reply == FULL or passes(reply):
             return False
-        if passes(reply):
-            return None
         metrics.EVENTS_DROPPED.labels(reason="refused").inc(len(unit.events))
         log.warning("the state server refused a spooled batch for good")
         return True

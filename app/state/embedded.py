@@ -40,7 +40,7 @@ MAX_SOCKET_PATH_BYTES = 100
 
 _PROBE_SEC = 0.25
 
-_LAUNCHER = """
+LAUNCHER = """
 import ctypes, os, signal, sys
 parent = int(sys.argv[1])
 if sys.platform == "linux":
@@ -165,7 +165,7 @@ class ServerProcess:
         }
         arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
         self._process = subprocess.Popen(  # noqa: S603 - the program is ours, from PATH or the package
-            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(self._binary), *arguments],
+            [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(self._binary), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -20,8 +20,8 @@ from typing import Any
 from app.errors import StateUnavailable
 from app.settings import StateSettings
 from app.state.batch import DONE, FULL, REPEATED, Batches, forgotten
+from app.state.cluster import link_to
 from app.state.drain import Drainer
-from app.state.link import Link
 from app.state.spool import Settlement, Spool, SpoolFull, Unit
 from app.telemetry import metrics
 
@@ -37,6 +37,12 @@ MEMORY_MAX_BYTES = 32 * 1024 * 1024
 
 STOP_SEC = 5.0
 """How long `stop` waits for the server before what is left goes to the spool."""
+
+ROOM_BYTES = 4 * 1024 * 1024
+"""Room that the spool must have for what is on its way, or the log counts as losing events."""
+
+STREAM_FULL_SEC = 5.0
+"""How long a stream counts as full after it refused a batch."""
 
 
 class _Lane:
@@ -57,15 +63,18 @@ class _Lane:
 class EventLog:
     """Appends events and settlements in batches. `append` returns at once and never raises."""
 
-    def __init__(self, url: str, settings: StateSettings, spool_dir: Path) -> None:
+    def __init__(self, url: str, settings: StateSettings, spool_dir: Path, *, keep: bool = True) -> None:
         """Not connected yet.
 
         Args:
             url: of the state server.
             settings: partitions, timeout of background calls, bounds of streams and spool.
             spool_dir: folder of the spool, which processes may share.
+            keep: spool what cannot be appended; false drops and counts it.
         """
-        self.link = Link(url, settings.background_timeout_ms)
+        self.link = link_to(url, settings.background_timeout_ms, settings)
+        self._keep = keep
+        self._stream_full_at = -STREAM_FULL_SEC
         self._batches = Batches(settings.stream_max_entries)
         self._spool = Spool(spool_dir, settings.spool_max_mb * 1024 * 1024)
         metrics.SPOOL_LIMIT_BYTES.set(settings.spool_max_mb * 1024 * 1024)
@@ -136,6 +145,11 @@ class EventLog:
         if self._size > MEMORY_MAX_BYTES:
             self._overflow()
 
+    def losing(self) -> bool:
+        """An event that came now could be lost: it cannot be appended for sure, and the spool has no room."""
+        full = asyncio.get_running_loop().time() - self._stream_full_at < STREAM_FULL_SEC
+        return (full or not self.link.whole) and not (self._keep and self._spool.has_room(ROOM_BYTES))
+
     # Sending
 
     def _flush(self) -> None:
@@ -178,7 +192,7 @@ class EventLog:
             lane.writer = f"{self._name}-{self._writers:x}"
             lane.number = 0
         try:
-            future = self.link.call(self._batches.command(unit, lane.writer, lane.number + 1))
+            future = self.link.call(self._batches.command(unit, lane.writer, lane.number + 1), unit.partition)
         except StateUnavailable:
             return False
         lane.number += 1
@@ -197,6 +211,7 @@ class EventLog:
             metrics.EVENTS_APPENDED.inc(len(unit.events))
         elif reply == FULL:
             # Nothing was done. The events wait on disk for a worker to catch up; what was reserved is settled now.
+            self._stream_full_at = asyncio.get_running_loop().time()
             self._put_aside([Unit(unit.partition, unit.events)])
             lane.settlements[:0] = unit.settlements
         elif forgotten(reply) and self._send_text(lane, unit):
@@ -216,7 +231,8 @@ class EventLog:
     def _send_text(self, lane: _Lane, unit: Unit) -> bool:
         """Sends a batch again with the script, which the server has forgotten."""
         try:
-            future = self.link.call(self._batches.command(unit, unit.writer, unit.number, with_text=True))
+            command = self._batches.command(unit, unit.writer, unit.number, with_text=True)
+            future = self.link.call(command, unit.partition)
         except StateUnavailable:
             return False
         lane.busy = True
@@ -238,6 +254,9 @@ class EventLog:
         """Writes units to the spool, and counts what cannot be written."""
         for unit in units:
             number = len(unit.events)
+            if not self._keep:
+                metrics.EVENTS_DROPPED.labels(reason="not_kept").inc(number)
+                continue
             try:
                 self._spool.write([unit])
             except SpoolFull as full:

@@ -436,6 +436,12 @@ class _Wire(asyncio.Protocol):
         self._link.lost(self)
 
 
+def too_late(future: asyncio.Future[Any]) -> None:
+    """The time of a call is over, whatever it waits for."""
+    if not future.done():
+        future.set_exception(StateUnavailable(LATE))
+
+
 def forget(future: asyncio.Future[Any]) -> None:
     """Its outcome is of no interest, a failure neither."""
     if not future.cancelled():

@@ -154,6 +154,7 @@ class Spool:
         self._active: SpoolFile | None = None
         self._others_bytes = 0
         self._checked = 0.0
+        self._refused_at = -_SIZE_CHECK_SEC  # when the disk refused last
 
     def write(self, units: list[Unit]) -> None:
         """Append units, all or none.
@@ -169,7 +170,14 @@ class Spool:
                 raise SpoolFull("spool_full")
             self._active.append(data)
         except OSError:
+            self._refused_at = time.monotonic()
             raise SpoolFull("spool_error") from None
+
+    def has_room(self, size: int) -> bool:
+        """So many bytes would fit now, as far as is known: a disk that refused is believed to for a second."""
+        own = self._active.size() if self._active is not None else 0
+        refused = time.monotonic() - self._refused_at < _SIZE_CHECK_SEC
+        return not refused and own + self._others() + size <= self._max_bytes
 
     @property
     def active(self) -> bool:

@@ -9,11 +9,12 @@
 -- ARGV[10] 1: the verdict's own ceiling applies, for the plan limits no requests of the key
 -- ARGV[11..]  per budget: field, what it counts (1 requests, 2 input, 3 output, 4 both), us per unit, us when full
 --             then per concurrency limit: slots, 1 if a verdict narrows it
--- Returns {status, which, wait_us, effect, now_us, level of each budget, slots in use per limit[, ceiling's level, verdict]}
+-- Returns {status, which, wait_us, effect, now_us, level of each budget, slots in use per limit[, ceiling's level, verdict], seal}
 --         status: 1 admitted, 0 refused, 2 refused for ever: more than the whole budget, 3 blocked: nothing was looked at or
 --         charged, and no levels follow. which: the budget that refused, 1..n, concurrency limits counted on; 0 the ceiling.
 --         wait_us: until it would pass, 0 unknown. effect: 0 no verdict in force; enforced: 1; shadow: 2 would have been
 --         narrowed, 3 would have been refused by that, 4 would have been blocked. Verdict: when effect > 0.
+--         seal: sum of all numbers, the bytes of the verdict, and the number in hex that the last 6 characters of ARGV[1] are
 -- State   verdict: level|action|factor|ceiling|until us|by|ref; the last two may be missing, more may follow
 --         hash field -> unix us at which the budget is full again (GCRA), so that level = that time - now, in us of refill;
 --         s<field> the same as if the verdict were enforced; v, sv the ceiling; t last write, x when the TTL was set
@@ -27,6 +28,23 @@ local counts = {1, tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[2] + ARGV[3]}
 local n_key, n_org, n_slots = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local n = n_key + n_org
 local MINUTE = 60000000
+
+-- Proves to the caller that the answer is whole, and its own.
+local function seal(answer)
+  local sum = tonumber(string.match(ARGV[1], '%x%x%x%x%x%x$') or '0', 16)
+  for i = 1, #answer do
+    if type(answer[i]) == 'number' then
+      answer[i] = math.floor(answer[i])
+      sum = sum + answer[i]
+    else
+      for at = 1, #answer[i] do
+        sum = sum + string.byte(answer[i], at)
+      end
+    end
+  end
+  answer[#answer + 1] = sum
+  return answer
+end
 
 -- A verdict narrows the budgets of its key, never those of an organisation, which other keys share; or it blocks the key.
 local RUNGS = {throttle = 1, cap = 2, step_up = 3, suspend = 4}
@@ -50,7 +68,7 @@ if verdict then
   end
 end
 if blocks and acts then
-  return {3, 0, 0, 1, now, 0, verdict}
+  return seal({3, 0, 0, 1, now, 0, verdict})
 end
 if blocks then -- only counted: the request is charged as if there were no verdict
   factor, ceiling = nil, nil
@@ -232,4 +250,4 @@ if effect > 0 then
   answer[#answer + 1] = ceiling_level
   answer[#answer + 1] = verdict
 end
-return answer
+return seal(answer)

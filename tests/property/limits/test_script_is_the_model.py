@@ -22,6 +22,7 @@ from app.state.batch import RESERVATION_SEC
 from app.state.decisions import Decisions, Mode, manner_of
 from app.state.events import EventLog
 from app.state.keys import UNBOUNDED_OK, PartitionKeys
+from app.state.link import Link
 from detectors.contract import Level
 
 PLAN = PlanLimits(
@@ -158,7 +159,7 @@ class Both:
         self.loop = asyncio.new_event_loop()
         self.client = redis.Redis.from_url(url)
         self.client.flushall()
-        self.decisions = Decisions(url, 5000)
+        self.decisions = Decisions(Link(url, 5000), 5000)
         self.events = EventLog(url, StateSettings(partitions=1, background_timeout_ms=5000), folder)
         self.plan = Plan(plan, self.decisions.prepare)
         self.limits = plan
