@@ -58,6 +58,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         (403, "The role of the token does not have the permission"),
         (404, "Nothing is known under that id"),
         (408, "The body did not arrive in time"),
+        (409, "It does not fit what stands there now"),
         (413, "The body is too large"),
         (415, "The body is compressed"),
         (422, "A field breaks its rule"),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import archive, config, demo, identify, keys, replay, services
+from app.cli import archive, config, demo, erase, identify, keys, replay, services
 
 program = typer.Typer(
     name="stillwatch",
@@ -29,6 +29,7 @@ program.command("worker", rich_help_panel=_RUN)(services.worker)
 program.command("admin", rich_help_panel=_RUN)(services.admin)
 program.command("all", rich_help_panel=_RUN)(services.everything)
 program.command("replay", rich_help_panel=_LOOK)(replay.replay)
+program.command("erase", rich_help_panel=_LOOK)(erase.erase)
 program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
 program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)

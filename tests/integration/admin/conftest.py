@@ -7,6 +7,7 @@ test too.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -47,7 +48,7 @@ class Description:
         self.document = document
         self._paths = [
             (re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))), operations)
-            for template, operations in document["paths"].items()
+            for template, operations in sorted(document["paths"].items(), key=lambda path: len(path[0]))
         ]
 
     def check(self, response: httpx2.Response) -> None:
@@ -68,7 +69,10 @@ class Description:
             return
         assert media_type in declared["content"], (path, response.status_code, media_type)
         schema = declared["content"][media_type].get("schema", {})
-        if media_type.endswith("json"):
+        if media_type.endswith("ndjson"):
+            for line in response.text.splitlines():
+                self.validate(json.loads(line), schema)
+        elif media_type.endswith("json"):
             self.validate(response.json(), schema)
 
     def validate(self, value: object, schema: dict[str, Any]) -> None:
