@@ -27,6 +27,15 @@ SHORT_NAMES = {
 OTHER_NAMES = frozenset(("STILLWATCH_ADMIN_URL", "STILLWATCH_CONFIG", "STILLWATCH_DEBUG", "STILLWATCH_BENCH"))
 """Names under the prefix that are no settings."""
 
+FILE_SUFFIX = "_FILE"
+FROM_FILES = {
+    "STILLWATCH_REDIS_URL": ("state", "redis_url"),  # it may hold a password
+    "STILLWATCH_PEPPER": ("identity", "pepper"),
+    "STILLWATCH_PREVIOUS_PEPPER": ("identity", "previous_pepper"),
+    "STILLWATCH_ADMIN_TOKEN": ("admin", "token"),
+}
+"""Secrets that may stand in a file, as orchestrators mount them: `<name>_FILE` is its path. Its last line end is cut off."""
+
 MAX_TOLD = 5
 """Problems of one configuration that are told at once."""
 
@@ -118,7 +127,8 @@ class GatewaySettings(Section):
         4096, description="clients connected at once, and so requests in progress; beyond it new ones are refused with 503"
     )
     max_wait_ms: Annotated[int, Field(ge=10)] = Field(
-        1000, description="wait of a request for its turn, when the process is overloaded, after which it is refused with 503"
+        1000,
+        description="wait of a request for its turn, when the process is overloaded, after which it is refused with 503",
     )
     allowed_hosts: tuple[str, ...] = Field(("*",), description="Host values that are served; * serves any")
     max_header_count: Annotated[int, Field(ge=8)] = Field(100, description="headers a request may carry")
@@ -427,7 +437,11 @@ def strangers(environ: Mapping[str, str] | None = None) -> str:
     names = sorted(
         name
         for name in (os.environ if environ is None else environ)
-        if name.startswith(ENV_PREFIX) and "__" not in name and name not in SHORT_NAMES and name not in OTHER_NAMES
+        if name.startswith(ENV_PREFIX)
+        and "__" not in name
+        and name not in SHORT_NAMES
+        and name not in OTHER_NAMES
+        and name.removesuffix(FILE_SUFFIX) not in FROM_FILES
     )
     if not names:
         return ""
@@ -460,12 +474,34 @@ def _from_environ(environ: Mapping[str, str]) -> list[tuple[str, tuple[str, str]
         value = environ[name]
         if name in SHORT_NAMES:
             found.append((name, SHORT_NAMES[name], value))
+        elif name.endswith(FILE_SUFFIX) and name.removesuffix(FILE_SUFFIX) in FROM_FILES:
+            plain = name.removesuffix(FILE_SUFFIX)
+            section, field = FROM_FILES[plain]
+            for other in (plain, f"{ENV_PREFIX}{section}__{field}".upper()):
+                if other in environ:
+                    raise ConfigError(f"{name} and {other} are both set; one of them must go")
+            found.append((name, (section, field), _secret(name, value)))
         elif name.startswith(ENV_PREFIX) and "__" in name:
             section, _, field = name[len(ENV_PREFIX) :].lower().partition("__")
             listed = field in ("allowed_hosts", "trusted_proxies")
             parts = tuple(part.strip() for part in value.split(",") if part.strip()) if listed else value
             found.append((name, (section, field), parts))
     return found
+
+
+def _secret(name: str, path: str) -> str:
+    """Content of a secret's file.
+
+    Raises:
+        ConfigError: it cannot be read, or is empty; what it holds is never quoted.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name}: {getattr(error, 'strerror', None) or 'the file is no text'}") from None
+    if not text:
+        raise ConfigError(f"{name}: the file is empty")
+    return text
 
 
 _RULES = {

@@ -10,7 +10,18 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from app.settings import ENV_PREFIX, SHORT_NAMES, ActionRule, CapRule, LimitRule, PlanLimits, Section, Settings
+from app.settings import (
+    ENV_PREFIX,
+    FILE_SUFFIX,
+    FROM_FILES,
+    SHORT_NAMES,
+    ActionRule,
+    CapRule,
+    LimitRule,
+    PlanLimits,
+    Section,
+    Settings,
+)
 
 _INTRO = """\
 # Configuration
@@ -23,6 +34,9 @@ it has the name in the last column. Lists are comma-separated in the environment
 `stillwatch config check` reads everything, says what is wrong in one sentence, and starts nothing. An unknown name in the
 file, or under the prefix with two underscores, is an error and no silent typo; another name under the prefix is warned of
 at the start, as it may belong to another program. Secrets are never printed.
+
+A secret may stand in a file instead, as orchestrators mount them: the variable with `_FILE` at its end names it. So do
+{files}. Without its last line end the whole file is the secret.
 """
 
 _PLAIN: dict[Any, str] = {
@@ -37,7 +51,8 @@ _PLAIN: dict[Any, str] = {
 
 def page() -> str:
     """The whole page, as Markdown."""
-    parts = [_INTRO]
+    files = [f"`{name}{FILE_SUFFIX}`" for name in FROM_FILES]
+    parts = [_INTRO.replace("{files}", f"{', '.join(files[:-1])} and {files[-1]}")]
     for name, field in Settings.model_fields.items():
         section = field.annotation
         assert isinstance(section, type)

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from app.errors import ConfigError
-from app.settings import OTHER_NAMES, SHORT_NAMES, ActionRule, EnforcementSettings, Settings, load, strangers
+from app.settings import FROM_FILES, OTHER_NAMES, SHORT_NAMES, ActionRule, EnforcementSettings, Settings, load, strangers
 
 SECRET = "hunter2-hunter2-hunter2-hunter2"
 
@@ -40,6 +40,31 @@ def test_short_names_set_what_most_deployments_inject(name: str) -> None:
     section, field = SHORT_NAMES[name]
     value = getattr(getattr(load(environ={name: SECRET}), section), field)
     assert (value.get_secret_value() if isinstance(value, pydantic.SecretStr) else value) == SECRET
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+def test_secrets_may_stand_in_files(name: str, tmp_path: Path) -> None:
+    """A variable that ends in _FILE names the file of a secret; its last line end is no part of it."""
+    section, field = FROM_FILES[name]
+    path = tmp_path / "secret"
+    path.write_text(f"{SECRET}\n")
+    environ = {f"{name}_FILE": str(path)}
+    value = getattr(getattr(load(environ=environ), section), field)
+    assert (value.get_secret_value() if isinstance(value, pydantic.SecretStr) else value) == SECRET
+    assert strangers(environ) == ""
+    for other in (name, f"STILLWATCH_{section}__{field}".upper()):
+        with pytest.raises(ConfigError, match="both set"):
+            load(environ=environ | {other: SECRET})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
+def test_a_file_without_a_secret_is_refused_and_not_quoted(content: bytes | None, tmp_path: Path) -> None:
+    """A file that is missing, empty or no text ends the start with the name of its variable."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match="^STILLWATCH_PEPPER_FILE: "):
+        load(environ={"STILLWATCH_PEPPER_FILE": str(path)})
 
 
 def test_lists_are_comma_separated_in_the_environment() -> None:
