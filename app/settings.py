@@ -34,7 +34,7 @@ FROM_FILES = {
     "STILLWATCH_PREVIOUS_PEPPER": ("identity", "previous_pepper"),
     "STILLWATCH_ADMIN_TOKEN": ("admin", "token"),
 }
-"""Secrets that may stand in a file, as orchestrators mount them: `<name>_FILE` is its path. Its last line end is cut off."""
+"""Secrets that may stand in a file, as orchestrators mount them: `<name>_FILE` is its path."""
 
 MAX_TOLD = 5
 """Problems of one configuration that are told at once."""

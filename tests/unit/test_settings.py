@@ -63,7 +63,7 @@ def test_a_file_without_a_secret_is_refused_and_not_quoted(content: bytes | None
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match="^STILLWATCH_PEPPER_FILE: "):
+    with pytest.raises(ConfigError, match=r"^STILLWATCH_PEPPER_FILE: "):
         load(environ={"STILLWATCH_PEPPER_FILE": str(path)})
 
 
