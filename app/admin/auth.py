@@ -117,7 +117,7 @@ class Access:
         # Starlette reads header bytes as Latin-1; encoding them so gives the client's bytes back.
         given = credentials.credentials.encode("latin-1") if credentials and one else b""
         digest = hashlib.sha256(given).digest()
-        if (wait := self._failures.wait_sec(place)) and self._remembered(digest) is None:
+        if given and (wait := self._failures.wait_sec(place)) and self._remembered(digest) is None:
             metrics.AUTH_FAILURES.labels(kind="limited").inc()
             raise HTTPException(429, "Too many wrong tokens came from this address.", headers={"retry-after": str(wait)})
         if _is_good(self._bootstrap, digest):
