@@ -1,7 +1,7 @@
 """What a gateway needs besides its socket: started in order, stopped in reverse.
 
-state server → layout check → accounts → event log → limiter → Core → registration. A gateway starts without state wherever
-the policies allow it: it then decides by `limits.on_state_loss` and spools events until the state server answers.
+state server → layout check → control → accounts → event log → limiter → Core → registration. A gateway starts without state
+wherever the policies allow it: it then decides by `limits.on_state_loss` and spools events until the state server answers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 import socket
 from contextlib import AsyncExitStack
 
+from app.enforcement.control import Control
 from app.errors import ConfigError, StateUnavailable
 from app.gateway import account_file
 from app.gateway.core import Core
@@ -37,11 +38,10 @@ CHECK_SEC = 1.0
 """Pause between attempts to check the layout of a state server that was away at the start."""
 
 STALE_SEC = 5.0
-"""Age of the accounts from which on the health sentence mentions it."""
-
+"""Age of the copies of accounts and control from which on the health sentence mentions it."""
 
 BEAT_SEC = 10.0
-"""How often a gateway says that it runs and whether it acts on verdicts."""
+"""How often a gateway says that it runs and whether it acts on verdicts; it does at once when that changes."""
 
 LEAVE_SEC = 1.0
 """Longest wait for the state server at the end; a gateway that could not say that it leaves is forgotten a little later."""
@@ -52,10 +52,14 @@ class Services:
 
     Attributes:
         core: for `Gateway` and `StillwatchMiddleware`.
+        control: policy, plans, kill switch, orders and allow-list as they change.
     """
 
-    def __init__(self, core: Core, accounts: AccountDirectory, stack: AsyncExitStack, *, checked: bool) -> None:
+    def __init__(
+        self, core: Core, control: Control, accounts: AccountDirectory, stack: AsyncExitStack, *, checked: bool
+    ) -> None:
         self.core = core
+        self.control = control
         self._accounts = accounts
         self._stack = stack
         self._checked = checked  # the state was made with these settings
@@ -81,24 +85,37 @@ class Services:
             client = background_client(state_url, settings)
             stack.push_async_callback(client.aclose)
             checked = await _check(client, settings, required=settings.identity.unknown_keys == "deny" and not told)
+            control = Control(settings, client)
+            await control.start()
+            stack.push_async_callback(control.stop)
             accounts = AccountDirectory(AccountStore(client), told)
             await accounts.start()
             stack.push_async_callback(accounts.stop)
             events = EventLog(state_url, settings.state, settings.spool_dir)
             await events.start()
             stack.push_async_callback(events.stop)
-            limiter = Limiter(settings, state_url, events)
+            limiter = Limiter(settings, state_url, events, control)
             await limiter.start()
             stack.push_async_callback(limiter.stop)
             overlap = _overlap(settings, client)
             if overlap is not None:
                 stack.push_async_callback(overlap.stop)
-            core = Core(settings, limiter=limiter, accounts=accounts, events=events, networks=networks, overlap=overlap)
-            services = cls(core, accounts, stack, checked=checked)
-            registration = Registration(client, _gateway_id(), settings.enforcement.mode)
+            core = Core(
+                settings,
+                limiter=limiter,
+                accounts=accounts,
+                events=events,
+                networks=networks,
+                overlap=overlap,
+                control=control,
+            )
+            limiter.use_plans(control.plans)
+            control.subscribe(lambda: limiter.use_plans(control.plans))
+            services = cls(core, control, accounts, stack, checked=checked)
+            registration = Registration(client, _gateway_id())
             if checked:
                 with contextlib.suppress(StateUnavailable):
-                    await registration.beat()
+                    await services._beat(registration)
             stack.push_async_callback(_end, asyncio.create_task(services._register(registration)))
             if not checked:
                 stack.push_async_callback(_end, asyncio.create_task(services._check_later(client, settings)))
@@ -117,27 +134,49 @@ class Services:
         """
         if self._fault:
             return False, self._fault
-        age = self._accounts.age_sec
-        if age is None or not self._checked:
+        ages = (self._accounts.age_sec, self.control.age_sec)
+        if None in ages or not self._checked:
             return False, "the state server has not answered since the start"
+        sentence = "ok"
+        age = max(age for age in ages if age is not None)
         if age > STALE_SEC:
-            return True, f"degraded: the state server has not answered for {age:.0f} s; the failure policies decide"
-        return True, "ok"
+            sentence = f"degraded: the state server has not answered for {age:.0f} s; the failure policies decide"
+        if self.control.kill:
+            sentence += f"; kill switch: {self.control.kill_sentence}"
+        return True, sentence
 
     async def _register(self, registration: Registration) -> None:
         """Keeps the registration alive until it is cancelled, then takes it back."""
+        changed = asyncio.Event()
+        self.control.subscribe(changed.set)
+        now = asyncio.get_running_loop().time
+        due = now()
         try:
             while True:
-                # What is not checked yet may be the state of another deployment.
-                await asyncio.sleep(BEAT_SEC if self._checked else CHECK_SEC)
-                if self._checked:
+                due += BEAT_SEC if self._checked else CHECK_SEC
+                while now() < due:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), due - now())
+                    changed.clear()
+                    if self._says() != registration.says:  # else it was an order, or the allow-list
+                        break
+                due = now()
+                if self._checked:  # what is not may be the state of another deployment
                     with contextlib.suppress(StateUnavailable):
-                        await registration.beat()
+                        await self._beat(registration)
         finally:
             if self._checked:
                 with contextlib.suppress(StateUnavailable, TimeoutError):
                     async with asyncio.timeout(LEAVE_SEC):
                         await registration.leave()
+
+    async def _beat(self, registration: Registration) -> None:
+        """Says what this gateway does now."""
+        await registration.beat(*self._says())
+
+    def _says(self) -> tuple[str, str, str]:
+        """Mode, kill switch and policy."""
+        return self.control.policy.mode, self.control.kill, self.control.policy_digest
 
     async def _check_later(self, client: Client, settings: Settings) -> None:
         """What the start could not check. It is too late to refuse then, so the gateway takes itself out of service."""

@@ -16,7 +16,7 @@ from app.limits.budgets import Plans
 from app.limits.local import KnownActions, LocalBudgets
 from app.limits.reservation import Reservation
 from app.limits.slots import SlotKeeper
-from app.settings import EnforcementSettings, Settings
+from app.settings import EnforcementSettings, LimitSettings, Settings
 from app.state.cluster import link_to
 from app.state.decisions import Decisions, Mode, manner_of
 from app.state.events import EventLog
@@ -127,7 +127,8 @@ class Limiter:
         timeout_ms = settings.state.decision_timeout_ms
         self._decisions = Decisions(link_to(url, timeout_ms, settings.state), timeout_ms)
         self._fell_back_at = -math.inf  # monotonic, when a request was decided without state last
-        self._plans = Plans(settings.limits, self._decisions.prepare)
+        self._limits = settings.limits
+        self._plans = Plans(self._limits, self._decisions.prepare)
         self._partitions = tuple(PartitionKeys(number) for number in range(settings.state.partitions))
         self._known = KnownActions()
         self._local = LocalBudgets(settings.limits.replicas)
@@ -137,6 +138,12 @@ class Limiter:
     def ready(self) -> bool:
         """State answers; otherwise the failure policy decides."""
         return self._decisions.link.ready
+
+    def use_plans(self, limits: LimitSettings) -> None:
+        """The plans of these limits are in force from the next request on; what is spent stays spent."""
+        if limits is not self._limits:
+            self._limits = limits
+            self._plans = Plans(limits, self._decisions.prepare)
 
     async def start(self) -> bool:
         """Connects; false when the server is still away, which does not keep anybody from asking."""

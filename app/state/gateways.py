@@ -1,9 +1,12 @@
-"""Which gateways run, and whether they act: each says so in state, so that readers need not guess from their settings."""
+"""Which gateways run, whether they act, and by which policy: each says so in state, so that readers need not guess.
+
+An entry is "<mode>|<gateway>|<kill switch>|<policy>"; those of earlier versions end after the second field.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from app.state.calls import Client, reachable, run_script
@@ -19,11 +22,39 @@ Mode = Literal["enforce", "shadow", "mixed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
+class LiveGateway:
+    """What one gateway says of itself.
+
+    Attributes:
+        name: machine, process and a random part.
+        mode: of its policy: enforce or shadow.
+        kill: scope of the kill switch there; "" for off.
+        policy: digest of the policy in force there; "" where an earlier version does not say.
+    """
+
+    name: str
+    mode: str
+    kill: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LiveGateways:
-    """How many gateways run in each mode."""
+    """How many gateways act on verdicts, and how many only count them, by their mode or because the kill switch is on."""
 
     enforce: int = 0
     shadow: int = 0
+    each: tuple[LiveGateway, ...] = field(default=(), compare=False)
+
+    @property
+    def killed(self) -> int:
+        """Gateways at which the kill switch is on."""
+        return sum(one.kill != "" for one in self.each)
+
+    @property
+    def policies(self) -> frozenset[str]:
+        """Digests of the policies in force; more than one for a moment after a change, and no longer."""
+        return frozenset(one.policy for one in self.each if one.policy)
 
     @property
     def count(self) -> int:
@@ -39,26 +70,40 @@ class LiveGateways:
 
 
 class Registration:
-    """One gateway's entry. Every method raises StateUnavailable when the server is away."""
+    """One gateway's entry. Every method raises StateUnavailable when the server is away.
 
-    def __init__(self, client: Client, gateway: str, mode: Literal["enforce", "shadow"]) -> None:
+    Attributes:
+        says: mode, kill switch and policy, as they were said last; None before the first time.
+    """
+
+    def __init__(self, client: Client, gateway: str) -> None:
         self._client = client
-        self._member = f"{mode}|{gateway}"
+        self._gateway = gateway
+        self._member = ""
+        self.says: tuple[str, str, str] | None = None
 
-    async def beat(self) -> None:
-        """Says that this gateway runs, for one registration."""
-        await self._say("beat")
+    async def beat(self, mode: str, kill: str, policy: str) -> None:
+        """Says that this gateway runs and what it does, for one registration; what it said before is taken back with it."""
+        member = f"{mode}|{self._gateway}|{kill}|{policy}"
+        await self._say("beat", member, self._member if self._member != member else "")
+        self._member = member
+        self.says = (mode, kill, policy)
 
     async def leave(self) -> None:
         """Takes it out at once."""
-        await self._say("leave")
+        await self._say("leave", self._member, "")
 
-    async def _say(self, what: str) -> None:
+    async def _say(self, what: str, member: str, replaced: str) -> None:
         with reachable("gateway registry"):
-            await run_script(self._client, "workers", [GATEWAYS], [what, self._member, REGISTRATION_MS, MAX_GATEWAYS])
+            await run_script(self._client, "workers", [GATEWAYS], [what, member, REGISTRATION_MS, MAX_GATEWAYS, replaced])
 
 
 def count(members: Iterable[tuple[bytes, float]], now_ms: int) -> LiveGateways:
     """(member, end of its registration) of the registry → who runs at this time."""
-    live = [member.partition(b"|")[0] for member, ends_ms in members if ends_ms > now_ms]
-    return LiveGateways(live.count(b"enforce"), live.count(b"shadow"))
+    each = []
+    for member, ends_ms in members:
+        if ends_ms > now_ms:
+            mode, name, kill, policy = (member.decode().split("|") + [""] * 3)[:4]
+            each.append(LiveGateway(name, mode, kill, policy))
+    acting = sum(one.mode == "enforce" and not one.kill for one in each)
+    return LiveGateways(acting, len(each) - acting, tuple(each))

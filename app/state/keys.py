@@ -139,7 +139,7 @@ WORKERS = f"{PREFIX}:{{wrk}}:live"
 """Zset worker id → when its registration ends, in ms of server time; trimmed at every beat, TTL of one registration."""
 
 GATEWAYS = f"{PREFIX}:{{gw}}:live"
-"""Zset "<mode>|<gateway id>" → when its registration ends, in ms of server time; trimmed and bounded as WORKERS is."""
+"""Zset of what gateways say of themselves → when it ends, in ms of server time; trimmed and bounded as WORKERS is."""
 
 ERASURE_TTL_SEC = 30 * 86_400
 """How long an erasure is remembered: as long as an event from before it could still come out of a forgotten spool."""

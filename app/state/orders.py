@@ -35,6 +35,9 @@ MAX_ORDERS = 50_000
 REPAIR_MS = 5_000
 """An order that is not in its partitions after this is taken up by the repair."""
 
+AGAIN_MS = 60_000
+"""How often an order that stands is put in its place again, which changes nothing where it is."""
+
 AT_ONCE = 16
 """Orders of a bulk that are under way at the same time."""
 
@@ -150,7 +153,7 @@ class Orders:
             # Where the one before stood, this one stands too, or that would go on there.
             entry = msgspec.structs.replace(entry, places=tuple(sorted({*replaced.places, *entry.places})))
             expected, data = data, msgspec.json.encode(entry)
-            if not await self._list("swap", key_id, expected, data, REPAIR_MS, MAX_CHANGES):
+            if not await self.replace(key_id, expected, data):
                 return  # a newer order has replaced this one already
         await self.put_in_place(key_id, data, entry)
 
@@ -170,7 +173,7 @@ class Orders:
             places = tuple(sorted({*entry.places, *partitions}))
             ending = Entry(order=entry.order, places=places, item=dict(item), ended=True)
             changed = msgspec.json.encode(ending)
-            if await self._list("swap", key_id, data, changed, REPAIR_MS, MAX_CHANGES):
+            if await self.replace(key_id, data, changed):
                 await self.finish(key_id, changed, ending)
                 return entry.stands(_now_us())
         raise BadInput("the key's order is being changed by others all the time")
@@ -215,12 +218,16 @@ class Orders:
 
     # Steps that the repair does again
 
-    async def put_in_place(self, key_id: str, data: bytes, entry: Entry, look_again_ms: int | None = None) -> None:
-        """The partitions get what the list says, and the repair looks again when the order has ended, or before."""
+    async def replace(self, key_id: str, data: bytes, by: bytes) -> bool:
+        """Another entry in the list, which the partitions are to follow; false when what is there is not `data`."""
+        return bool(await self._list("swap", key_id, data, by, REPAIR_MS, MAX_CHANGES))
+
+    async def put_in_place(self, key_id: str, data: bytes, entry: Entry) -> None:
+        """The partitions get what the list says, and the repair looks again after AGAIN_MS, or when the order has ended."""
         for number in entry.places:
             await self._place_in(key_id, number, entry)
         left_ms = max(1, entry.order.until_us // 1000 - _now_us() // 1000)
-        await self._list("later", key_id, data, left_ms if look_again_ms is None else min(left_ms, look_again_ms))
+        await self._list("later", key_id, data, min(left_ms, AGAIN_MS))
 
     async def finish(self, key_id: str, data: bytes, entry: Entry) -> None:
         """An order that was taken back, or is over, leaves the partitions and then the list."""

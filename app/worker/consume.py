@@ -11,8 +11,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.enforcement.control import Control
 from app.errors import LeaseLost, StateUnavailable
-from app.settings import EnforcementSettings
 from app.state.partition import Batch, DeadEntry, Entry, PartitionStore
 from app.telemetry import metrics
 from app.worker import rows
@@ -51,11 +51,11 @@ class Consumer:
     """Applies the entries of one leased partition in order."""
 
     def __init__(
-        self, store: PartitionStore, analysis: Analysis, policy: EnforcementSettings, batch_entries: int, hot: HotStates
+        self, store: PartitionStore, analysis: Analysis, control: Control, batch_entries: int, hot: HotStates
     ) -> None:
         self._store = store
         self._analysis = analysis
-        self._policy = policy
+        self._control = control
         self._batch_entries = batch_entries
         self.hot = hot
         self.erased: dict[str, int] = {}
@@ -139,8 +139,10 @@ class Consumer:
         leaked = _leaked(states)
         rows_behind: list[FeatureRow] = []
         verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items], rows_behind)
-        changes = add_verdicts(batch, verdicts, before, self._policy, excused)
-        add_flags(batch, verdicts, rows_behind, before, self._analysis.model, self._policy, excused=excused)
+        policy = self._control.policy  # one for the whole batch
+        allowed = self._allowed(work)
+        changes = add_verdicts(batch, verdicts, before, policy, excused, allowed)
+        add_flags(batch, verdicts, rows_behind, before, self._analysis.model, policy, excused=excused, allowed=allowed)
         work.leaked = max(0, _leaked(states) - leaked)
         for entity, state in states.items():
             batch.states[entity] = state.to_bytes()
@@ -149,6 +151,17 @@ class Consumer:
             batch.seen[event.key_id] = max(at_ms, batch.seen.get(event.key_id, 0))
             batch.rows.append((entry_id, rows.encode(event, fp)))
         return batch, changes, len(verdicts)
+
+    def _allowed(self, work: _Work) -> frozenset[str]:
+        """Ids of the batch's keys that the allow-list names at the time of their last exchange in it.
+
+        Event time, so that a worker that is behind, or a second attempt, does what would have been done then. When an entry
+        was put does not matter: what its key did before is let go, too.
+        """
+        last = {event.key_id: event for _, event, _ in work.items}
+        return frozenset(
+            key_id for key_id, event in last.items() if self._control.allowed(key_id, event.org_id, event.at_us)
+        )
 
 
 def _read_entries(entries: Sequence[Entry], partition: int, erased: Mapping[str, int]) -> _Work:

@@ -1,8 +1,9 @@
 """What the verdicts of a batch change: the string `decide` reads, the rank in the key list, the timeline.
 
-Everything is a function of the events, the stored states and the policy. The clock is the event's: applying the same
-entries again, whenever that is, writes the same bytes. An action ends `ttl_sec` after the last verdict. Verdicts come from
-exchanges that were let pass (`detectors.analysis`), so requests that are refused do not prolong what refuses them.
+Everything is a function of the events, the stored states, the policy and the allow-list. The clock is the event's:
+applying the same entries again, whenever that is, writes the same bytes. An action ends `ttl_sec` after the last verdict.
+Verdicts come from exchanges that were let pass (`detectors.analysis`), so requests that are refused do not prolong what
+refuses them.
 """
 
 from __future__ import annotations
@@ -12,20 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from app.enforcement import timeline
-from app.enforcement.policy import encode_verdict
+from app.enforcement.policy import encode_verdict, reference, rule_for
 from app.settings import ActionRule, EnforcementSettings
 from app.state.partition import Batch
 from detectors.contract import Level, Verdict
-
-_OBSERVE = ActionRule(action="observe")
-
-
-def rule_for(verdict: Verdict, policy: EnforcementSettings) -> ActionRule:
-    """The policy's rule for the level; a contract that allows the use is only ever observed."""
-    if verdict.authorised:
-        return _OBSERVE
-    rules = {Level.WATCH: policy.watch, Level.SUSPECT: policy.suspect, Level.CONFIRMED: policy.confirmed}
-    return rules.get(verdict.level, _OBSERVE)
 
 
 def timeline_item(verdict: Verdict, was: Level, rule: ActionRule) -> bytes:
@@ -41,6 +32,7 @@ def add_verdicts(
     before: Mapping[str, Level],
     policy: EnforcementSettings,
     excused: Collection[str] = (),
+    allowed: Collection[str] = (),
 ) -> list[Level]:
     """Puts the effects of `verdicts`, in order, into the batch.
 
@@ -50,6 +42,7 @@ def add_verdicts(
         before: key id → level stored before the batch; CLEAR where missing.
         policy: level → action.
         excused: ids of keys whose contract covered what was found before the batch.
+        allowed: ids of keys that the allow-list names, themselves or by their organisation.
 
     Returns:
         The new level of every change, for counting.
@@ -62,7 +55,7 @@ def add_verdicts(
             continue
         key_id = verdict.entity_id
         was = levels.get(key_id, before.get(key_id, Level.CLEAR))
-        rule = rule_for(verdict, policy)
+        rule = rule_for(verdict.level, policy, authorised=verdict.authorised, allowed=key_id in allowed)
         if verdict.level != was:
             batch.timeline.append((key_id, timeline_item(verdict, was, rule)))
             changes.append(verdict.level)
@@ -72,7 +65,8 @@ def add_verdicts(
         levels[key_id] = verdict.level
         (covered.add if verdict.authorised else covered.discard)(key_id)
         if verdict.level > Level.CLEAR:
-            batch.verdicts[key_id] = encode_verdict(verdict.level, rule, verdict.at_us)
+            ref = reference(key_id, verdict.since_us)
+            batch.verdicts[key_id] = encode_verdict(verdict.level, rule, verdict.at_us, ref=ref)
             batch.flagged[key_id] = verdict.level * 2 + float(verdict.score)
         elif was > Level.CLEAR:
             batch.verdicts[key_id] = ""

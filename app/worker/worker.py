@@ -16,9 +16,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from app.enforcement.control import Control
 from app.errors import BadInput, LeaseLost, StateUnavailable
 from app.settings import Settings
 from app.state.calls import Client
+from app.state.order_repair import REPAIR_CHECK_SEC, OrderRepair
 from app.state.ownership import Lease, Ownership
 from app.state.partition import AlreadyApplied, PartitionStore
 from app.state.queues import Queues
@@ -68,13 +70,19 @@ def load_analysis(settings: Settings) -> Analysis:
 
 
 class Worker:
-    """One consumer of the event log. Any number may run; they share the partitions."""
+    """One consumer of the event log. Any number may run; they share the partitions.
+
+    Attributes:
+        control: policy and allow-list as they change; it runs with the worker.
+    """
 
     def __init__(self, client: Client, settings: Settings, analysis: Analysis, worker_id: str | None = None) -> None:
         self.id = worker_id or settings.worker.id or new_worker_id()
         self._client = client
         self._settings = settings
         self._analysis = analysis
+        self.control = Control(settings, client)
+        self._orders = OrderRepair(client, settings.state.partitions)
         self._queues = Queues(client)
         self._gauges = Gauges(client, analysis.model, settings.worker.model_dir)
         self._shares: dict[int, _Share] = {}
@@ -90,18 +98,25 @@ class Worker:
         return frozenset(self._shares)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works until `stop` is set, then finishes the running batches, archives what waits and releases everything."""
+        """Works until `stop` is set, then finishes the running batches, archives what waits and releases everything.
+
+        Raises:
+            ConfigError: the policy file cannot be read or is wrong.
+        """
+        await self.control.start()
         loops = (
             self._loop(self._tend_leases, self._settings.worker.lease_ms / 3000, stop),
             self._loop(self._consume, self._settings.worker.poll_ms / 1000, stop),
             self._loop(self._archive, ARCHIVE_CHECK_SEC, stop),
             self._loop(self._tidy, ERASE_CHECK_SEC, stop),
+            self._loop(self._orders.step, REPAIR_CHECK_SEC, stop),
         )
         try:
             async with asyncio.TaskGroup() as group:
                 for loop in loops:
                     group.create_task(loop)
         finally:
+            await self.control.stop()
             await self._close()
 
     async def _loop(self, turn: _Turn, pause_sec: float, stop: asyncio.Event) -> None:
@@ -136,6 +151,8 @@ class Worker:
 
     async def _consume(self) -> bool:
         """One batch of every owned partition in which something waits; true when there was any."""
+        if not self.control.ready:  # who is on the allow-list is not known yet
+            return False
         waiting = await self._queues.waiting(sorted(self._shares))
         for partition in waiting:
             share = self._shares.get(partition)
@@ -192,7 +209,7 @@ class Worker:
             Consumer(
                 PartitionStore(self._client, lease, self._settings.state.stream_max_entries),
                 self._analysis,
-                self._settings.enforcement,
+                self.control,
                 settings.batch_entries,
                 HotStates(self._hot_capacity()),
             ),

@@ -6,13 +6,12 @@ import json
 from typing import Any
 
 import numpy as np
-import pytest
 
-from app.enforcement.policy import decode_verdict
+from app.enforcement.policy import decode_verdict, reference
 from app.enforcement.timeline import MAX_REASONS
 from app.settings import ActionRule, EnforcementSettings
 from app.state.partition import Batch
-from app.worker.effects import add_verdicts, rule_for, timeline_item
+from app.worker.effects import add_verdicts, timeline_item
 from detectors.contract import Level, Reason, Status, Verdict
 
 AT_US = 1_790_000_000_000_000
@@ -44,14 +43,16 @@ def _batch() -> Batch:
     return Batch("0-0", "1-0")
 
 
-@pytest.mark.parametrize(
-    ("level", "rule"),
-    [(Level.CLEAR, "observe"), (Level.WATCH, "observe"), (Level.SUSPECT, "throttle"), (Level.CONFIRMED, "throttle")],
-)
-def test_the_policy_says_what_follows_a_level(level: Level, rule: str) -> None:
-    """And nothing follows from clear."""
-    assert rule_for(_verdict(level), POLICY).action == rule
-    assert rule_for(_verdict(Level.CONFIRMED), POLICY).factor == POLICY.confirmed.factor
+def test_a_key_on_the_allow_list_is_only_observed() -> None:
+    """It is scored, ranked and shown as any other, and its verdict has the reference that explains it."""
+    batch = _batch()
+    verdicts = [_verdict(Level.CONFIRMED), _verdict(Level.CONFIRMED, key_id="k2")]
+    assert add_verdicts(batch, verdicts, {}, POLICY, allowed={"k1"}) == [Level.CONFIRMED, Level.CONFIRMED]
+    actions = [decode_verdict(batch.verdicts[key_id]) for key_id in ("k1", "k2")]
+    assert [(action and action.action) for action in actions] == ["observe", "throttle"]
+    assert [(action and action.ref) for action in actions] == [reference("k1", AT_US), reference("k2", AT_US)]
+    assert batch.flagged["k1"] == batch.flagged["k2"]
+    assert [json.loads(item)["action"] for _, item in batch.timeline] == ["observe", "throttle"]
 
 
 def test_an_authorised_use_is_only_observed() -> None:
