@@ -84,6 +84,8 @@ class AuditLog:
     async def append(self, record: Mapping[str, Any]) -> int:
         """Chains a record to the end and returns its number, which is written into it as `number`.
 
+        No two records may say the same; a time and a request id in them see to that.
+
         Raises:
             StateUnavailable: it may or may not be written; the caller must not do what it was to record.
         """
