@@ -24,8 +24,8 @@ end
 redis.call('XADD', stream, '*', 'r', ARGV[3], 'd', ARGV[2])
 redis.call('HSET', chain, 'number', ARGV[4], 'digest', ARGV[2])
 local time = redis.call('TIME')
-local oldest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[5])
-local gone = redis.call('XRANGE', stream, '-', '(' .. oldest, 'COUNT', ARGV[6])
+local old = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[5] - 1)
+local gone = redis.call('XRANGE', stream, '-', old, 'COUNT', ARGV[6])
 if #gone > 0 then
   local last = gone[#gone]
   local kept = redis.call('XRANGE', stream, '(' .. last[1], '+', 'COUNT', 1)
