@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from app.enforcement.switches import PolicyFile
 from app.errors import BadInput, ConfigError
 from app.gateway import account_file
 from app.gateway.guard import Guard
@@ -30,6 +31,8 @@ def problems(settings: Settings) -> list[str]:
         checks.append(("", lambda: parse_addresses(settings.state.redis_url, cluster=settings.state.cluster)))
     if (accounts := identity.accounts_file) is not None:
         checks.append(("identity.accounts_file: ", lambda: account_file.load(accounts, hasher)))
+    if (policy := settings.control.policy_file) is not None:
+        checks.append(("control.policy_file: ", PolicyFile(policy).changed))
     if (networks := identity.networks_file) is not None:
         checks.append(("identity.networks_file: ", lambda: Networks.load(networks)))
     checks.append(("", lambda: load_model(settings)))

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from app.enforcement.policy import Action
 from app.enforcement.policy_text import digest, parse_plans, parse_policy, with_plans
@@ -55,9 +55,10 @@ class Control:
         if client is not None:
             timeout_sec = settings.state.background_timeout_ms / 1000
             self._feed = ControlFeed(client, self._stored, poll_sec=self._poll_sec, timeout_sec=timeout_sec)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started_at = time.monotonic()
         self._file_kill: Kill = ""
-        self._texts = ("", "")  # of the stored policy and plans that were looked at last
+        self._policy_text = self._plans_text = ""  # the stored ones that were looked at last
         self._fault = ""  # what is wrong with the policy file, as it was told
         self.policy: EnforcementSettings = settings.enforcement
         self.policy_digest = digest(self.policy)
@@ -106,74 +107,76 @@ class Control:
         Raises:
             ConfigError: the policy file cannot be read or is wrong: there is no last good one yet.
         """
-        if self._file is not None:
-            try:
-                self._use(parse_policy(self._file.changed() or "", self._name), "file")
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"{self._name}: {_why(error)}") from None
-        await self._look()
+        if self._file is not None and (policy := self._file.changed()) is not None:
+            self._use(policy, "file")
+        await self._look_for_kill()
         if self._feed is not None:
             await self._feed.start()
-        self._task = asyncio.create_task(self._watch())
+        # One loop each: the disk of the policy may hang, and the switch must work all the same.
+        self._tasks = [asyncio.create_task(self._loop(look)) for look in (self._look_for_kill, self._look_for_policy)]
+        metrics.CONTROL_AGE_SECONDS.set_function(self._age)
         self._show()
 
     async def stop(self) -> None:
         """Stops following; what is in force stays readable."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-            self._task = None
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
         if self._feed is not None:
             await self._feed.stop()
 
-    async def _watch(self) -> None:
+    async def _loop(self, look: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(self._poll_sec)
-            await self._look()
+            await look()
 
-    async def _look(self) -> None:
-        """Looks at both files."""
+    async def _look_for_kill(self) -> None:
         kill = await asyncio.to_thread(read_kill, self._settings.kill_file)
         if kill != self._file_kill:
             self._file_kill = kill
             self._switch()
+
+    async def _look_for_policy(self) -> None:
         if self._file is None:
             return
         try:
-            text = await asyncio.to_thread(self._file.changed)
-            if text is not None:
-                self._use(parse_policy(text, self._name), "file")
-                self._fault = ""
+            policy = await asyncio.to_thread(self._file.changed)
         except ConfigError as error:
             self._reject("file", str(error))
-        except (OSError, ValueError) as error:
-            self._reject("file", f"{self._name}: {_why(error)}")
+        else:
+            if policy is not None:
+                self._use(policy, "file")
+                self._fault = ""
 
     def _stored(self) -> None:
         """The copy of the state's part has changed."""
         assert self._feed is not None
         doc = self._feed.doc
-        texts = (doc.policy_toml, doc.plans_json)
-        if texts != self._texts:
-            self._texts = texts
-            self._take(doc.policy_toml, doc.plans_json)
+        if doc.policy_toml != self._policy_text:
+            self._policy_text = doc.policy_toml
+            self._take_policy(doc.policy_toml)
+        if doc.plans_json != self._plans_text:
+            self._plans_text = doc.plans_json
+            try:
+                self.plans = with_plans(self._settings.limits, parse_plans(doc.plans_json, "the stored plans"))
+            except ConfigError as error:
+                self._reject("state", str(error))
         self._switch(tell=False)
         self._tell()
 
-    def _take(self, policy_toml: str, plans_json: str) -> None:
-        """What is stored is checked and put in force, each part by itself."""
-        if self._file is None:
-            try:
-                if policy_toml:
-                    self._use(parse_policy(policy_toml, "the stored policy"), "state")
-                else:
-                    self._use(self._settings.enforcement, "settings")
-            except ConfigError as error:
-                self._reject("state", str(error))
+    def _take_policy(self, text: str) -> None:
+        """What is stored is in force unless there is a file; where nothing is stored, what the settings say."""
+        if self._file is not None:
+            return
         try:
-            self.plans = with_plans(self._settings.limits, parse_plans(plans_json, "the stored plans"))
+            if text:
+                self._use(parse_policy(text, "the stored policy"), "state")
+            else:
+                self._use(self._settings.enforcement, "settings")
         except ConfigError as error:
-            self._reject("plans", str(error))
+            self._reject("state", str(error))
 
     def _use(self, policy: EnforcementSettings, source: str) -> None:
         """Puts a policy in force."""
@@ -187,12 +190,13 @@ class Control:
         self._tell()
 
     def _reject(self, source: str, fault: str) -> None:
-        """The last good one holds; said and counted once for each fault."""
-        if source != "file" or fault != self._fault:
-            log.error("%s; policy %s stays in force", fault, self.policy_digest)
-            metrics.POLICY_REJECTED.labels(source=source).inc()
+        """The last good one holds; said and counted once for each fault, though a missing file is looked for again."""
         if source == "file":
+            if fault == self._fault:
+                return
             self._fault = fault
+        log.error("%s; what was in force stays so", fault)
+        metrics.POLICY_REJECTED.labels(source=source).inc()
 
     def _switch(self, *, tell: bool = True) -> None:
         """The kill switch is the strongest of all."""
@@ -222,14 +226,18 @@ class Control:
         what = "nothing is done about verdicts and orders" + (", nor about limits" if self.kill == "all" else "")
         return f"{what}, by {' and '.join(sources)}"
 
-    @property
-    def _name(self) -> str:
-        return f"policy file {self._settings.control.policy_file}"
+    def _age(self) -> float:
+        """Age of the copy; since the start where there is none yet."""
+        age = self.age_sec
+        return time.monotonic() - self._started_at if age is None else age
 
     def _tell(self) -> None:
         self._show()
         for changed in self._subscribers:
-            changed()
+            try:
+                changed()
+            except Exception:  # of one must not keep the others from hearing of it, nor end the loop that tells
+                log.exception("a change of the rules was not taken over")
 
     def _show(self) -> None:
         metrics.KILL_SWITCH.set(STRENGTH[self.kill])
@@ -237,13 +245,3 @@ class Control:
         actions = Counter(action.action for action in self._feed.orders.values()) if self._feed is not None else Counter()
         for action in LADDER:
             metrics.ORDERS_STANDING.labels(action=action).set(actions[action])
-
-
-def _why(error: Exception) -> str:
-    return (
-        (error.strerror or "cannot be read")
-        if isinstance(error, OSError)
-        else "must be UTF-8 text"
-        if isinstance(error, UnicodeDecodeError)
-        else str(error)
-    )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from app.enforcement.policy_text import parse_policy
 from app.enforcement.rules import Kill
+from app.errors import ConfigError
+from app.settings import EnforcementSettings
 
 MAX_POLICY_BYTES = 64 * 1024
 _KILL_BYTES = 64
@@ -38,27 +41,30 @@ class PolicyFile:
     """A policy file, read only when it has changed."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
         self._seen: tuple[int, int, int] | None = None
 
-    def changed(self) -> str | None:
-        """Its text when the file is another than the last time, else None.
+    def changed(self) -> EnforcementSettings | None:
+        """The policy in it when the file is another than the last time, else None.
 
         Raises:
-            OSError: it cannot be read, now and each time until it can.
-            ValueError: it is too long, or no UTF-8; once for each change.
+            ConfigError: it cannot be read, now and each time until it can; or it is wrong, once for each change.
         """
+        where = f"policy file {self._path}"
         try:
-            found = os.stat(self.path)
+            found = os.stat(self._path)
             mark = (found.st_mtime_ns, found.st_size, found.st_ino)
             if mark == self._seen:
                 return None
-            with self.path.open("rb") as file:
+            with self._path.open("rb") as file:
                 data = file.read(MAX_POLICY_BYTES + 1)
-        except OSError:
+        except OSError as error:
             self._seen = None
-            raise
+            raise ConfigError(f"{where}: {error.strerror or 'cannot be read'}") from None
         self._seen = mark
         if len(data) > MAX_POLICY_BYTES:
-            raise ValueError(f"must be at most {MAX_POLICY_BYTES:,} bytes")
-        return data.decode("utf-8")
+            raise ConfigError(f"{where}: must be at most {MAX_POLICY_BYTES:,} bytes")
+        try:
+            return parse_policy(data.decode("utf-8"), where)
+        except UnicodeDecodeError:
+            raise ConfigError(f"{where}: must be UTF-8 text") from None

@@ -88,10 +88,11 @@ class Services:
             control = Control(settings, client)
             await control.start()
             stack.push_async_callback(control.stop)
-            accounts = AccountDirectory(AccountStore(client), told)
+            accounts = AccountDirectory(AccountStore(client), told, timeout_sec=settings.state.background_timeout_ms / 1000)
             await accounts.start()
             stack.push_async_callback(accounts.stop)
-            events = EventLog(state_url, settings.state, settings.spool_dir)
+            keep = settings.gateway.on_log_loss != "open"
+            events = EventLog(state_url, settings.state, settings.spool_dir, keep=keep)
             await events.start()
             stack.push_async_callback(events.stop)
             limiter = Limiter(settings, state_url, events, control)
@@ -108,6 +109,7 @@ class Services:
                 networks=networks,
                 overlap=overlap,
                 control=control,
+                losing=events.losing if settings.gateway.on_log_loss == "closed" else None,
             )
             limiter.use_plans(control.plans)
             control.subscribe(lambda: limiter.use_plans(control.plans))

@@ -1,7 +1,8 @@
 """Accounts: what the operator told about keys. Written through `AccountStore`, read from a copy in `AccountDirectory`.
 
 A gateway must know its keys while the state server is away, so each one holds all accounts in memory and follows the
-stream of changes. Each change names the one before it; a reader that finds a gap reads everything again.
+stream of changes: the server tells of them at once, and a look every POLL_SEC does without that. Each change names the one
+before it; a reader that finds a gap reads everything again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from app.errors import BadInput, StateUnavailable
 from app.state.calls import Client, reachable, run_script
 from app.state.keys import ACCOUNT_CHANGES, ACCOUNTS
 from app.state.partition import START, next_id, parse_id
+from app.state.waiting import wait_for_change
 from detectors.contract import USES
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ TOLD_SLICE = 10_000
 so it need not be all or nothing."""
 
 POLL_SEC = 0.5
-"""How often a directory looks for changes, and the pause after the server was away."""
+"""How often a directory looks for changes if the server tells of none, and the pause after the server was away."""
 
 _SCAN_COUNT = 2000
 
@@ -166,6 +168,10 @@ class AccountStore:
             found: Any = await self._client.xrevrange(ACCOUNT_CHANGES, count=1)
         return found[0][0].decode() if found else START
 
+    async def wait(self, after: str, wait_ms: int) -> bool:
+        """Waits for a change after that one, see `wait_for_change`."""
+        return await wait_for_change(self._client, ACCOUNT_CHANGES, after, wait_ms)
+
     async def changes(self, after: str) -> tuple[list[tuple[str, str, str]], str]:
         """([(id, id of the one before, key id or "*")], id of the newest of all), those after `after`, oldest first."""
         with reachable("account changes"):
@@ -183,10 +189,12 @@ class AccountDirectory:
     Args:
         store: where they are kept.
         told: accounts from the operator's file, known at once; they are stored as soon as the server answers.
+        timeout_sec: of the store's client; a wait for news is shorter.
     """
 
-    def __init__(self, store: AccountStore, told: Mapping[str, Account] | None = None) -> None:
+    def __init__(self, store: AccountStore, told: Mapping[str, Account] | None = None, *, timeout_sec: float = 2.0) -> None:
         self._store = store
+        self._wait_ms = max(1, round(min(POLL_SEC, timeout_sec / 2) * 1000))
         self._told = dict(told or {})
         self._copy: dict[str, Account] = dict(self._told)
         self._last: str | None = None  # newest change that the copy holds; None: there is no copy of the state yet
@@ -229,8 +237,9 @@ class AccountDirectory:
     async def _follow(self) -> None:
         away = self._last is None
         while True:
-            await asyncio.sleep(POLL_SEC)
             try:
+                if away or not await self._store.wait(self._last or START, self._wait_ms):
+                    await asyncio.sleep(POLL_SEC)
                 await self._turn()
                 if away:
                     log.info("the state server answers again; %d accounts are known", len(self))

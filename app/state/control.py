@@ -94,7 +94,8 @@ def read_doc(found: list[bytes | None]) -> ControlDoc:
         switch = Kill() if kill is None else _decode_kill(kill)
     except msgspec.DecodeError:
         switch = Kill("actions", "what is stored does not decode")
-    return ControlDoc((policy or b"").decode(), (plans or b"").decode(), switch, int(version or 0))
+    texts = [(text or b"").decode("utf-8", "replace") for text in (policy, plans)]
+    return ControlDoc(texts[0], texts[1], switch, int(version or 0))
 
 
 def read_entry(data: bytes | None) -> AllowEntry | None:

@@ -99,6 +99,9 @@ class ControlFeed:
                 if not away:
                     log.warning("%s; the last known policy, kill switch and %d orders hold", error, len(self.orders))
                 away = True
+            except Exception as error:  # something in state is none of ours; the loop must outlive it
+                log.error("policy, kill switch and orders in state could not be read: %s", type(error).__name__)
+                away = True
 
     async def _turn(self) -> None:
         """Brings the copy up to date."""

@@ -157,16 +157,22 @@ class Orders:
                 return  # a newer order has replaced this one already
         await self.put_in_place(key_id, data, entry)
 
-    async def end(self, key_id: str, partitions: Collection[int], item: Item) -> bool:
+    async def end(self, key_id: str, partitions: Collection[int], item: Item, *, ref: str = "") -> bool:
         """Takes the order back: what policy asks for is done from the next request on. False when none stood.
 
-        `partitions` as for `place`; those that the order was placed in are always among them.
+        Args:
+            key_id: the key.
+            partitions: as for `place`; those that the order was placed in are always among them.
+            item: for the key's timeline.
+            ref: end this order only, and no other one that stands; "" ends any.
         """
         for _ in range(_TRIES):
             data = await self._entry(key_id)
             entry = read_entry(data)
-            if data is None or entry is None:
-                return any([await self.end_in(key_id, number, "", item) for number in set(partitions)])
+            if data is None or entry is None:  # given by an earlier version, which kept no list
+                return any([await self.end_in(key_id, number, ref, item) for number in set(partitions)])
+            if ref and entry.order.ref != ref:
+                return False
             if entry.ended:
                 await self.finish(key_id, data, entry)
                 return False
