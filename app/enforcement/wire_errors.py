@@ -35,6 +35,7 @@ class Kind:
 BAD_REQUEST = Kind(400, "invalid_request_error", None, "invalid_request_error")
 BAD_JSON = Kind(400, "invalid_request_error", "invalid_json", "invalid_request_error")
 UNAUTHENTICATED = Kind(401, "invalid_request_error", "invalid_api_key", "authentication_error")
+STEP_UP = Kind(403, "request_forbidden", "verification_required", "permission_error", retry=False)
 SUSPENDED = Kind(403, "request_forbidden", "access_suspended", "permission_error", retry=False)
 METHOD = Kind(405, "invalid_request_error", "method_not_supported", "invalid_request_error")
 TIMEOUT = Kind(408, "invalid_request_error", "request_timeout", "invalid_request_error")
@@ -44,7 +45,6 @@ HEADERS_TOO_LARGE = Kind(431, "invalid_request_error", "headers_too_large", "inv
 LIMITED_REQUESTS = Kind(429, "requests", "rate_limit_exceeded", "rate_limit_error", problem="quota-exceeded")
 LIMITED_TOKENS = Kind(429, "tokens", "rate_limit_exceeded", "rate_limit_error", problem="quota-exceeded")
 QUOTA = Kind(429, "insufficient_quota", "insufficient_quota", "rate_limit_error", retry=False, problem="quota-exceeded")
-THROTTLED = Kind(429, "requests", "rate_limit_exceeded", "rate_limit_error", problem="abnormal-usage-detected")
 INTERNAL = Kind(500, "server_error", None, "api_error")
 UNREACHABLE = Kind(502, "server_error", "upstream_unavailable", "api_error")
 BROKEN = Kind(502, "server_error", "upstream_error", "api_error")
@@ -69,14 +69,21 @@ class Refuse(Exception):
 
     Attributes:
         kind: the wire form.
+        message: a sentence for the developer.
         why: label of the rule for the metric; from a fixed list.
+        details: extra member of the Anthropic error.
+        action: the step of the ladder that blocks the key; "" for any other reason.
     """
 
-    def __init__(self, kind: Kind, message: str, why: str) -> None:
+    def __init__(
+        self, kind: Kind, message: str, why: str, *, details: dict[str, str] | None = None, action: str = ""
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.why = why
+        self.details = details
+        self.action = action
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +95,33 @@ class WireError:
     body: bytes
 
 
-def limit_kind(limited_by: str, *, throttled: bool) -> Kind:
-    """Wire form of a refused decision; `throttled` means the verdict, not the plan, is what refused."""
-    return THROTTLED if throttled else _LIMIT_KINDS.get(limited_by, LIMITED_TOKENS)
+def limit_kind(limited_by: str) -> Kind:
+    """Wire form of a refused decision: the same whether a verdict narrowed the budget or not."""
+    return _LIMIT_KINDS.get(limited_by, LIMITED_TOKENS)
+
+
+def blocked(action: str, ref: str, url: str) -> Refuse:
+    """The refusal of a key by a person's order or a policy: what is asked of the customer, and under which reference.
+
+    Anthropic's own word for a suspension is `organization_on_hold`, which its SDKs turn into an exception class; for a
+    verification it has none, so there the sentence has to do.
+
+    Args:
+        action: step_up or suspend.
+        ref: of the action; "" where there is none.
+        url: where the customer verifies itself, or appeals; "" where the provider has configured none.
+    """
+    named = f" Reference: {ref}." if ref else ""
+    if action == "step_up":
+        how = f"Please go to {url} to verify it." if url else "Please contact us to verify it."
+        message = f"Your organization must be verified to go on using this API. {how}{named}"
+        return Refuse(STEP_UP, message, "action", action=action)
+    how = f"You can appeal at {url}." if url else "Please contact us if you think this is a mistake."
+    details = {"error_code": "organization_on_hold"}
+    if url:
+        details["appeal_url"] = url
+    message = f"Access to this API has been suspended for your organization. {how}{named}"
+    return Refuse(SUSPENDED, message, "action", details=details, action=action)
 
 
 def limit_message(limited_by: str, scope: str, retry_after_ms: int, limit: float | None, *, oversized: bool = False) -> str:
@@ -132,7 +163,7 @@ def render(
         dialect: openai, anthropic, or anything else, which gets the OpenAI shape.
         request_id: goes into the header and, for Anthropic, the body.
         accept: the client's Accept header; naming application/problem+json selects RFC 9457.
-        details: extra member of the Anthropic error, e.g. {"error_code": "ramp_limit_exceeded"}.
+        details: extra member of the Anthropic error, e.g. {"error_code": "organization_on_hold"}.
         policies: names of the violated limits, for problem+json.
     """
     anthropic = dialect == "anthropic"
@@ -155,10 +186,12 @@ def render(
     return WireError(status, headers, body)
 
 
-def stream_error(kind: Kind, message: str, *, dialect: str, route: str, request_id: str) -> bytes:
+def stream_error(
+    kind: Kind, message: str, *, dialect: str, route: str, request_id: str, details: dict[str, str] | None = None
+) -> bytes:
     """The event that ends a stream which cannot go on; SDKs raise on it, and never on a stream that just stops."""
     if dialect == "anthropic":
-        return b"event: error\ndata: " + _anthropic(kind, message, request_id, None) + b"\n\n"
+        return b"event: error\ndata: " + _anthropic(kind, message, request_id, details) + b"\n\n"
     if route == "responses":
         # The flat members are the documented event; the SDK raises only on the nested one, and yields the other.
         error = {"message": message, "type": kind.openai_type, "param": None, "code": kind.openai_code}

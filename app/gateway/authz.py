@@ -11,6 +11,7 @@ Only the request is charged: the answer, and with it the tokens, is never seen h
 from __future__ import annotations
 
 import re
+import time
 import urllib.parse
 from typing import Any
 
@@ -70,24 +71,17 @@ class AuthzExchange(Exchange):
         if limiter is None:
             core.tally.decided(route.name, "allow")
             return
-        decision = self.decision = await limiter.decide(
-            Ask(
-                key_id=identity.key_id,
-                org_id=identity.org_id,
-                plan=identity.plan,
-                model="",
-                input_tokens=0,
-                output_tokens=0,
-                request_id=self.request_id,
-            )
+        before = time.perf_counter()
+        ask = Ask(
+            key_id=identity.key_id,
+            org_id=identity.org_id,
+            plan=identity.plan,
+            model="",
+            input_tokens=0,
+            output_tokens=0,
+            request_id=self.request_id,
         )
-        if decision.degraded:
-            core.tally.fell_back(decision.degraded)
-        if decision.shadow_would:
-            core.tally.would_have(decision.shadow_would)
-        if not decision.admitted:
-            raise self._limited(decision)
-        core.tally.decided(route.name, "throttled" if decision.throttled else "allow")
+        self.abide_by(await limiter.decide(ask), before)
 
     def _asked_about(self) -> tuple[str, str]:
         """(method, decoded path) of the request that the proxy holds."""

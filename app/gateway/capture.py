@@ -1,12 +1,13 @@
 """What is learned from an answer while it passes: bounded, after the bytes were forwarded, never changing them.
 
-The one exception is the extra usage chunk that the gateway itself asked for (`UsageFilter`).
+Two things are changed on the way, by a `StreamFilter`: the extra usage chunk that the gateway itself asked for is taken out
+(`UsageFilter`), and for a capped key the model's reasoning (`app.gateway.concealing`).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -170,21 +171,31 @@ def payload_of(line: bytes) -> dict[str, Any] | None:
     return payload if type(payload) is dict else None
 
 
+class StreamFilter(Protocol):
+    """Changes a stream on its way to the client. It may hold bytes back until it knows what they are."""
+
+    def pass_on(self, data: bytes) -> bytes:
+        """Bytes that came → bytes that go."""
+        ...
+
+    def flush(self) -> bytes:
+        """What is held back, at the end of the stream."""
+        ...
+
+
 class UsageFilter:
     """Takes the usage chunk out of a stream, for a client that did not ask for it.
 
     Holds back an event until its last byte is there; every other byte passes unchanged and in order.
     """
 
-    __slots__ = ("_capture", "_rest")
+    __slots__ = ("_rest",)
 
-    def __init__(self, capture: Capture) -> None:
-        self._capture = capture
+    def __init__(self) -> None:
         self._rest = b""
 
     def pass_on(self, data: bytes) -> bytes:
-        """Bytes from the upstream → bytes for the client; the capture sees all of them."""
-        self._capture.feed(data)
+        """Bytes from the upstream → bytes for the client."""
         data = self._rest + data
         end = max((at + len(mark) for mark in _EVENT_ENDS if (at := data.rfind(mark)) >= 0), default=0)
         if not end:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.enforcement.rules import FixedRules, Rules
+from app.enforcement.wire_errors import Refuse, blocked
 from app.errors import ConfigError
 from app.gateway.batch import Batch
 from app.gateway.deadlines import Deadlines
 from app.gateway.guard import Guard
-from app.gateway.identity import Accounts, Identifier, Identity
+from app.gateway.identity import Accounts, Identifier, Identity, Overlap
 from app.gateway.networks import Networks
 from app.gateway.observe import TextLimits
 from app.gateway.tally import Tally
@@ -47,12 +49,30 @@ class EventSink(Protocol):
         ...
 
 
+class Running(Protocol):
+    """An exchange that is being served."""
+
+    @property
+    def key_id(self) -> str:
+        """Whose it is; "" while that is not known."""
+        ...
+
+    def stop(self, refuse: Refuse) -> None:
+        """End it within moments; returns at once."""
+        ...
+
+
+_STOP_EVERY_SEC = 1.0
+_STOPPED_REMEMBERED = 10_000
+
+
 class Core:
     """The compiled rules and the shared services."""
 
     __slots__ = (
         "_counter",
         "_prefix",
+        "_stopped",
         "active",
         "body_deadlines",
         "control",
@@ -63,6 +83,7 @@ class Core:
         "inject_usage",
         "limiter",
         "log_events",
+        "losing",
         "max_body_bytes",
         "max_json_depth",
         "partitions",
@@ -79,17 +100,20 @@ class Core:
         accounts: Accounts | None = None,
         events: EventSink | None = None,
         networks: Networks | None = None,
+        overlap: Overlap | None = None,
         control: Rules | None = None,
+        losing: Callable[[], bool] | None = None,
     ) -> None:
         gateway = settings.gateway
         if not settings.identity.pepper.get_secret_value():
             raise ConfigError("identity.pepper must be set: it protects the hashes of keys and addresses")
         self.guard = Guard(gateway, settings.identity)
-        self.identifier = Identifier(settings.identity, accounts, networks)
+        self.identifier = Identifier(settings.identity, accounts, networks, overlap)
         self.limiter = limiter if gateway.enforce_limits else None
         self.events = events
         self.control: Rules = control or FixedRules(settings.enforcement)
         self.log_events = gateway.log_events
+        self.losing = losing  # no request may pass while events are lost; None: that is no reason
         self.text_limits = TextLimits(gateway.text_head_chars, gateway.text_tail_chars)
         self.max_body_bytes = gateway.max_body_bytes
         self.max_json_depth = gateway.max_json_depth
@@ -99,7 +123,9 @@ class Core:
         self.body_deadlines = Deadlines(gateway.body_timeout_sec)
         self.tally = Tally()
         self.settling = Batch()
-        self.active: set[object] = set()
+        self.active: set[Running] = set()
+        self._stopped: dict[str, float] = {}  # key id → when its exchanges were looked for last
+        self.control.subscribe(self._orders_changed)
         metrics.INFLIGHT.set_function(self.active.__len__)
         # Unique over processes by the random prefix, and cheap by the counter.
         self._prefix = os.urandom(8).hex()
@@ -108,6 +134,28 @@ class Core:
     def request_id(self) -> str:
         """A new request id, 28 hex characters."""
         return f"{self._prefix}{next(self._counter):012x}"
+
+    def stop_others(self, key_id: str, refuse: Refuse) -> None:
+        """End what else runs for a key that turned out to be suspended; looked for at most once a second."""
+        now = time.monotonic()
+        if len(self.active) < 2 or now - self._stopped.get(key_id, -_STOP_EVERY_SEC) < _STOP_EVERY_SEC:
+            return
+        if len(self._stopped) >= _STOPPED_REMEMBERED:
+            self._stopped.clear()
+        self._stopped[key_id] = now
+        for running in [running for running in self.active if running.key_id == key_id]:
+            running.stop(refuse)
+
+    def _orders_changed(self) -> None:
+        """An order may be new: end what runs for keys that are suspended now."""
+        control = self.control
+        if not self.active or control.kill or not control.policy.stop_streams:
+            return
+        now_us = time.time_ns() // 1000
+        for running in list(self.active):
+            order = control.order(running.key_id)
+            if order is not None and order.action == "suspend" and order.blocks(now_us):
+                running.stop(blocked("suspend", order.ref, control.policy.appeal_url))
 
     def partition(self, identity: Identity) -> int:
         """Partition of a caller's account root."""

@@ -6,33 +6,33 @@ An object per request holds everything that belongs to it; the applications hold
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from functools import partial
 from typing import Any
 
 from app.enforcement import wire_errors
-from app.enforcement.wire_errors import Refuse
+from app.enforcement.wire_errors import Kind, Refuse
 from app.gateway import dialects
 from app.gateway.body import parse_object
 from app.gateway.capture import Capture
 from app.gateway.core import Core, Message, Scope, linger
-from app.gateway.dialects.shape import Answer, join_blocks
+from app.gateway.dialects.shape import Answer
+from app.gateway.estimate import input_estimate
 from app.gateway.guard import Head
 from app.gateway.identity import Identity
 from app.gateway.observe import event_from_exchange
 from app.gateway.routes import OTHER, Route, classify
 from app.limits.headers import rate_headers
 from app.limits.limiter import Ask, Decision
+from app.settings import CapRule
 from app.telemetry import metrics
 from detectors.event import encode
 
 log = logging.getLogger("stillwatch.gateway")
 
 _LINGER_SEC = 2.0
-_LONG_BODY_BYTES = 64 * 1024
-_PART_TOKENS = 1000
-"""Estimate for a part that is not text, such as an image, in a body too long to estimate by its bytes."""
 
 
 class ClientGone(Exception):
@@ -43,11 +43,14 @@ class Exchange:
     """State and steps of one request."""
 
     __slots__ = (
+        "_last",
         "_late",
+        "_stream",
         "_task",
         "answer",
         "body",
         "body_read",
+        "cap",
         "capture",
         "core",
         "decision",
@@ -62,6 +65,7 @@ class Exchange:
         "send",
         "started",
         "started_ns",
+        "stopping",
     )
 
     def __init__(self, core: Core, scope: Scope, receive: Any, send: Any) -> None:
@@ -82,6 +86,10 @@ class Exchange:
         self.started = False  # the head of the answer was sent
         self.answer = Answer()
         self.capture: Capture | None = None
+        self.cap: CapRule | None = None  # what this request may not use
+        self.stopping: Refuse | None = None  # its key was suspended after it had begun
+        self._stream = False  # the answer is an event stream
+        self._last = b""  # bytes of it that were sent last
         self._late = False
         self._task: asyncio.Task[Any] | None = None
 
@@ -126,6 +134,8 @@ class Exchange:
         route = self.route
         identity = self.identity
         assert identity is not None
+        if core.losing is not None and core.losing():
+            raise Refuse(wire_errors.BUSY, "The service cannot record this request now.", "unlogged")
         estimate = 0
         model = ""
         reserve = 0
@@ -133,7 +143,7 @@ class Exchange:
             body = self.body = parse_object(self.raw, core.max_json_depth)
             named = body.get("model")
             model = named[:64] if type(named) is str else ""
-            estimate = self._estimate(body)
+            estimate = input_estimate(self.raw, body)
             reserve = dialects.max_output(route, body, core.default_output_tokens)
         self.capture = Capture(route, self.answer, estimate)
         if core.limiter is None:
@@ -162,12 +172,28 @@ class Exchange:
         core.tally.decision_seconds.observe(time.perf_counter() - before)
         if decision.degraded:
             core.tally.fell_back(decision.degraded)
-        if decision.shadow_would:
-            core.tally.would_have(decision.shadow_would)
+        if decision.action:
+            self._take_note(decision)
         if not decision.admitted:
-            raise self._limited(decision)
+            raise self._blocked(decision) if decision.blocked else self._limited(decision)
+        if self.stopping is not None:
+            raise self.stopping
         self.answer.decision = "throttled" if decision.throttled else "allow"
         core.tally.decided(self.route.name, self.answer.decision)
+
+    def _take_note(self, decision: Decision) -> None:
+        """An action touches this request, or would."""
+        core = self.core
+        action = decision.action
+        core.tally.acted(action, decision.effect)
+        if decision.effect == "enforced":
+            self.answer.action = action
+            if action == "cap":
+                self.cap = core.control.policy.cap
+        else:
+            self.answer.action = f"would_{decision.shadow_would or action}"
+            if decision.shadow_would:
+                core.tally.would_have(decision.shadow_would)
 
     async def _read_body(self) -> None:
         core = self.core
@@ -212,26 +238,6 @@ class Exchange:
         limit = self.core.max_body_bytes
         return Refuse(wire_errors.TOO_LARGE, f"The request body is larger than {limit} bytes.", "body_bytes")
 
-    def _estimate(self, body: dict[str, Any]) -> int:
-        """Input tokens before anybody has counted them; trued up when the answer says."""
-        raw = self.raw
-        if len(raw) <= _LONG_BODY_BYTES:
-            return len(raw) // 4
-        # Long bodies are often images, whose bytes say nothing about tokens.
-        messages = body.get("messages") or body.get("input") or body.get("prompt")
-        if type(messages) is not list:
-            return len(raw) // 4
-        tokens = 0
-        for message in messages:
-            content = message.get("content") if type(message) is dict else message
-            if type(content) is int:
-                tokens += 1
-                continue
-            tokens += len(join_blocks(content)[0]) // 4
-            if type(content) is list:
-                tokens += _PART_TOKENS * sum(1 for part in content if type(part) is dict and "text" not in part)
-        return tokens
-
     def _limited(self, decision: Decision) -> Refuse:
         self.answer.decision = "throttled" if decision.throttled else "limited"
         if decision.limited_by in ("unavailable", "state"):
@@ -240,7 +246,26 @@ class Exchange:
         message = wire_errors.limit_message(
             decision.limited_by, decision.scope, decision.retry_after_ms, limit, oversized=decision.oversized
         )
-        return Refuse(wire_errors.limit_kind(decision.limited_by, throttled=decision.throttled), message, "limit")
+        return Refuse(wire_errors.limit_kind(decision.limited_by), message, "limit")
+
+    def _blocked(self, decision: Decision) -> Refuse:
+        policy = self.core.control.policy
+        url = policy.step_up_url if decision.action == "step_up" else policy.appeal_url
+        refuse = wire_errors.blocked(decision.action, decision.ref, url)
+        if decision.action == "suspend" and policy.stop_streams:
+            self.core.stop_others(self.key_id, refuse)
+        return refuse
+
+    # When the key is suspended while it is served
+
+    @property
+    def key_id(self) -> str:
+        """Whose request it is; "" while that is not known."""
+        return self.identity.key_id if self.identity is not None else ""
+
+    def stop(self, refuse: Refuse) -> None:
+        """The key was suspended: end this exchange within moments, by the refusal that a new request would get."""
+        self.stopping = self.stopping or refuse
 
     # Our own answers
 
@@ -250,18 +275,19 @@ class Exchange:
         decision = self.decision
         dialect = self.route.dialect
         head = self.head
-        details = None
         policies: tuple[str, ...] = ()
-        limited = decision is not None and not decision.admitted
-        passed = self.capture is not None and not limited  # admitted; the upstream is why there is no answer
+        blocked = refuse.action != ""
+        admitted = decision is not None and decision.admitted
+        limited = decision is not None and not admitted and not blocked
+        passed = self.capture is not None and not limited and not blocked  # the upstream is why there is no answer
         if limited and decision is not None:
             policies = (decision.limited_by,)
-            if decision.throttled:
-                details = {"error_code": "ramp_limit_exceeded"}
+        elif blocked:
+            self.answer.decision, self.answer.action = "blocked", refuse.action
         elif not passed:
             core.tally.rejected(refuse.why)
             self.answer.decision = "refused"
-        if not passed:
+        if not passed and not admitted:
             core.tally.decided(self.route.name, self.answer.decision)
         error = wire_errors.render(
             refuse.kind,
@@ -269,7 +295,7 @@ class Exchange:
             dialect=dialect,
             request_id=self.request_id,
             accept=head.accept if head is not None else b"",
-            details=details,
+            details=refuse.details,
             policies=policies,
         )
         headers = error.headers
@@ -296,6 +322,26 @@ class Exchange:
             if not self.gone:
                 await linger(self.receive, _LINGER_SEC, 2 * self.core.max_body_bytes)
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    # The end of a stream that cannot go on
+
+    async def _stopped(self, refuse: Refuse) -> None:
+        """The key was suspended in the middle of a stream: it ends with the words a new request would get."""
+        answer = self.answer
+        answer.outcome = "stopped"
+        answer.error = refuse.kind.anthropic_type if self.route.dialect == "anthropic" else refuse.kind.openai_type
+        answer.decision, answer.action = "blocked", refuse.action
+        await self._end_stream(refuse.kind, refuse.message, refuse.details)
+
+    async def _end_stream(self, kind: Kind, message: str, details: dict[str, str] | None = None) -> None:
+        route = self.route
+        event = wire_errors.stream_error(
+            kind, message, dialect=route.dialect, route=route.name, request_id=self.request_id, details=details
+        )
+        if self._last and not self._last.endswith((b"\n\n", b"\r\n\r\n")):
+            event = b"\n\n" + event  # the cut was inside an event; close it first
+        with contextlib.suppress(OSError, RuntimeError):
+            await self.send({"type": "http.response.body", "body": event, "more_body": False})
 
     # After the answer
 

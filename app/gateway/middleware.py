@@ -12,14 +12,21 @@ import logging
 import time
 from typing import Any
 
+import orjson
+
+from app.enforcement import wire_errors
 from app.enforcement.wire_errors import Refuse
 from app.errors import StillwatchError
+from app.gateway.capping import capped
+from app.gateway.capture import StreamFilter
+from app.gateway.concealing import HELD_MAX_BYTES, ConcealingFilter, TooLong, conceal_whole, conceals
 from app.gateway.core import Core, Message, Scope
+from app.gateway.dialects.shape import flag_of
 from app.gateway.exchange import ClientGone, Exchange
 from app.gateway.routes import OTHER, classify
 from app.gateway.services import Services
 from app.limits.headers import rate_headers
-from app.settings import Settings, load
+from app.settings import CapRule, Settings, load
 
 log = logging.getLogger("stillwatch.gateway")
 
@@ -114,13 +121,19 @@ class StillwatchMiddleware:
 class InsideExchange(Exchange):
     """An exchange whose answer comes from the application inside."""
 
-    __slots__ = ("_app", "_complete", "_replayed")
+    __slots__ = ("_app", "_complete", "_conceals", "_cut", "_filter", "_inside", "_parts", "_replayed", "_start")
 
     def __init__(self, core: Core, app: Any, scope: Scope, receive: Any, send: Any) -> None:
         super().__init__(core, scope, receive, send)
         self._app = app
         self._replayed = False
         self._complete = False
+        self._inside = False  # the application has the request
+        self._cut = False  # it was taken away again
+        self._conceals = False
+        self._filter: StreamFilter | None = None
+        self._start: Message | None = None  # head of a whole answer that is held until it is complete
+        self._parts: list[bytes] = []
 
     async def run(self) -> None:
         """Serve the request."""
@@ -129,11 +142,15 @@ class InsideExchange(Exchange):
         refund = False
         try:
             await self.admit()
-            await self._app(self.scope, self._receive, self._send)
+            await self._serve()
             if not self._complete:
                 self.answer.outcome = "disconnected" if self.gone else "upstream_cut"
         except Refuse as refuse:
-            await self.refuse(refuse)
+            if self.started:
+                await self._stopped(refuse)
+            else:
+                refund = self.decision is not None and self.decision.admitted
+                await self.refuse(refuse)
         except ClientGone:
             self.answer.outcome = "disconnected"
             refund = True
@@ -151,6 +168,49 @@ class InsideExchange(Exchange):
             if self.capture is not None:
                 self.settle(refund=refund)
 
+    async def _serve(self) -> None:
+        """Let the application answer.
+
+        Raises:
+            Refuse: the key was suspended meanwhile, and there is no answer yet or it is a stream.
+        """
+        if self.stopping is not None:
+            raise self.stopping
+        task = self._task = asyncio.current_task()
+        scope = self.scope if self.cap is None else self._capped(self.cap)
+        self._inside = True
+        try:
+            await self._app(scope, self._receive, self._send)
+        except (Exception, asyncio.CancelledError):
+            if not self._cut:
+                raise
+        finally:
+            self._inside = False
+            if self._cut and task is not None:
+                task.uncancel()
+        if self._cut and self.stopping is not None and not self._complete:
+            raise self.stopping
+
+    def stop(self, refuse: Refuse) -> None:
+        """The key was suspended. A stream ends with the refusal; a whole answer is sent if it is under way."""
+        if self.stopping is None:
+            self.stopping = refuse
+            if self._inside and not self._complete and (self._stream or not self.started) and self._task is not None:
+                self._cut = True
+                self._task.cancel()
+
+    def _capped(self, cap: CapRule) -> Scope:
+        """The request for the application without what the key may not use; ours stays as the client sent it."""
+        body = self.body
+        made = capped(self.route.name, body, cap) if body is not None else None
+        if made is not None:
+            self.raw = orjson.dumps(made)
+        self._conceals = cap.reasoning != "keep" and conceals(self.route, self.scope["path"])
+        headers = [pair for pair in self.scope["headers"] if pair[0].lower() not in (b"content-length", b"accept-encoding")]
+        if self.raw:
+            headers.append((b"content-length", b"%d" % len(self.raw)))
+        return {**self.scope, "headers": headers}
+
     async def _receive(self) -> Message:
         if not self._replayed:
             self._replayed = True
@@ -161,30 +221,75 @@ class InsideExchange(Exchange):
         return message
 
     async def _send(self, message: Message) -> None:
+        if self._cut:
+            raise OSError("the answer was stopped")  # as a server says it whose client is gone
         kind = message["type"]
         if kind == "http.response.start":
             self._begin(message)
-        await self.send(message)
-        if kind == "http.response.body":
-            data = message.get("body", b"")
-            if data and self.capture is not None:
-                self.capture.feed(bytes(data))
-            if not message.get("more_body", False):
-                self._complete = True
+            if self._start is not None:
+                return
+        if kind != "http.response.body":
+            await self.send(message)
+            return
+        data = bytes(message.get("body", b""))
+        more = message.get("more_body", False)
+        if self._start is not None:
+            await self._hold(self._start, data, more)
+        else:
+            passed = data
+            if self._filter is not None:
+                passed = self._filter.pass_on(data) + (b"" if more else self._filter.flush())
+                message = {**message, "body": passed}
+            await self.send(message)
+            if passed:
+                self._last = passed[-4:]
+        if data and self.capture is not None:
+            self.capture.feed(data)
+        if not more:
+            self._complete = True
+
+    async def _hold(self, start: Message, data: bytes, more: bool) -> None:
+        """Send a whole answer without the model's reasoning, once all of it is here."""
+        self._parts.append(data)
+        if sum(map(len, self._parts)) > HELD_MAX_BYTES:
+            raise TooLong
+        if more:
+            return
+        cap = self.cap
+        body = conceal_whole(b"".join(self._parts), summaries=cap is not None and cap.reasoning == "summarise")
+        headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+        headers.append((b"content-length", b"%d" % len(body)))
+        self.started = True
+        await self.send({**start, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _begin(self, message: Message) -> None:
-        self.started = True
         answer = self.answer
         answer.first_byte_us = (time.perf_counter_ns() - self.started_ns) // 1000
         status: int = message["status"]
         headers = [(name.lower(), value) for name, value in message.get("headers", ())]
         known = dict(headers)
+        content_type = known.get(b"content-type", b"")
+        encoded = known.get(b"content-encoding", b"identity") != b"identity"
+        stream = content_type.startswith(b"text/event-stream")
         if self.capture is not None:
-            encoded = known.get(b"content-encoding", b"identity") != b"identity"
-            self.capture.start(status, known.get(b"content-type", b""), encoded)
+            self.capture.start(status, content_type, encoded)
         if status >= 500:
             answer.outcome = "upstream_error"
         self.core.tally.answered(self.route.name, status)
         if self.decision is not None:
             headers += rate_headers(self.decision, self.route.dialect)
-            message["headers"] = headers
+        if self._conceals and status == 200 and self.cap is not None:
+            if encoded:
+                raise Refuse(wire_errors.BROKEN, "The application used an encoding that was not asked for.", "upstream")
+            if stream:
+                background = self.body is None or flag_of(self.body.get("background"))
+                self._filter = ConcealingFilter(summaries=self.cap.reasoning == "summarise", renumber=not background)
+            elif content_type.startswith(b"application/json"):
+                self._start = message
+        if stream:
+            # An error event may have to be added.
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
+            self._stream = True
+        self.started = self._start is None
+        message["headers"] = headers

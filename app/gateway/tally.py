@@ -61,6 +61,10 @@ class Tally:
         """One request was decided without state."""
         metrics.FALLBACK.labels(policy).inc()
 
+    def acted(self, action: str, effect: str) -> None:
+        """One request was touched by an action, or would have been."""
+        self.count(metrics.ACTIONS, action, effect)
+
     def would_have(self, action: str) -> None:
         """Shadow mode did not take this action."""
         metrics.SHADOW.labels(action).inc()

@@ -49,6 +49,8 @@ def rate_headers(decision: Decision, dialect: str) -> Headers:
         dialect: openai and anthropic get their provider's names besides the IETF ones; anything else those of OpenAI.
     """
     headers: Headers = []
+    if decision.blocked:
+        return headers  # no budget was asked, and waiting does not help
     if decision.budgets:
         tightest: dict[str, Budget] = {}
         for budget in decision.budgets:
@@ -63,7 +65,7 @@ def rate_headers(decision: Decision, dialect: str) -> Headers:
     if not decision.admitted:
         if decision.oversized:
             # Some refusals say so by themselves, and twice is not what the SDKs look for.
-            if limit_kind(decision.limited_by, throttled=decision.throttled).retry is None:
+            if limit_kind(decision.limited_by).retry is None:
                 headers.append(_NO_RETRY)
         else:
             headers += retry_headers(decision.retry_after_ms)

@@ -84,7 +84,7 @@ BROKEN_RULES = (
     "header_time", "host", "http", "json", "json_depth", "json_duplicate", "method", "no_credential", "path",
     "unknown_key", "upgrade",
 )  # fmt: skip
-ENDINGS = ("complete", "disconnected", "upstream_cut", "upstream_error", "refused")
+ENDINGS = ("complete", "disconnected", "upstream_cut", "upstream_error", "refused", "stopped")
 OWN_ERRORS = ("internal", "unavailable", "upstream", "upstream_busy")
 
 BUILD_INFO = _gauge("build_info", "Always 1; the version that runs.", "version", "process")
@@ -120,7 +120,7 @@ KEYS_ADOPTED = _counter("keys_adopted_total", "Keys taken over from their id und
 INFLIGHT = _gauge("inflight_requests", "Requests being served by this process.")
 TOKENS = _counter("tokens_total", "Tokens settled, by direction.", direction=("input", "output"))
 SHADOW = _counter(
-    "would_have_total", "Requests that enforce mode would have treated otherwise.", action=("throttle", "refuse")
+    "would_have_total", "Requests that enforce mode would have treated otherwise.", action=(*ACTIONS_TAKEN, "refuse")
 )
 ACTIONS = _counter(
     "actions_total",

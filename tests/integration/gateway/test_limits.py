@@ -212,7 +212,7 @@ def throttle(redis_url: str, key_id: str) -> None:
 
 
 def test_throttled_client_is_told_so_in_its_providers_words(limited: Any, redis_db: str, key: str) -> None:
-    """A key under a verdict keeps its share of the budget; its refusals say ramp limit and name no detector."""
+    """A key under a verdict keeps its share of the budget; its refusals are a rate limit's and name no detector."""
     gateway = limited(redis_db, {**plan(requests_per_min=20), "enforcement": {"mode": "enforce"}})
     throttle(redis_db, gateway.key_id(key))
     with Anthropic(base_url=gateway.url, api_key=key, max_retries=0) as client:
@@ -221,16 +221,16 @@ def test_throttled_client_is_told_so_in_its_providers_words(limited: Any, redis_
         with pytest.raises(anthropic.RateLimitError) as caught:
             client.messages.create(model="claude-still-4", max_tokens=9, messages=ASK)
         error: Any = caught.value
-        assert (error.type, error.error_code) == ("rate_limit_error", "ramp_limit_exceeded")
+        assert (error.type, error.error_code) == ("rate_limit_error", None)
         assert 1 <= int(error.response.headers["retry-after"]) <= 60
         assert not re.search("suspect|verdict|detect|distil|score", str(error.body), re.IGNORECASE)
         with pytest.raises(anthropic.RateLimitError) as asked:
             client.messages.create(
                 model="claude-still-4", max_tokens=9, messages=ASK, extra_headers={"accept": "application/problem+json"}
             )
-    assert asked.value.response.json()["type"].endswith("#abnormal-usage-detected")
+    assert asked.value.response.json()["type"].endswith("#quota-exceeded")
     logged = events_of(redis_db, gateway.key_id(key), 4)
-    assert {event.decision for event in logged} == {"throttled"}
+    assert {(event.decision, event.action) for event in logged} == {("throttled", "throttle")}
 
 
 def test_shadow_mode_only_counts(limited: Any, redis_db: str, key: str) -> None:

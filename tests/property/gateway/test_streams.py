@@ -59,10 +59,11 @@ def test_filter_takes_out_the_extra_chunk_and_nothing_else(
     kept = b"".join(before) + b"".join(after) + b"data: [DONE]\n\n"
     capture = Capture(operation("chat"), Answer(), 5)
     capture.start(200, b"text/event-stream", False)
-    through = UsageFilter(capture)
+    through = UsageFilter()
     passed = b""
     fed = b""
     for read in cut(stream, places):
+        capture.feed(read)
         passed += through.pass_on(read)
         fed += read
         whole = max(fed.rfind(mark) + len(mark) if mark in fed else 0 for mark in (b"\n\n", b"\r\n\r\n"))
