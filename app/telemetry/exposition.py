@@ -1,4 +1,4 @@
-"""`/metrics` and `/healthz` of a process, on a port of their own."""
+"""`/metrics`, `/healthz` and `/livez` of a process, on a port of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Health = Callable[[], tuple[bool, str]]
 
 
 class Exposition:
-    """A tiny ASGI application; it answers two paths and nothing else."""
+    """A tiny ASGI application; it answers three paths and nothing else."""
 
     def __init__(self, process: str, health: Health | None = None) -> None:
         self._shown = metrics.Shown(process)
@@ -44,7 +44,9 @@ class Exposition:
         if path == "/healthz":
             healthy, sentence = self._health()
             return (200 if healthy else 503), "text/plain; charset=utf-8", sentence.encode() + b"\n"
-        return 404, "text/plain; charset=utf-8", b"see /metrics and /healthz\n"
+        if path == "/livez":  # the loop turns; what a supervisor restarts by must not depend on the state server
+            return 200, "text/plain; charset=utf-8", b"ok\n"
+        return 404, "text/plain; charset=utf-8", b"see /metrics, /healthz and /livez\n"
 
 
 class EmbeddedServer(uvicorn.Server):
