@@ -6,6 +6,7 @@ first write. When the route then fails, a second record that says so is written 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -31,6 +32,10 @@ MAX_VALUE_BYTES = 4096
 
 MAX_TEXT_CHARS = 500
 """Of subject and reason each."""
+
+_TOLD_SEC = 86_400.0
+_AGAIN_SEC = 10.0
+"""Pause before the head is asked for again after the state server was away."""
 
 _SECRET_NAME = re.compile(r"(.*_)?(token|secret|password|pepper|credential|authorization)", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\b(sw_[0-9A-Za-z]{8}_[0-9A-Za-z]{20,}|sk-[0-9A-Za-z_-]{16,})[0-9A-Za-z_]*")
@@ -101,6 +106,18 @@ class Auditor:
             await self._append({**record, "before": None, "after": None, **more})
         except StateUnavailable as away:
             log.error("record %d of the audit log did not come true (%s), and that is not in it: %s", number, error, away)
+
+    async def tell_heads(self) -> None:
+        """Logs the end of the chain now and daily, until it is cancelled: whoever keeps the log can prove a cut end."""
+        while True:
+            try:
+                async with answered():
+                    head = await self._audit.head()
+            except StateUnavailable:
+                await asyncio.sleep(_AGAIN_SEC)
+                continue
+            log.info("the audit log ends at %s", head)
+            await asyncio.sleep(_TOLD_SEC)
 
     async def _append(self, record: Mapping[str, Any]) -> int:
         try:

@@ -23,7 +23,7 @@ from fastapi import HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 
 from app.admin.caller import BOOTSTRAP, Caller
-from app.admin.deadline import answered
+from app.admin.deadline import ANSWER_SEC, answered
 from app.admin.failures import Failures, place_of
 from app.admin.roles import ROLES, Role
 from app.errors import ConfigError, StateUnavailable
@@ -37,6 +37,9 @@ REMEMBERED_SEC = 60.0
 """How long a token that was good is believed while the state server is away; a revoked one as well, for so long."""
 
 MAX_REMEMBERED = 512
+
+_LOOKUP_SEC = 1.0
+"""Longest wait for the state server about a token: what is asked for with it needs its time too."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(r"(sw_([0-9A-Za-z]{8})_[0-9A-Za-z]{43})_([0-9A-Za-z]{6})", re.ASCII)
@@ -140,7 +143,7 @@ class Access:
         if token_id is None:
             return None
         try:
-            async with answered():
+            async with answered(_LOOKUP_SEC - ANSWER_SEC):
                 token = await self._tokens.get(token_id)
                 if _is_good(token, digest):
                     await self._tokens.used(token_id)

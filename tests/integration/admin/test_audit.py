@@ -1,0 +1,318 @@
+"""Every change leaves exactly one record before it is made; without the record there is no change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from app.admin import server as admin_server
+from app.admin.permissions import route_of
+from app.settings import StateSettings
+from app.state.accounts import Account, AccountStore
+from app.state.audit_file import parse_head, verify
+from app.state.keys import AUDIT, AUDIT_CHAIN
+from app.state.server import StateServer
+from detectors.contract import Level
+
+KEY, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+WHY = "what an auditor will want to know"
+
+
+async def _records(desk: Any) -> list[dict[str, Any]]:
+    """Everything in the log, oldest first, straight from the server."""
+    return [json.loads(fields[b"r"]) for _, fields in await desk.state.xrange(AUDIT)]
+
+
+async def test_a_record_says_who_what_why_and_from_where(desk: Any) -> None:
+    """A change by a token is recorded with its holder, before and after, a hashed address and the answer's request id."""
+    token = await desk.token("admin", "night shift")
+    await desk.as_(token, "PUT", f"/v1/accounts/{KEY}", json={"plan": "free"})
+    answer = await desk.as_(token, "PUT", f"/v1/accounts/{KEY}", json={"plan": "team", "org_id": "acme"})
+    record = (await _records(desk))[-1]
+    assert record["number"] == 3
+    assert (record["token_id"], record["name"], record["role"]) == (token[3:11], "night shift", "admin")
+    assert (record["action"], record["subject"], record["outcome"]) == ("account.put", f"key:{KEY}", "accepted")
+    assert (record["before"]["plan"], record["after"]["plan"], record["after"]["org_id"]) == ("free", "team", "acme")
+    assert record["request_id"] == answer.headers["x-request-id"]
+    assert len(record["address"]) == 32
+    assert "127.0.0.1" not in json.dumps(record)
+
+
+async def _ready(desk: Any) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
+    """For each route that changes something a call that succeeds: (method, template) → (path, arguments)."""
+    await desk.judged(KEY, Level.CONFIRMED, 0.99)
+    await desk.judged(OTHER, Level.CONFIRMED, 0.98)
+    await AccountStore(desk.state).put(OTHER, Account())
+    await desk.call("POST", f"/v1/keys/{KEY}:lift", json={"reason": WHY})
+    token = await desk.token("viewer")
+    account = {"json": {"plan": "free"}}
+    calls: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+        ("PUT", "/v1/accounts/{key_id}"): (f"/v1/accounts/{KEY}", account),
+        ("POST", "/v1/accounts:import"): ("/v1/accounts:import", {"content": json.dumps({"key_id": OTHER}).encode()}),
+        ("DELETE", "/v1/accounts/{key_id}"): (f"/v1/accounts/{OTHER}", {}),
+        ("POST", "/v1/keys/{key_id}:lift"): (f"/v1/keys/{KEY}:lift", {"json": {"reason": WHY}}),
+        ("DELETE", "/v1/keys/{key_id}:lift"): (f"/v1/keys/{KEY}:lift", {}),
+        ("POST", "/v1/keys/{key_id}:erase"): (f"/v1/keys/{OTHER}:erase", {"json": {"reason": WHY}}),
+        ("POST", "/v1/tokens"): ("/v1/tokens", {"json": {"name": "made here", "role": "viewer"}}),
+        ("DELETE", "/v1/tokens/{token_id}"): (f"/v1/tokens/{token[3:11]}", {}),
+    }
+    return calls
+
+
+def _changing(desk: Any) -> set[tuple[str, str]]:
+    """(method, template) of every route that is not only asked."""
+    return {
+        (method, path) for method, path in route_of(desk.server.app) if method != "GET" and not path.endswith(":preview")
+    }
+
+
+async def test_every_change_leaves_exactly_one_record(desk: Any) -> None:
+    """A walk over all routes that are no GET, each with a call that succeeds: one more record each, with all its fields."""
+    calls = await _ready(desk)
+    assert set(calls) == _changing(desk)
+    for (method, template), (path, more) in calls.items():
+        before = await _records(desk)
+        answer = await desk.call(method, path, **more)
+        assert answer.status_code in (200, 201, 202, 204), (method, template, answer.text)
+        after = await _records(desk)
+        assert len(after) == len(before) + 1, (method, template)
+        record = after[-1]
+        assert record["request_id"] == answer.headers["x-request-id"]
+        assert record["outcome"] == "accepted"
+        assert "." in record["action"]
+        assert record["subject"]
+        if "reason" in str(more):
+            assert record["reason"] == WHY
+    assert verify((await desk.call("GET", "/v1/audit:export")).content.splitlines(keepends=True)).records == len(after)
+
+
+async def test_questions_and_refusals_leave_none(desk: Any) -> None:
+    """Reading, a refused role, a wrong token, a broken body and an unknown id change nothing and are not in the log."""
+    viewer = await desk.token("viewer")
+    length = await desk.state.xlen(AUDIT)
+    for method, path in route_of(desk.server.app):
+        path = path.replace("{key_id}", KEY).replace("{token_id}", "aaaaaaaa")
+        if method == "GET" and "{" not in path:
+            await desk.call(method, path)
+        elif method != "GET":
+            await desk.as_(viewer, method, path, content=b"{}")
+            if method in ("PUT", "POST"):
+                await desk.call(method, path, content=b'{"no such field": 1}')
+    await desk.call("DELETE", f"/v1/accounts/{KEY}")
+    await desk.call("DELETE", "/v1/tokens/aaaaaaaa")
+    assert await desk.state.xlen(AUDIT) == length
+
+
+async def test_a_change_that_fails_behind_its_record_leaves_a_second(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the change does not come true, another record names the first and the kind of fault."""
+
+    async def broken(*_: Any) -> bool:
+        raise RuntimeError("what the fault says is nobody's business")
+
+    monkeypatch.setattr(AccountStore, "put", broken)
+    answer = await desk.call("PUT", f"/v1/accounts/{KEY}", json={"plan": "free"})
+    assert answer.status_code == 500
+    first, second = await _records(desk)
+    assert (first["outcome"], second["outcome"]) == ("accepted", "failed")
+    assert (second["of"], second["error"]) == (first["number"], "RuntimeError")
+    assert (second["action"], second["subject"]) == (first["action"], first["subject"])
+    assert "nobody's business" not in json.dumps([first, second])
+    listed = await desk.get("/v1/audit")
+    assert [(item["number"], item["of"]) for item in listed["records"]] == [(2, 1), (1, None)]
+
+
+def _contents(client: Any) -> dict[bytes, bytes | None]:
+    """Everything in the state, serialised."""
+    return {name: client.dump(name) for name in client.scan_iter(count=1000)}
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+async def test_a_record_that_cannot_be_written_refuses_every_change(desk: Any, trouble: str) -> None:
+    """With a state that takes no writes each changing route is a 503, and not a byte of the state is another."""
+    calls = await _ready(desk)
+    async with _no_writes(desk.state_url, trouble) as control:
+        before = await asyncio.to_thread(_contents, control)
+        for (method, template), (path, more) in calls.items():
+            answer = await desk.call(method, path, **more)
+            assert answer.status_code == 503, (method, template, answer.text)
+            assert answer.headers["retry-after"] == "5"
+        assert await asyncio.to_thread(_contents, control) == before
+    assert (await desk.call("PUT", f"/v1/accounts/{KEY}", json={"plan": "free"})).status_code == 200
+
+
+async def test_only_the_record_stands_in_the_way(desk: Any) -> None:
+    """When the audit log alone cannot be written every change is refused too, though the state would take it."""
+    calls = await _ready(desk)
+    await desk.state.delete(AUDIT)
+    await desk.state.set(AUDIT, "no stream any more")
+    before = await asyncio.to_thread(_snapshot, desk.state_url)
+    for (method, template), (path, more) in calls.items():
+        answer = await desk.call(method, path, **more)
+        assert answer.status_code == 503, (method, template, answer.text)
+    assert await asyncio.to_thread(_snapshot, desk.state_url) == before
+    text = (await desk.call("GET", "/metrics")).text
+    failures = next(line for line in text.splitlines() if line.startswith("stillwatch_audit_write_failures_total"))
+    assert float(failures.split()[1]) >= len(calls)
+
+
+def _snapshot(url: str) -> dict[bytes, bytes | None]:
+    with redis.Redis.from_url(url, socket_timeout=10) as client:
+        return _contents(client)
+
+
+@asynccontextmanager
+async def _no_writes(url: str, trouble: str) -> AsyncIterator[Any]:
+    with redis.Redis.from_url(url, socket_timeout=10) as control:
+        try:
+            if trouble == "full":
+                control.config_set("maxmemory", 1)
+            else:
+                control.execute_command("REPLICAOF", "127.0.0.1", "1")
+            yield control
+        finally:
+            control.config_set("maxmemory", 0)
+            control.execute_command("REPLICAOF", "NO", "ONE")
+
+
+async def test_a_killed_state_server_lets_in_who_was_let_in_and_changes_nothing(
+    admin_settings: Any, token: str, tmp_path: Any
+) -> None:
+    """With the server away the bootstrap token and one that was just used are believed, and a change is a 503."""
+    state = StateServer(StateSettings(data_dir=tmp_path / "other"))
+    await state.start()
+    admin = await admin_server.start(admin_settings(STILLWATCH_STATE__BACKGROUND_TIMEOUT_MS="200"), state_url=state.url)
+    boot = {"authorization": f"Bearer {token}"}
+    try:
+        async with httpx2.AsyncClient(base_url=admin.url, trust_env=False, timeout=30.0) as http:
+            body = {"name": "a", "role": "admin"}
+            used, unused = [
+                {"authorization": "Bearer " + (await http.post("/v1/tokens", json=body, headers=boot)).json()["token"]}
+                for _ in range(2)
+            ]
+            assert (await http.get("/v1/me", headers=used)).status_code == 200
+            assert state.pid is not None
+            os.kill(state.pid, signal.SIGSTOP)  # so that its watcher does not start another one meanwhile
+            for headers in (boot, used):
+                assert (await http.get("/v1/me", headers=headers)).status_code == 200
+            assert (await http.get("/v1/me", headers=unused)).status_code == 503
+            assert (await http.put(f"/v1/accounts/{KEY}", json={}, headers=used)).status_code == 503
+            wrong = {"authorization": "Bearer wrong"}
+            assert (await http.get("/v1/me", headers=wrong)).status_code == 401
+            os.kill(state.pid, signal.SIGKILL)
+            async with asyncio.timeout(20):
+                while (await http.get("/v1/tokens", headers=boot)).status_code != 200:  # noqa: ASYNC110 - its watcher's turn
+                    await asyncio.sleep(0.05)
+            assert (await http.get(f"/v1/accounts/{KEY}", headers=boot)).status_code == 404
+    finally:
+        await admin.stop()
+        await state.stop()
+
+
+async def test_a_remembered_token_is_forgotten_after_a_minute(
+    admin_settings: Any, token: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the state server is away a token that was not seen good within the last minute is not believed."""
+    from app.admin import auth
+
+    monkeypatch.setattr(auth, "REMEMBERED_SEC", 0.0)
+    state = StateServer(StateSettings(data_dir=tmp_path / "other"))
+    await state.start()
+    admin = await admin_server.start(admin_settings(STILLWATCH_STATE__BACKGROUND_TIMEOUT_MS="200"), state_url=state.url)
+    try:
+        async with httpx2.AsyncClient(base_url=admin.url, trust_env=False, timeout=30.0) as http:
+            made = await http.post(
+                "/v1/tokens", json={"name": "a", "role": "admin"}, headers={"authorization": f"Bearer {token}"}
+            )
+            headers = {"authorization": "Bearer " + made.json()["token"]}
+            assert (await http.get("/v1/me", headers=headers)).status_code == 200
+            await state.stop()
+            assert (await http.get("/v1/me", headers=headers)).status_code == 503
+            assert (await http.get("/v1/me", headers={"authorization": f"Bearer {token}"})).status_code == 200
+    finally:
+        await admin.stop()
+        await state.stop()
+
+
+async def test_the_log_is_paged_newest_first(desk: Any) -> None:
+    """Pages join to the whole log, newest first, and each names the log's head."""
+    for number in range(7):
+        await desk.call("PUT", f"/v1/accounts/{KEY}", json={"plan": f"p{number}"})
+    numbers, cursor = [], ""
+    while cursor is not None:
+        page = await desk.get("/v1/audit", params={"limit": 3, "cursor": cursor})
+        numbers += [record["number"] for record in page["records"]]
+        cursor = page["next_cursor"]
+        assert parse_head(page["head"]).number == 7
+    assert numbers == [7, 6, 5, 4, 3, 2, 1]
+
+
+async def test_the_export_verifies_against_the_head_in_health(desk: Any) -> None:
+    """What is exported is a whole chain that ends with the head that health told before; a cut one is not."""
+    for number in range(5):
+        await desk.call("PUT", f"/v1/accounts/{KEY}", json={"plan": f"p{number}", "payment_id": "ümlaut".encode().hex()})
+    head = parse_head((await desk.get("/v1/health"))["audit_head"])
+    assert head.number == 5
+    answer = await desk.call("GET", "/v1/audit:export")
+    assert answer.headers["x-audit-head"] == str(head)
+    lines = answer.content.splitlines(keepends=True)
+    assert verify(lines, head).head == head
+    with pytest.raises(Exception, match="cut off"):
+        verify(lines[:-1], head)
+
+
+async def test_the_head_is_logged_at_each_start(admin_settings: Any, redis_db: str, caplog: Any, desk: Any) -> None:
+    """A new process logs the end of the chain, so that it is kept where the state server's users cannot change it."""
+    await desk.call("PUT", f"/v1/accounts/{KEY}", json={"plan": "free"})
+    head = (await desk.get("/v1/health"))["audit_head"]
+    caplog.set_level(logging.INFO)
+    admin = await admin_server.start(admin_settings(), state_url=redis_db)
+    async with asyncio.timeout(10):
+        while f"the audit log ends at {head}" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await admin.stop()
+
+
+async def test_records_are_bounded_and_hold_no_secret(desk: Any) -> None:
+    """A value that is too large is kept as size and digest; what looks like a credential is hidden in every field."""
+    from starlette.requests import Request
+
+    from app.admin.caller import Caller
+
+    token = await desk.token("viewer")
+    scope = {"type": "http", "client": ("192.0.2.7", 1), "headers": [], "state": {"request_id": "r1"}}
+    auditor = desk.server.app.state.auditor
+    await auditor.record(
+        Caller("bootstrap", "bootstrap", "admin"),
+        Request(scope),
+        "test.record",
+        f"key:{token}",
+        reason=f"pasted {token} and sk-proj-{'a' * 40} " + "x" * 1000,
+        before={"token": "abc", "token_id": "kept", "list": [token], "number": float("nan"), "at": desk},
+        after={"long": "y" * 100_000},
+    )
+    record = (await _records(desk))[-1]
+    text = json.dumps(record)
+    assert token[12:] not in text
+    assert "sk-proj" not in text
+    assert "192.0.2.7" not in text
+    assert len(text) < 8192
+    assert record["before"]["token_id"] == "kept"
+    assert record["before"]["token"] == "(hidden)"
+    assert record["after"] == {"bytes": 100_012, "sha256": record["after"]["sha256"]}
+
+
+async def test_the_log_ends_with_its_anchor_when_all_is_old(desk: Any) -> None:
+    """The chain's two keys are the only ones of the log, and neither has a time to live."""
+    await desk.call("PUT", f"/v1/accounts/{KEY}", json={"plan": "free"})
+    assert await desk.state.ttl(AUDIT) == -1
+    assert await desk.state.ttl(AUDIT_CHAIN) == -1
