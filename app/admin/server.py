@@ -64,16 +64,21 @@ class AdminServer:
         )
         self._server = EmbeddedServer(config)
         self._task: asyncio.Task[None] | None = None
+        self._heads: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to accept requests; returns when the socket is served."""
         self._task = await self._server.start(self._sock)
+        self._heads = asyncio.create_task(self.app.state.auditor.tell_heads())
 
     async def stop(self) -> None:
         """Stop accepting, let running answers end, then let go of the state server."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        if self._heads is not None:
+            self._heads.cancel()
+            await asyncio.wait((self._heads,))
         self._sock.close()
         await self._client.aclose()
         if self._state is not None:
