@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.admin import problems, routes_accounts, routes_audit, routes_erasure, routes_keys, routes_service, routes_tokens
+from app.admin import (
+    problems,
+    routes_accounts,
+    routes_audit,
+    routes_erasure,
+    routes_keys,
+    routes_orders,
+    routes_proposals,
+    routes_service,
+    routes_tokens,
+)
+from app.admin.acting import Acting
 from app.admin.auditing import Auditor, failures_recorded
 from app.admin.auth import Access
 from app.admin.caller import current
@@ -37,6 +48,7 @@ def create_admin(
     tokens: TokenStore,
     audit: AuditLog,
     erasures: Erasures,
+    acting: Acting,
     *,
     model: Model | None = None,
 ) -> FastAPI:
@@ -50,6 +62,7 @@ def create_admin(
         tokens: of the people who may ask.
         audit: where every change is recorded before it is made.
         erasures: of keys, which the workers carry out.
+        acting: orders and whatever else people do; it is started and stopped by the caller.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
@@ -65,6 +78,8 @@ def create_admin(
     guarded.include_router(routes_erasure.router(erasures, accounts, orders, auditor))
     guarded.include_router(routes_keys.router(reader, accounts, lifting, auditor, model))
     guarded.include_router(routes_accounts.router(reader, accounts, lifting, auditor))
+    guarded.include_router(routes_orders.router(acting, auditor))
+    guarded.include_router(routes_proposals.router(acting, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, audit, model))
@@ -87,7 +102,11 @@ def create_admin(
     app.add_middleware(
         Guard,
         max_bytes=MAX_BODY_BYTES,
-        larger={routes_accounts.IMPORT_PATH: MAX_IMPORT_BYTES},
+        larger={
+            routes_accounts.IMPORT_PATH: MAX_IMPORT_BYTES,
+            routes_orders.ORDERS_PATH: routes_orders.MAX_ORDER_BYTES,
+            routes_orders.PREVIEW_PATH: routes_orders.MAX_ORDER_BYTES,
+        },
         body_timeout_sec=settings.gateway.body_timeout_sec,
     )
     return app

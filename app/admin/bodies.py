@@ -12,13 +12,17 @@ MAX_ERRORS = 20
 """Faults that one refusal names; the rest is found in the next attempt."""
 
 JSON_LINES = "application/x-ndjson"
+SCHEMA_REF = "#/components/schemas/{model}"
 
 _M = TypeVar("_M", bound=BaseModel)
 
 
-def described(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
-    """`openapi_extra` of a route that reads its body here."""
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": model.model_json_schema()}}}}
+def described(model: type[BaseModel], media_type: str = "application/json", example: Any = None) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body here. Schemas inside stay with it until `openapi.describe`."""
+    content: dict[str, Any] = {"schema": model.model_json_schema(ref_template=SCHEMA_REF)}
+    if example is not None:
+        content["example"] = example
+    return {"requestBody": {"required": True, "content": {media_type: content}}}
 
 
 async def read_body(request: Request, model: type[_M]) -> _M:

@@ -77,9 +77,7 @@ class Subjects(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keys: Annotated[tuple[KeyId, ...], Field(min_length=1, max_length=MAX_NAMED_KEYS)] | None = Field(
-        None, description="key ids"
-    )
+    keys: Annotated[list[KeyId], Field(min_length=1, max_length=MAX_NAMED_KEYS)] | None = Field(None, description="key ids")
     org_id: Annotated[str, StringConstraints(pattern=NAME)] | None = Field(
         None, description="every key whose account names this organisation"
     )
@@ -133,6 +131,16 @@ class OrderQuery(BaseModel):
     key_id: KeyId | None = Field(None, description="only about this key")
     limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="orders in one page")
     cursor: Annotated[str, Field(max_length=256)] = Field("", description="next_cursor of the page before")
+
+
+class UndoQuery(BaseModel):
+    """Why an order is undone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(max_length=MAX_REASON_CHARS)] = Field(
+        "", description="for the audit log and the timeline; printable"
+    )
 
 
 class ProposalQuery(BaseModel):
@@ -215,6 +223,17 @@ class PlacedOut(Out):
     keys: int
     bulk: str | None = Field(description="id of the bulk order, to undo all of it at once; null for a single key")
     orders: list[OrderOut]
+
+
+class UndoneOut(Out):
+    """What a DELETE did."""
+
+    ref: str
+    status: Literal["undone", "undoing", "withdrawn"] = Field(
+        description="undoing: a bulk order is being taken back, see its address; withdrawn: it was not yet approved"
+    )
+    keys: int = Field(description="keys that the order was about")
+    reinstated: str | None = Field(description="the order that stands again, as it did before this one")
 
 
 class ChangedSet(Out):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from app.admin.bodies import SCHEMA_REF
 from app.admin.problems import Problem
-
-_REF = "#/components/schemas/{model}"
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
     """What the application serves now. Problems are no FastAPI response models, so their schema is added by hand."""
-    document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-    _, problems = models_json_schema([(Problem, "serialization")], ref_template=_REF)
-    document.setdefault("components", {}).setdefault("schemas", {}).update(problems["$defs"])
+    document = copy.deepcopy(get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes))
+    _, problems = models_json_schema([(Problem, "serialization")], ref_template=SCHEMA_REF)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(problems["$defs"])
+    # Bodies that routes read themselves bring the schemas inside them along.
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                schemas.update(content["schema"].pop("$defs", {}))
     return document

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from app.admin.models import RULES
-from app.errors import BadInput, StateUnavailable
+from app.errors import BadInput, Conflict, StateUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -92,6 +92,10 @@ def install(app: FastAPI) -> None:
     async def away(_: Request, error: Exception) -> ProblemResponse:
         return ProblemResponse(503, str(error), headers={"retry-after": "5"})
 
+    @app.exception_handler(Conflict)
+    async def changed(_: Request, error: Exception) -> ProblemResponse:
+        return ProblemResponse(409, str(error))
+
     @app.exception_handler(BadInput)
     async def bad(_: Request, error: Exception) -> ProblemResponse:
         field, colon, rule = str(error).partition(": ")
@@ -110,6 +114,8 @@ _SENTENCES = {404: "There is nothing at this address.", 405: "This address does 
 
 def _place(location: Sequence[int | str]) -> str:
     # The name of an unknown field is the caller's word; one that does not look like a name is not repeated.
+    if location[:1] == ("header",):
+        location = [str(part).replace("-", "_") for part in location]
     parts = [str(part) if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "?" for part in location]
     return ".".join(parts) or "request"
 

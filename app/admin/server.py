@@ -9,6 +9,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from app.admin.acting import Acting
 from app.admin.api import create_admin
 from app.admin.auth import check_bootstrap
 from app.errors import ConfigError, StateUnavailable
@@ -43,11 +44,18 @@ class AdminServer:
     """
 
     def __init__(
-        self, app: FastAPI, settings: Settings, sock: socket.socket, client: Client, state: StateServer | None
+        self,
+        app: FastAPI,
+        settings: Settings,
+        sock: socket.socket,
+        client: Client,
+        acting: Acting,
+        state: StateServer | None,
     ) -> None:
         self.app = app
         self._sock = sock
         self._client = client
+        self._acting = acting
         self._state = state
         host, port = sock.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -80,6 +88,7 @@ class AdminServer:
             self._heads.cancel()
             await asyncio.wait((self._heads,))
         self._sock.close()
+        await self._acting.stop()
         await self._client.aclose()
         if self._state is not None:
             await self._state.stop()
@@ -100,6 +109,7 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
     sock = listen(settings.admin.host, settings.admin.port, "admin.port")
     state: StateServer | None = None
     client: Client | None = None
+    acting: Acting | None = None
     try:
         if state_url is None:
             state = StateServer(settings.state)
@@ -113,14 +123,17 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         reader = StateReader(client, settings.state.partitions)
         audit = AuditLog(client, settings.admin.audit_retention_days)
         erasures = Erasures(client, settings.state.partitions)
-        app = create_admin(
-            settings, reader, AccountStore(client), Orders(client), TokenStore(client), audit, erasures, model=model
-        )
+        accounts, orders = AccountStore(client), Orders(client)
+        acting = Acting(settings, client, reader, accounts, orders)
+        app = create_admin(settings, reader, accounts, orders, TokenStore(client), audit, erasures, acting, model=model)
+        await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
-        server = AdminServer(app, settings, sock, client, state)
+        server = AdminServer(app, settings, sock, client, acting, state)
         await server.start()
     except BaseException:
         sock.close()
+        if acting is not None:
+            await acting.stop()
         if client is not None:
             await client.aclose()
         if state is not None:

@@ -46,7 +46,7 @@ SHAPE = {
         },
         "parameter": {
             "required": ["name", "in", "schema", "description"],
-            "properties": {"in": {"enum": ["query", "path"]}},
+            "properties": {"in": {"enum": ["query", "path", "header"]}},
             "if": {"properties": {"in": {"const": "path"}}},
             "then": {"properties": {"required": {"const": True}}, "required": ["required"]},
         },

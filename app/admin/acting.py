@@ -1,0 +1,63 @@
+"""What the routes by which people act share: one of each part over one deployment's state."""
+
+from __future__ import annotations
+
+from app.admin.ordering import Ordering
+from app.admin.proposals import Bulks
+from app.admin.subjects import Finder
+from app.admin.traffic import Traffic
+from app.enforcement.control import Control
+from app.settings import Settings
+from app.state.accounts import AccountStore
+from app.state.bulks import BulkStore
+from app.state.calls import Client
+from app.state.control import ControlStore
+from app.state.key_facts import KeyFacts
+from app.state.order_records import OrderRecords
+from app.state.orders import Orders
+from app.state.reading import StateReader
+from app.state.replies import Replies
+
+
+class Acting:
+    """Started and stopped with the admin process.
+
+    Attributes:
+        settings: the whole tree.
+        reader, accounts, orders, records, replies: stores.
+        store: what is set for the whole deployment; control: what of that, and of the files here, is in force.
+        finder: which keys a question stands for; facts: what is known about many of them.
+        ordering: gives and undoes orders; bulks: those about many keys.
+        traffic: what keys did in the last day.
+    """
+
+    def __init__(
+        self, settings: Settings, client: Client, reader: StateReader, accounts: AccountStore, orders: Orders
+    ) -> None:
+        self.settings = settings
+        self.reader = reader
+        self.accounts = accounts
+        self.orders = orders
+        self.store = ControlStore(client)
+        self.control = Control(settings, client)
+        self.records = OrderRecords(client)
+        self.replies = Replies(client)
+        self.facts = KeyFacts(client, settings.state.partitions)
+        self.finder = Finder(reader, accounts, self.facts, orders)
+        self.ordering = Ordering(self.finder, orders, self.records)
+        self.bulks = Bulks(BulkStore(client), self.finder, self.ordering)
+        self.traffic = Traffic(settings.archive_dir)
+
+    async def start(self) -> None:
+        """Follow what is in force, and carry out what is approved.
+
+        Raises:
+            ConfigError: the policy file is wrong.
+        """
+        await self.control.start()
+        self.bulks.start()
+
+    async def stop(self) -> None:
+        """Stop both."""
+        await self.bulks.stop()
+        await self.control.stop()

@@ -1,0 +1,283 @@
+"""Routes by which people act about keys: preview, order, look at what stands, undo."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
+
+from app.admin import views_orders
+from app.admin.acting import Acting
+from app.admin.auditing import Auditor
+from app.admin.bodies import described, read_body
+from app.admin.caller import Caller, CallerDep
+from app.admin.deadline import answered
+from app.admin.idempotency import once
+from app.admin.models_orders import (
+    MAX_KEYS,
+    REF,
+    BulkOut,
+    EffectOut,
+    OrderIn,
+    OrderList,
+    OrderOut,
+    OrderQuery,
+    PlacedOut,
+    PreviewIn,
+    UndoneOut,
+    UndoQuery,
+)
+from app.admin.ordering import Wanted, now_us
+from app.admin.permissions import allowed, permit
+from app.admin.preview import effect
+from app.admin.subjects import Subject
+from app.errors import BadInput
+from app.state.order_records import OrderRecord
+from app.state.orders import Order
+
+ORDERS_PATH = "/v1/orders"
+PREVIEW_PATH = "/v1/orders:preview"
+MAX_ORDER_BYTES = 256 * 1024
+"""5,000 key ids and what is said about them."""
+
+RESOLVE_SEC = 10.0
+"""More time than an ordinary question has, to find out which keys an organisation or a match stands for."""
+
+KEYS_PER_SEC = 2_000
+"""And as long as this for giving or undoing orders about several keys at once."""
+
+_GONE = "No order stands or stood under this reference within the last week."
+_EXAMPLE = {
+    "subjects": {"match": {"at_least": "suspect", "min_score": 0.9}},
+    "action": "throttle",
+    "factor": 0.1,
+    "ttl_sec": 86400,
+    "reason_code": "extraction",
+    "reason": "one campaign, seen by the on-call analyst",
+}
+
+Ref = Annotated[str, Path(pattern=REF, description="reference of an order, or id of a bulk order")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[!-~]{8,128}$",
+        description="a name of the client's for this request; repeated within a day with the same body it has the same "
+        "answer and does nothing again",
+    ),
+]
+
+
+def router(acting: Acting, auditor: Auditor) -> APIRouter:
+    """The order routes over one deployment's state."""
+    routes = APIRouter(prefix="/v1", tags=["orders"])
+
+    @routes.post(
+        "/orders:preview",
+        dependencies=[permit("orders.write")],
+        openapi_extra=described(PreviewIn, example={name: _EXAMPLE[name] for name in ("subjects", "action")}),
+    )
+    async def preview_order(request: Request) -> EffectOut:
+        """What an order would touch: keys, organisations, paying customers, traffic, what is done already. Does nothing."""
+        asked = await read_body(request, PreviewIn)
+        async with answered(RESOLVE_SEC):
+            subjects = await acting.finder.find(asked.subjects)
+            return await effect(subjects, asked.action, acting.traffic, acting.store, now_us())
+
+    @routes.post(
+        "/orders",
+        status_code=201,
+        dependencies=[permit("orders.write")],
+        response_model=PlacedOut,
+        responses={202: {"model": BulkOut, "description": "More than 100 keys: it waits for a second person"}},
+        openapi_extra=described(OrderIn, example=_EXAMPLE),
+    )
+    async def give_order(request: Request, caller: CallerDep, idempotency_key: IdempotencyKey = None) -> Any:
+        """Act about keys, each from its next request on, until the order ends by itself or is undone.
+
+        A person's order acts in shadow mode too, and replaces one that stands. About more than 100 keys it becomes a
+        proposal, answered with 202, which another person has to approve.
+        """
+        asked = await read_body(request, OrderIn)
+        if asked.action == "suspend" and not allowed(caller.role, "orders.suspend"):
+            raise HTTPException(403, f"The role {caller.role} does not have the permission orders.suspend.")
+        body = await request.body()
+        async with once(acting.replies, caller, idempotency_key, body) as reply:
+            if reply.repeated is None:
+                status, made = await _act(acting, auditor, caller, request, asked)
+                await reply.keep(status, made)
+        return reply.answer()
+
+    @routes.get("/orders", dependencies=[permit("keys.read")])
+    async def list_orders(query: Annotated[OrderQuery, Query()]) -> OrderList:
+        """Standing orders: about whom, by whom, why and until when."""
+        async with answered():
+            if query.key_id is not None:
+                found, after = await acting.orders.get_many([query.key_id]), 0
+            else:
+                found, after = await _page(acting, query)
+            fitting = {key_id: one for key_id, one in found.items() if _fits(one, query)}
+            records = await acting.records.get_many([one.ref for one in fitting.values()])
+        listed = [views_orders.order(key_id, one, records.get(one.ref), standing=True) for key_id, one in fitting.items()]
+        listed.sort(key=lambda one: one.since, reverse=True)
+        return OrderList(orders=listed, next_cursor=str(after) if after else None)
+
+    @routes.get("/orders/{ref}", dependencies=[permit("keys.read")])
+    async def get_order(ref: Ref) -> OrderOut:
+        """One order by its reference, also one that has ended within the last week."""
+        async with answered(RESOLVE_SEC):
+            record, standing = await _find(acting, ref)
+        return views_orders.order(record.key_id, record.order, record, standing=standing)
+
+    @routes.delete("/orders/{ref}", dependencies=[permit("orders.write")])
+    async def undo_order(
+        ref: Ref, request: Request, response: Response, query: Annotated[UndoQuery, Query()], caller: CallerDep
+    ) -> UndoneOut:
+        """Undo an order: from the next request on what stood before is done again, be that policy's or another order.
+
+        With the id of a bulk order all of it is undone, or the proposal is withdrawn.
+        """
+        note = _printable(query.reason)
+        if ref.startswith("bulk-"):
+            return await _undo_bulk(acting, auditor, caller, request, response, ref, note)
+        async with answered(RESOLVE_SEC):
+            record, standing = await _find(acting, ref)
+            if not standing:
+                raise HTTPException(409, "This order does not stand any more; nothing is done.")
+            subjects = await acting.finder.look([record.key_id])
+        await auditor.record(
+            caller,
+            request,
+            "order.undo",
+            f"key:{record.key_id}",
+            reason=note,
+            before={"ref": ref, "action": record.order.action, "until_us": record.order.until_us},
+        )
+        async with answered():
+            await acting.ordering.undo(subjects, [ref], note)
+        again = record.replaced
+        stands = again is not None and again.until_us > now_us()
+        return UndoneOut(ref=ref, status="undone", keys=1, reinstated=again.ref if again is not None and stands else None)
+
+    return routes
+
+
+async def _act(
+    acting: Acting, auditor: Auditor, caller: Caller, request: Request, asked: OrderIn
+) -> tuple[int, PlacedOut | BulkOut]:
+    """(status, what was done)."""
+    async with answered(RESOLVE_SEC):
+        subjects = await acting.finder.find(asked.subjects)
+    key_ids = [one.key_id for one in subjects]
+    terms = asked.model_dump(mode="json", exclude={"subjects", "reason"})
+    if len(subjects) == 1:
+        await auditor.record(
+            caller,
+            request,
+            "order.give",
+            f"key:{key_ids[0]}",
+            reason=asked.reason,
+            before=_before(subjects[0]),
+            after=terms,
+        )
+        start_us = now_us()
+        async with answered():
+            records = await acting.ordering.give(subjects, _wanted(asked, caller, start_us))
+        return 201, PlacedOut(keys=1, bulk=None, orders=_told(records))
+    planned = acting.bulks.plan(asked, key_ids, caller)
+    what = "order.propose" if planned.terms.second else "order.give"
+    after = terms | {"keys": len(key_ids), "subjects": planned.terms.subjects, "first_keys": key_ids[:20]}
+    await auditor.record(caller, request, what, f"bulk:{planned.terms.id}", reason=asked.reason, after=after)
+    async with answered():
+        await acting.bulks.keep(planned, key_ids)
+    if planned.terms.second:
+        return 202, views_orders.bulk(planned)
+    async with answered(len(key_ids) / KEYS_PER_SEC + RESOLVE_SEC):
+        await acting.bulks.finish(planned.terms.id)
+        stands = await acting.orders.get_many(key_ids)
+        records_of = await acting.records.get_many([one.ref for one in stands.values()])
+    mine = [record for record in records_of.values() if record.bulk == planned.terms.id]
+    return 201, PlacedOut(keys=len(mine), bulk=planned.terms.id, orders=_told(mine))
+
+
+async def _undo_bulk(
+    acting: Acting, auditor: Auditor, caller: Caller, request: Request, response: Response, ref: str, note: str
+) -> UndoneOut:
+    async with answered():
+        found = await acting.bulks.get(ref)
+    if found is None:
+        raise HTTPException(404, _GONE)
+    keys = found.terms.keys
+    if found.status not in ("proposed", "applying", "done"):
+        raise HTTPException(409, f"This bulk order is {found.status}; nothing is done.")
+    withdrawn = found.status == "proposed"
+    await auditor.record(
+        caller, request, "order.withdraw" if withdrawn else "order.undo", f"bulk:{ref}", reason=note, before={"keys": keys}
+    )
+    async with answered():
+        await acting.bulks.decide(found, "refused" if withdrawn else "undoing", caller, note or "taken back")
+    if withdrawn:
+        return UndoneOut(ref=ref, status="withdrawn", keys=keys, reinstated=None)
+    if found.terms.second:
+        response.status_code = 202
+        return UndoneOut(ref=ref, status="undoing", keys=keys, reinstated=None)
+    async with answered(keys / KEYS_PER_SEC + RESOLVE_SEC):
+        await acting.bulks.finish(ref)
+    return UndoneOut(ref=ref, status="undone", keys=keys, reinstated=None)
+
+
+async def _find(acting: Acting, ref: str) -> tuple[OrderRecord, bool]:
+    """The order of a reference, and whether it stands."""
+    record = await acting.records.get(ref)
+    if record is not None:
+        stands = await acting.orders.get(record.key_id)
+        return record, stands is not None and stands.ref == ref
+    # One that was given in another way, such as by lifting, left no record: it is only in the list.
+    async for key_id, one in acting.orders.standing():
+        if one.ref == ref:
+            return OrderRecord(key_id, one), True
+    raise HTTPException(404, _GONE)
+
+
+async def _page(acting: Acting, query: OrderQuery) -> tuple[dict[str, Order], int]:
+    """About `limit` that fit, and where to go on."""
+    if not query.cursor.isdigit() and query.cursor:
+        raise BadInput("query.cursor: must be the next_cursor of a page of this list")
+    cursor = int(query.cursor or 0)
+    found: dict[str, Order] = {}
+    for _ in range(MAX_KEYS):
+        cursor, more = await acting.orders.page(cursor, query.limit)
+        found |= {key_id: one for key_id, one in more.items() if _fits(one, query)}
+        if not cursor or len(found) >= query.limit:
+            break
+    return found, cursor
+
+
+def _fits(one: Order, query: OrderQuery) -> bool:
+    return (query.action is None or one.action == query.action) and (query.by is None or one.by == query.by)
+
+
+def _wanted(asked: OrderIn, caller: Caller, start_us: int) -> Wanted:
+    return Wanted(
+        action=asked.action,
+        factor=asked.factor,
+        requests_per_min=asked.requests_per_min,
+        ttl_sec=asked.ttl_sec,
+        reason_code=asked.reason_code,
+        reason=asked.reason,
+        by=caller.name,
+        start_us=start_us,
+    )
+
+
+def _before(one: Subject) -> dict[str, object]:
+    return {"asked": one.fact.verdict, "order": None if one.order is None else one.order.ref}
+
+
+def _told(records: list[OrderRecord]) -> list[OrderOut]:
+    return [views_orders.order(record.key_id, record.order, record, standing=True) for record in records]
+
+
+def _printable(reason: str) -> str:
+    if reason and not reason.isprintable():
+        raise BadInput("query.reason: must be one line of printable characters")
+    return reason.strip()

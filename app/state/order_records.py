@@ -1,0 +1,77 @@
+"""What an order leaves behind under its reference: which key it is about, and the order that it replaced.
+
+The list of standing orders is by key. A person, a customer and an appeal speak of the reference, also when the order has
+ended; and undoing one order must put back the one that stood before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from app.state.calls import Client, reachable
+from app.state.keys import order_record
+from app.state.orders import Order
+
+KEPT_SEC = 7 * 86_400
+"""How long the record outlives its order."""
+
+
+class OrderRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One order.
+
+    Attributes:
+        replaced: the order that stood about the key when this one was given.
+        bulk: id of the bulk order that it is a part of; "" for none.
+    """
+
+    key_id: str
+    order: Order
+    replaced: Order | None = None
+    bulk: str = ""
+
+
+_decode = msgspec.json.Decoder(OrderRecord).decode
+
+
+class OrderRecords:
+    """Every method raises StateUnavailable when the server is away."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def put(self, records: Sequence[OrderRecord], now_us: int) -> None:
+        """Stores them, in one round trip."""
+        with reachable("order records"):
+            pipe = self._client.pipeline(transaction=False)
+            for record in records:
+                left_sec = max(0, (record.order.until_us - now_us) // 1_000_000)
+                pipe.set(order_record(record.order.ref), msgspec.json.encode(record), ex=left_sec + KEPT_SEC)
+            if records:
+                await pipe.execute()
+
+    async def get(self, ref: str) -> OrderRecord | None:
+        """The record of a reference."""
+        return (await self.get_many([ref])).get(ref)
+
+    async def get_many(self, refs: Sequence[str]) -> Mapping[str, OrderRecord]:
+        """Those of the references that have one."""
+        with reachable("order records"):
+            pipe = self._client.pipeline(transaction=False)
+            for ref in refs:
+                pipe.get(order_record(ref))
+            answers: list[Any] = await pipe.execute() if refs else []
+        found = {}
+        for ref, data in zip(refs, answers, strict=True):
+            if data is not None and (record := _read(data)) is not None:
+                found[ref] = record
+        return found
+
+
+def _read(data: bytes) -> OrderRecord | None:
+    try:
+        return _decode(data)
+    except msgspec.DecodeError:  # of another release
+        return None
