@@ -8,7 +8,7 @@ from typing import Any
 from app.telemetry.dashboards.panel import Dashboard, Panel, Query, Unit
 
 SCHEMA_VERSION = 41
-"""Of Grafana 12; older ones that still run read it, newer ones migrate it when they load it."""
+"""Of Grafana 11.6, which docker-compose.yml runs; newer ones migrate a dashboard when they load it."""
 
 COLUMNS = 24
 ROW_HEIGHT, STAT_HEIGHT, GRAPH_HEIGHT = 1, 4, 8
