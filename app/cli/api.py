@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -100,6 +100,27 @@ class Api:
         if status < 300:
             return json.loads(data) if data else None
         raise _refusal(status, data, self.url)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a long answer with their ends, as they come.
+
+        Raises:
+            ConfigError, BadInput, StateUnavailable: as `call`; StateUnavailable too when the answer breaks off.
+        """
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=ANSWER_SEC)
+        try:
+            connection.request("GET", self._base + path, headers={"authorization": f"Bearer {self._token}"})
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise _refusal(answer.status, answer.read(MAX_ANSWER_BYTES), self.url)
+            yield from answer
+        except (OSError, http.client.HTTPException) as error:
+            raise StateUnavailable(
+                f"the admin API at {self.url} broke off or cannot be reached ({type(error).__name__})"
+            ) from None
+        finally:
+            connection.close()
 
     def _exchange(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], wait_sec: float

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import archive, config, demo, erase, identify, keys, replay, services
+from app.cli import archive, audit, config, demo, erase, identify, keys, replay, services, tokens
 
 program = typer.Typer(
     name="stillwatch",
@@ -33,6 +33,8 @@ program.command("erase", rich_help_panel=_LOOK)(erase.erase)
 program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
 program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
+program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)
+program.add_typer(audit.group, name="audit", rich_help_panel=_LOOK)
 program.add_typer(config.group, name="config", rich_help_panel=_LOOK)
 
 

@@ -31,6 +31,7 @@ def test_every_command_of_the_service_is_there() -> None:
     assert names == {
         "demo", "serve", "worker", "admin", "all", "replay", "id", "version",
         "keys list", "keys show", "keys lift", "archive list", "archive check", "config check", "config show",
+        "tokens make", "tokens list", "tokens revoke", "erase", "audit list", "audit verify", "audit export",
     }  # fmt: skip
 
 
