@@ -128,7 +128,11 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             record, standing = await _find(acting, ref)
         return views_orders.order(record.key_id, record.order, record, standing=standing)
 
-    @routes.delete("/orders/{ref}", dependencies=[permit("orders.write")])
+    @routes.delete(
+        "/orders/{ref}",
+        dependencies=[permit("orders.write")],
+        responses={202: {"model": UndoneOut, "description": "More than 100 keys: it is being undone"}},
+    )
     async def undo_order(
         ref: Ref, request: Request, response: Response, query: Annotated[UndoQuery, Query()], caller: CallerDep
     ) -> UndoneOut:
