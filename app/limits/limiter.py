@@ -165,6 +165,10 @@ class Limiter:
         kill = self._control.kill
         if kill == "all":
             return Decision(True, reservation=Reservation(partition, ask.request_id))
+        order = self._control.order(key_id)
+        if order is not None and not kill and order.blocks(time.time_ns() // 1000):
+            # Known from the list of orders at once, also where the key's partition has not heard of it, or has changed.
+            return _blocked(Reservation(partition, ask.request_id), order.action, order.ref)
         mode: Mode = "killed" if kill else self._mode(key_id, org_id)
         schedule = self._plans.schedule(ask.plan, ask.model, org_id != "")
         names = _names(self._partitions[partition], schedule, key_id, org_id)
@@ -176,6 +180,8 @@ class Limiter:
                 schedule, names, ask.request_id, input_tokens, output_tokens, self._manners[mode], partition
             )
         except StateUnavailable:
+            if schedule.slots:  # state may take them all the same, late, and nobody would know
+                self._decisions.free(reservation.slot_names, ask.request_id, partition)
             return self._without_state(ask, reservation, mode)
         except asyncio.CancelledError:
             # It may be charged all the same. Nobody will settle it, so its slots are freed now; the reserve stays charged.

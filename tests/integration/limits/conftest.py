@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.enforcement.rules import Rules
 from app.limits.limiter import Ask, Limiter
 from app.settings import Settings, StateSettings, load
 from app.state.events import EventLog
@@ -41,10 +42,10 @@ async def make_gate(redis_db: str, tmp_path: Path) -> AsyncIterator[MakeGate]:
     """Starts gateways' limiters: `await make_gate(url=…, **{"limits.plans": …})`; all are stopped at the end."""
     gates: list[Gate] = []
 
-    async def make(url: str = redis_db, **fields: Any) -> Gate:
+    async def make(url: str = redis_db, control: Rules | None = None, **fields: Any) -> Gate:
         settings = load(None, {}, fields)
         events = EventLog(url, settings.state, tmp_path / "spool")
-        limiter = Limiter(settings, url, events)
+        limiter = Limiter(settings, url, events, control)
         await events.start()
         await limiter.start()
         gates.append(Gate(settings, url, limiter, events))
