@@ -33,6 +33,11 @@ def reachable(what: str) -> Iterator[None]:
     except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         # A server error may quote arguments, which may hold client text; the class says enough.
         raise StateUnavailable(f"{what}: the state server did not answer ({type(error).__name__})") from None
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        # uvloop says so of a connection that was just lost, where asyncio raises an OSError.
+        raise StateUnavailable(f"{what}: the connection to the state server was lost") from None
 
 
 @cache

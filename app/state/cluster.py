@@ -140,6 +140,12 @@ class ClusterLink:
             raise StateUnavailable("no node of the state's Cluster is known to have the partition")
         return owner.call(command, partition)
 
+    def post(self, command: bytes, partition: int = 0) -> None:
+        """As `Link.post`, to the node that has the partition."""
+        owner = self._owners[partition]
+        if owner is not None:
+            owner.post(command, partition)
+
     def distrust(self, partition: int = 0) -> None:
         """A reply about this partition was none that its command can have: its node's connection is given up."""
         owner = self._owners[partition]

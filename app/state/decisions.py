@@ -10,7 +10,7 @@ from typing import Any, Literal
 import hiredis
 
 from app.errors import StateUnavailable
-from app.state.link import Caller, forget, pack, too_late
+from app.state.link import Caller, pack, too_late
 from app.state.schedule import Schedule
 
 _LUA = Path(__file__).parent / "lua"
@@ -98,12 +98,9 @@ class Decisions:
         raise StateUnavailable(f"the state server refused a decision ({_class_of(reply)})")
 
     def free(self, slot_names: list[bytes], request_id: str, partition: int = 0) -> None:
-        """Gives back the slots of a request whose decision nobody waits for; the same connection keeps the order."""
-        try:
-            for name in slot_names:
-                self.link.call(pack("ZREM", name, request_id), partition).add_done_callback(forget)
-        except StateUnavailable:
-            return  # they expire
+        """Gives back the slots of a decision that nobody waits for; on its connection, so after it. Else they expire."""
+        for name in slot_names:
+            self.link.post(pack("ZREM", name, request_id), partition)
 
     def _with_text(self, command: bytes) -> bytes:
         call = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % self._sha.encode()

@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
+
+import hiredis
 
 from app.errors import StateUnavailable
 from app.state.batch import DONE, FULL, REPEATED, Batches, forgotten, passes
@@ -25,6 +28,9 @@ DRAIN_SEC = 0.25
 FULL_SEC = 1.0
 """Pause after a pass that left units behind because their streams are full or their node is away."""
 
+REFUSALS = 5
+"""How often a batch must be refused before it is given up: one refusal may have been damaged on its way."""
+
 SCAN_SEC = 5.0
 """How often the folder is looked through for files that other processes left."""
 
@@ -32,12 +38,13 @@ SCAN_SEC = 5.0
 class _Draining:
     """How far a spool file has been drained."""
 
-    __slots__ = ("file", "position", "skipped")
+    __slots__ = ("file", "position", "refused", "skipped")
 
     def __init__(self, file: SpoolFile) -> None:
         self.file = file
         self.position = 0
         self.skipped: list[int] = []  # before `position`, not appended yet, in order
+        self.refused: Counter[int] = Counter()  # by position
 
 
 class Drainer:
@@ -107,7 +114,7 @@ class Drainer:
                 await asyncio.sleep(0)
                 done = False
             else:
-                done = await self._append_again(file, position, head)
+                done = await self._append_again(draining, position, head)
             if not done and not self._link.ready:  # away again: go on here
                 draining.skipped += skipped[at:]
                 return False
@@ -123,8 +130,9 @@ class Drainer:
         file.remove()
         return True
 
-    async def _append_again(self, file: SpoolFile, position: int, head: Head) -> bool:
+    async def _append_again(self, draining: _Draining, position: int, head: Head) -> bool:
         """Appends a spooled unit; false when it must wait."""
+        file = draining.file
         unit = file.load(head)
         if unit is None or unit.partition >= self._partitions:
             metrics.EVENTS_DROPPED.labels(reason="spool_damaged").inc(head.events)
@@ -142,6 +150,12 @@ class Drainer:
             metrics.EVENTS_APPENDED.inc(len(unit.events))
             return True
         if reply == FULL or passes(reply):
+            return False
+        if not isinstance(reply, hiredis.ReplyError):
+            self._link.distrust(unit.partition)
+            return False
+        draining.refused[position] += 1
+        if draining.refused[position] < REFUSALS:
             return False
         metrics.EVENTS_DROPPED.labels(reason="refused").inc(len(unit.events))
         log.warning("the state server refused a spooled batch for good")

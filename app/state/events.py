@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hiredis
+
 from app.errors import StateUnavailable
 from app.settings import StateSettings
 from app.state.batch import DONE, FULL, REPEATED, Batches, forgotten
@@ -219,6 +221,8 @@ class EventLog:
         else:
             # Unknown, or refused for now. Sent again under its name it is done once; its writer's name ends with it, so
             # that no later batch can overtake it.
+            if reply is not None and not isinstance(reply, hiredis.ReplyError):
+                self.link.distrust(unit.partition)  # no answer of this script
             lane.writer = ""
             self._put_aside([unit])
         if not self._on_the_way:

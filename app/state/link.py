@@ -75,6 +75,10 @@ class Caller(Protocol):
         """Sends one command about a partition, see `Link.call`."""
         ...
 
+    def post(self, command: bytes, partition: int = 0) -> None:
+        """Sends behind what was sent before, whether or not that was answered in time; nobody waits for the reply."""
+        ...
+
     def distrust(self, partition: int = 0) -> None:
         """A reply about this partition was none that its command can have: what else comes there cannot be trusted."""
         ...
@@ -128,6 +132,11 @@ class Link:
         return self._wire is not None and not self._open
 
     @property
+    def waiting(self) -> int:
+        """Calls whose replies have not come, those that nobody waits for any more among them."""
+        return len(self._wire.waiting) if self._wire is not None else 0
+
+    @property
     def met(self) -> bool:
         """The server has answered once."""
         return self._connected_once.is_set()
@@ -174,6 +183,15 @@ class Link:
         if wire is None or self._open or len(wire.waiting) >= MAX_WAITING or wire.paused:
             raise StateUnavailable("the state server is not reachable now")
         return wire.send(command, partition)
+
+    def post(self, command: bytes, partition: int = 0) -> None:
+        """Undoes what a call that nobody waits for may have done, also while the circuit is open: the order is kept.
+
+        Where there is no connection, or too much waits, nothing is sent.
+        """
+        wire = self._wire
+        if wire is not None and len(wire.waiting) < MAX_WAITING and not wire.paused:
+            wire.send(command, partition).add_done_callback(forget)
 
     def again(self, attempt: Attempt, *, asking: bool = False) -> bool:
         """Sends a call that another node refused; false when nothing was sent.
