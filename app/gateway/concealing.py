@@ -188,9 +188,9 @@ class ConcealingFilter:
     def flush(self) -> bytes:
         """What is held back, at the end of the stream."""
         rest, self._rest = self._rest, b""
-        return self._changed(rest)
+        return self._changed(rest, whole=False)
 
-    def _changed(self, event: bytes) -> bytes:
+    def _changed(self, event: bytes, whole: bool = True) -> bytes:
         marked = any(mark in event for mark in _MARKS)
         if not marked and not (self._dropped and b'"sequence_number"' in event):
             return event
@@ -199,7 +199,7 @@ class ConcealingFilter:
         try:
             payload: Any = orjson.loads(b"\n".join(lines[place][5:] for place in at))
         except orjson.JSONDecodeError:
-            return event
+            return event if whole else b""  # half an event says nothing to a client, and may show what is to be hidden
         if type(payload) is not dict:
             return event
         fate = _event(payload, self._summaries) if marked else _KEEP
