@@ -15,7 +15,7 @@ import msgspec
 from app.state.accounts import AccountStore
 from app.state.calls import Client
 from app.state.keys import partition_of
-from app.state.orders import Entry, Orders, read_entry
+from app.state.orders import Entry, Orders, read_entry, written
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class OrderRepair:
         entry = read_entry(data)
         if entry is None:
             log.error("the order about key %s does not decode; it ends by itself", key_id)
-        elif entry.stands(time.time_ns() // 1000):
+        elif entry.stands(_now_us()):
             await self._orders.put_in_place(key_id, *await self._moved(key_id, data, entry))
         else:
             await self._orders.finish(key_id, data, entry)
@@ -64,5 +64,9 @@ class OrderRepair:
         if place in entry.places:
             return data, entry
         moved = msgspec.structs.replace(entry, places=tuple(sorted({*entry.places, place})))
-        changed = msgspec.json.encode(moved)
+        changed = written(moved)
         return (changed, moved) if await self._orders.replace(key_id, data, changed) else (data, entry)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

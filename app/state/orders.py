@@ -87,12 +87,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         places: partitions where it stands, or shall.
         item: for the timeline, with the order or with its end.
         ended: it was taken back, and the partitions are to follow.
+        number: higher than that of any order before; given by the list, and stored in front of the rest.
     """
 
     order: Order
     places: tuple[int, ...]
     item: dict[str, Any] = {}
     ended: bool = False
+    number: int = 0
 
     def stands(self, now_us: int) -> bool:
         """The order counts at this time."""
@@ -113,10 +115,16 @@ def read_order(data: bytes | None) -> Order | None:
 
 def read_entry(data: bytes | None) -> Entry | None:
     """What the list has → entry; None where there is none, or it is not one of ours."""
+    number, _, rest = (data or b"").partition(b" ")
     try:
-        return None if not data else _decode_entry(data)
-    except msgspec.DecodeError:
+        return msgspec.structs.replace(_decode_entry(rest), number=int(number)) if data else None
+    except ValueError:  # msgspec's errors are
         return None
+
+
+def written(entry: Entry) -> bytes:
+    """Entry → what the list has."""
+    return b"%d " % entry.number + msgspec.json.encode(msgspec.structs.replace(entry, number=0))
 
 
 class Orders:
@@ -143,16 +151,17 @@ class Orders:
         """
         if order.until_us <= _now_us():
             raise BadInput("until: must be in the future")
-        entry = Entry(order=order, places=tuple(sorted(partitions)), item=dict(item))
-        data = msgspec.json.encode(entry)
-        before = await self._list("place", key_id, data, REPAIR_MS, MAX_CHANGES, MAX_ORDERS)
-        if before == -1:
+        wanted = Entry(order=order, places=tuple(sorted(partitions)), item=dict(item))
+        answer = await self._list("place", key_id, msgspec.json.encode(wanted), REPAIR_MS, MAX_CHANGES, MAX_ORDERS)
+        if answer == -1:
             raise BadInput(f"{MAX_ORDERS:,} orders stand already; end some, or let the accounts say what is allowed")
-        replaced = read_entry(before)
+        data, before = answer
+        entry, replaced = read_entry(data), read_entry(before)
+        assert entry is not None
         if replaced is not None and not set(replaced.places) <= set(entry.places):
             # Where the one before stood, this one stands too, or that would go on there.
             entry = msgspec.structs.replace(entry, places=tuple(sorted({*replaced.places, *entry.places})))
-            expected, data = data, msgspec.json.encode(entry)
+            expected, data = data, written(entry)
             if not await self.replace(key_id, expected, data):
                 return  # a newer order has replaced this one already
         await self.put_in_place(key_id, data, entry)
@@ -170,15 +179,15 @@ class Orders:
             data = await self._entry(key_id)
             entry = read_entry(data)
             if data is None or entry is None:  # given by an earlier version, which kept no list
-                return any([await self.end_in(key_id, number, ref, item) for number in set(partitions)])
+                return any([await self._end_in(key_id, partition, item, ref=ref) for partition in set(partitions)])
             if ref and entry.order.ref != ref:
                 return False
             if entry.ended:
                 await self.finish(key_id, data, entry)
                 return False
             places = tuple(sorted({*entry.places, *partitions}))
-            ending = Entry(order=entry.order, places=places, item=dict(item), ended=True)
-            changed = msgspec.json.encode(ending)
+            ending = msgspec.structs.replace(entry, places=places, item=dict(item), ended=True)
+            changed = written(ending)
             if await self.replace(key_id, data, changed):
                 await self.finish(key_id, changed, ending)
                 return entry.stands(_now_us())
@@ -230,18 +239,18 @@ class Orders:
 
     async def put_in_place(self, key_id: str, data: bytes, entry: Entry) -> None:
         """The partitions get what the list says, and the repair looks again after AGAIN_MS, or when the order has ended."""
-        for number in entry.places:
-            await self._place_in(key_id, number, entry)
+        for partition in entry.places:
+            await self._place_in(key_id, partition, entry)
         left_ms = max(1, entry.order.until_us // 1000 - _now_us() // 1000)
         await self._list("later", key_id, data, min(left_ms, AGAIN_MS))
 
     async def finish(self, key_id: str, data: bytes, entry: Entry) -> None:
         """An order that was taken back, or is over, leaves the partitions and then the list."""
-        for number in entry.places:
+        for partition in entry.places:
             if entry.ended:
-                await self.end_in(key_id, number, entry.order.ref, entry.item)
+                await self._end_in(key_id, partition, entry.item, most=entry.number)
             else:
-                await self._run(key_id, number, ["expired"])
+                await self._run(key_id, partition, ["expired"])
         await self._list("swap", key_id, data, "", 0, MAX_CHANGES)
 
     async def claim(self, lease_ms: int, most: int) -> list[tuple[str, bytes]]:
@@ -249,14 +258,15 @@ class Orders:
         found: Any = await self._list("claim", lease_ms, most)
         return [(name.decode(), data) for name, data in zip(found[::2], found[1::2], strict=True)]
 
-    async def end_in(self, key_id: str, partition: int, ref: str, item: Item) -> bool:
-        """Ends the order in one partition; false when none, or one of another reference, is there."""
-        args: list[str | int | bytes] = ["end", ref, _line(item), PROFILE_TTL_SEC]
+    async def _end_in(self, key_id: str, partition: int, item: Item, *, most: int | str = "", ref: str = "") -> bool:
+        """Ends the order in one partition; false when none is there, or one of a higher number or another reference."""
+        args: list[str | int | bytes] = ["end", most, ref, _line(item), PROFILE_TTL_SEC]
         return bool(await self._run(key_id, partition, args))
 
     async def _place_in(self, key_id: str, partition: int, entry: Entry) -> None:
         order = entry.order
-        args: list[str | int | bytes] = ["place", msgspec.json.encode(order), encode_action(order.asks())]
+        stored = msgspec.json.encode({**msgspec.structs.asdict(order), "number": entry.number})
+        args: list[str | int | bytes] = ["place", stored, entry.number, encode_action(order.asks())]
         args += [order.until_us // 1000, _line(entry.item), PROFILE_TTL_SEC]
         await self._run(key_id, partition, args)
 

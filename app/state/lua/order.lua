@@ -1,9 +1,9 @@
 -- order v1: place or end a person's order about a key, in one partition.       Called by state/orders.py
 -- KEYS[1] verdict  KEYS[2] order  KEYS[3] asked  KEYS[4] timeline, all of one key
--- ARGV[1] place: order, verdict string, end in ms, timeline item, TTL of the timeline in sec follow
---         end: reference of the order to end ("" any), timeline item, TTL follow
+-- ARGV[1] place: order with its number, the number, verdict string, end in ms, timeline item, TTL of that in sec follow
+--         end: most number that is ended ("" any), reference that is ended ("" any), timeline item, TTL follow
 --         expired: nothing follows
--- Returns  1 when something was done; 0 when the order is there already, or is another one, or is gone; place: -1 when its
+-- Returns  1 when something was done; 0 when the order is there already, or a later one is, or it is gone; place: -1 when its
 --          end has passed
 -- State    While the order stands, the verdict is the order's own string and what policy asks for is in asked, where
 --          commit.lua goes on writing it. It moves there and back by RENAME, so bytes and remaining TTL are what they would
@@ -12,6 +12,7 @@
 local TIMELINE_LENGTH = 100
 local verdict, order, asked, timeline = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local standing = redis.call('GET', order)
+local found = standing and cjson.decode(standing) or {}
 
 local function say(item, ttl)
   if item ~= '' then
@@ -22,7 +23,7 @@ local function say(item, ttl)
 end
 
 -- What policy asks for takes its place again.
-local function restore()
+local function put_back()
   if redis.call('EXISTS', asked) == 1 then
     redis.call('RENAME', asked, verdict)
   else
@@ -32,37 +33,44 @@ end
 
 if ARGV[1] == 'place' then
   local time = redis.call('TIME')
-  if tonumber(ARGV[4]) <= time[1] * 1000 + math.floor(time[2] / 1000) then
+  if tonumber(ARGV[5]) <= time[1] * 1000 + math.floor(time[2] / 1000) then
     return -1
   end
   if standing == ARGV[2] then
     -- A repeat. The string is written again: a worker of an earlier version deletes it.
-    redis.call('SET', verdict, ARGV[3], 'PXAT', ARGV[4])
+    redis.call('SET', verdict, ARGV[4], 'PXAT', ARGV[5])
+    return 0
+  end
+  if (found.number or 0) > tonumber(ARGV[3]) then
     return 0
   end
   -- First a SET: if memory is full the server refuses it before anything has been done.
-  redis.call('SET', order, ARGV[2], 'PXAT', ARGV[4])
+  redis.call('SET', order, ARGV[2], 'PXAT', ARGV[5])
   if not standing and redis.call('EXISTS', verdict) == 1 then
     redis.call('RENAME', verdict, asked)
   end
-  redis.call('SET', verdict, ARGV[3], 'PXAT', ARGV[4])
-  say(ARGV[5], ARGV[6])
+  redis.call('SET', verdict, ARGV[4], 'PXAT', ARGV[5])
+  say(ARGV[6], ARGV[7])
   return 1
+end
+
+if not standing then
+  -- It has ended by itself; where a verdict is, a commit has seen that before us.
+  if redis.call('EXISTS', verdict) == 1 then
+    return 0
+  end
+  put_back()
+  return ARGV[1] == 'expired' and 1 or 0
 end
 
 if ARGV[1] == 'end' then
-  if not standing or (ARGV[2] ~= '' and (cjson.decode(standing).ref or '') ~= ARGV[2]) then
+  local later = ARGV[2] ~= '' and (found.number or 0) > tonumber(ARGV[2])
+  if later or (ARGV[3] ~= '' and (found.ref or '') ~= ARGV[3]) then
     return 0
   end
   redis.call('DEL', order)
-  restore()
-  say(ARGV[3], ARGV[4])
+  put_back()
+  say(ARGV[4], ARGV[5])
   return 1
 end
-
--- expired
-if standing or redis.call('EXISTS', verdict) == 1 then
-  return 0 -- a newer order stands, or a commit has seen the end before us
-end
-restore()
-return 1
+return 0 -- expired: a later order stands

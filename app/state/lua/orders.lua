@@ -5,9 +5,10 @@
 --         swap:  key id, entry that is expected there, new one ("" removes it), ms until its next look, longest stream
 --         later: key id, entry that is expected there, ms until its next look
 --         claim: ms until the next look at what is given out, most of them
--- Returns  place: the entry that was there, "" for none, or -1 when there are too many; swap, later: 1, or 0 when another
---          entry is there; claim: {key id, entry, …} of those whose time has come
--- State    Every entry of the stream names the one before it (p), as in control.lua. Times are the server's, in ms.
+-- Returns  place: {entry as it is stored, the one that was there, "" for none}, or -1 when there are too many; swap, later:
+--          1, or 0 when another entry is there; claim: {key id, entry, …} of those whose time has come
+-- State    An entry is stored as "<number> <entry>"; the number only grows, so that partitions tell the later of two orders.
+--          Every entry of the stream names the one before it (p), as in control.lua. Times are the server's, in ms.
 -- Cost     O(log n); claim: for each that is given out
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -16,7 +17,7 @@ local what, key = ARGV[1], ARGV[2]
 local function say(most)
   local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
   local before = newest[1] and newest[1][1] or '0-0'
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', most, '*', 'p', before, 'w', 'order', 'k', key)
+  return redis.call('XADD', KEYS[1], 'MAXLEN', '~', most, '*', 'p', before, 'w', 'order', 'k', key)
 end
 
 if what == 'place' then
@@ -24,10 +25,11 @@ if what == 'place' then
   if not before and redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[6]) then
     return -1
   end
-  redis.call('HSET', KEYS[2], key, ARGV[3])
+  local ms, sequence = string.match(say(ARGV[5]), '(%d+)-(%d+)')
+  local entry = string.format('%.0f ', ms * 1000 + math.min(tonumber(sequence), 999)) .. ARGV[3]
+  redis.call('HSET', KEYS[2], key, entry)
   redis.call('ZADD', KEYS[3], now_ms + ARGV[4], key)
-  say(ARGV[5])
-  return before or ''
+  return {entry, before or ''}
 end
 
 if what == 'claim' then
