@@ -20,6 +20,7 @@ from fastapi import Request
 
 from app.admin.caller import Caller
 from app.admin.deadline import answered
+from app.admin.words import CREDENTIAL
 from app.errors import StateUnavailable
 from app.settings import Settings
 from app.state.audit import AuditLog
@@ -38,7 +39,6 @@ _AGAIN_SEC = 10.0
 """Pause before the head is asked for again after the state server was away."""
 
 _SECRET_NAME = re.compile(r"(.*_)?(token|secret|password|pepper|credential|authorization)", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"\b(sw_[0-9A-Za-z]{8}_[0-9A-Za-z]{20,}|sk-[0-9A-Za-z_-]{16,})[0-9A-Za-z_]*")
 _HIDDEN = "(hidden)"
 
 
@@ -146,7 +146,7 @@ async def failures_recorded(request: Request) -> AsyncIterator[None]:
 
 
 def _text(text: str) -> str:
-    return _SECRET_VALUE.sub(_HIDDEN, text)[:MAX_TEXT_CHARS]
+    return CREDENTIAL.sub(_HIDDEN, text)[:MAX_TEXT_CHARS]
 
 
 def _value(value: object) -> object:
@@ -167,7 +167,7 @@ def _without_secrets(value: object) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [_without_secrets(inner) for inner in value]
     if isinstance(value, str):
-        return _SECRET_VALUE.sub(_HIDDEN, value)
+        return CREDENTIAL.sub(_HIDDEN, value)
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)

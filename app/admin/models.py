@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from app.admin.words import without_credential
 from app.state.gateways import Mode
 from app.state.orders import MAX_HOURS
 from detectors.contract import Level, Status, Use, Verdict
@@ -198,7 +199,7 @@ def _line(value: str) -> str:
     value = value.strip()
     if not value.isprintable() or not value:
         raise ValueError("must be one line of printable characters, and not empty")
-    return value
+    return without_credential(value)
 
 
 class LiftIn(BaseModel):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.admin.models import KEY_PREFIX, NAME, KeyId, Out
+from app.admin.words import without_credential
 
 OrderAction = Literal["observe", "throttle", "cap", "step_up", "suspend"]
 """The ladder; each includes those below it, and observe means that nothing is done, whatever the policy asks for."""
@@ -56,7 +57,7 @@ def one_line(value: str) -> str:
     value = value.strip()
     if not value.isprintable() or len(value) < MIN_REASON_CHARS:
         raise ValueError(f"must be one line of at least {MIN_REASON_CHARS} printable characters")
-    return value
+    return without_credential(value)
 
 
 ReasonText = Annotated[str, Field(max_length=MAX_REASON_CHARS), AfterValidator(one_line)]

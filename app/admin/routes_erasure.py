@@ -14,6 +14,7 @@ from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
 from app.admin.models import KEY_ID
+from app.admin.models_orders import ReasonText
 from app.admin.permissions import permit
 from app.admin.views import moment
 from app.state.accounts import AccountStore
@@ -28,7 +29,7 @@ class EraseIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, Field(min_length=10, max_length=500, description="why; it is kept in the audit log")]
+    reason: ReasonText = Field(description="why; it is kept in the audit log")
     account: bool = Field(False, description="delete the account of the key as well")
 
 
