@@ -79,7 +79,7 @@ class FaultProxy:
             await self._server.wait_closed()
 
     async def heal(self) -> None:
-        """Ends every fault. Connections that have lost bytes are reset; half-open ones stay so until the client gives up."""
+        """Ends every fault. Connections that lost bytes are reset; half-open ones stay so until their client gives up."""
         self.to_server, self.to_client, self.refuse = Flow(), Flow(), False
         for pair in [pair for pair in self._pairs if pair.lossy]:
             await pair.end(reset=True)
