@@ -11,11 +11,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from app.admin import (
     problems,
     routes_accounts,
+    routes_appeals,
     routes_audit,
     routes_erasure,
+    routes_events,
     routes_keys,
     routes_orders,
     routes_proposals,
+    routes_reasons,
     routes_service,
     routes_tokens,
 )
@@ -23,6 +26,7 @@ from app.admin.acting import Acting
 from app.admin.auditing import Auditor, failures_recorded
 from app.admin.auth import Access
 from app.admin.caller import current
+from app.admin.casebook import Casebook
 from app.admin.guard import Guard
 from app.admin.lifting import Lifting
 from app.admin.permissions import check_declared
@@ -49,6 +53,7 @@ def create_admin(
     audit: AuditLog,
     erasures: Erasures,
     acting: Acting,
+    casebook: Casebook,
     *,
     model: Model | None = None,
 ) -> FastAPI:
@@ -63,6 +68,7 @@ def create_admin(
         audit: where every change is recorded before it is made.
         erasures: of keys, which the workers carry out.
         acting: orders and whatever else people do; it is started and stopped by the caller.
+        casebook: what explains it: flags, reasons, appeals, labels, exchanges.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
@@ -77,6 +83,9 @@ def create_admin(
     # Before the keys' own routes: an address with a verb looks like an id to them.
     guarded.include_router(routes_erasure.router(erasures, accounts, orders, auditor))
     guarded.include_router(routes_keys.router(reader, accounts, lifting, auditor, model))
+    guarded.include_router(routes_events.router(casebook, auditor))
+    guarded.include_router(routes_reasons.router(casebook, model))
+    guarded.include_router(routes_appeals.router(casebook, auditor))
     guarded.include_router(routes_accounts.router(reader, accounts, lifting, auditor))
     guarded.include_router(routes_orders.router(acting, auditor))
     guarded.include_router(routes_proposals.router(acting, auditor))
@@ -95,6 +104,7 @@ def create_admin(
     )
     app.state.access = access
     app.state.auditor = auditor
+    app.state.casebook = casebook
     app.include_router(guarded)
     app.include_router(routes_service.open_router())
     check_declared(app, routes_service.OPEN_PATHS)

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from app.admin.acting import Acting
 from app.admin.api import create_admin
 from app.admin.auth import check_bootstrap
+from app.admin.casebook import Casebook
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
 from app.settings import Settings
@@ -78,6 +79,7 @@ class AdminServer:
         """Begin to accept requests; returns when the socket is served."""
         self._task = await self._server.start(self._sock)
         self._heads = asyncio.create_task(self.app.state.auditor.tell_heads())
+        self.app.state.casebook.clock.start()
 
     async def stop(self) -> None:
         """Stop accepting, let running answers end, then let go of the state server."""
@@ -87,6 +89,7 @@ class AdminServer:
         if self._heads is not None:
             self._heads.cancel()
             await asyncio.wait((self._heads,))
+        await self.app.state.casebook.clock.stop()
         self._sock.close()
         await self._acting.stop()
         await self._client.aclose()
@@ -125,7 +128,9 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         erasures = Erasures(client, settings.state.partitions)
         accounts, orders = AccountStore(client), Orders(client)
         acting = Acting(settings, client, reader, accounts, orders)
-        app = create_admin(settings, reader, accounts, orders, TokenStore(client), audit, erasures, acting, model=model)
+        casebook = Casebook(client, acting)
+        tokens = TokenStore(client)
+        app = create_admin(settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, model=model)
         await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, acting, state)

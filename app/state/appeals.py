@@ -49,9 +49,11 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True):
         level: the key's level as the statement has it; "" for none.
         flagged_us: when the behaviour began that the action is about.
         placed_by: who gave the order; "" for the policy. That person does not decide.
+        about_use: the action was about how the key is used; an order may have another reason.
         outcome: "" while it is open.
         note: the person's reason, internal.
         label: what the decision became, benign or abusive; "" for neither.
+        release: what was done about the key with the decision: none, end or observe, for `hours`.
     """
 
     id: str
@@ -63,11 +65,14 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True):
     level: str
     flagged_us: int
     placed_by: str = ""
+    about_use: bool = True
     outcome: str = ""
     decided_us: int = 0
     decided_by: str = ""
     note: str = ""
     label: str = ""
+    release: str = "none"
+    hours: float = 0.0
 
     @property
     def is_open(self) -> bool:

@@ -129,6 +129,15 @@ class StateReader:
             return None
         return (await self._newest([key_id])).get(key_id)
 
+    async def places(self, key_id: str) -> set[int]:
+        """Every partition that has seen the key, also before an account moved it."""
+        with reachable("key index"):
+            pipe = self._client.pipeline(transaction=False)
+            for names in self._all:
+                pipe.zscore(names.seen, key_id)
+            answers = await pipe.execute()
+        return {number for number, score in enumerate(answers) if score is not None}
+
     async def key_state(self, key_id: str) -> StoredKey | None:
         """What is stored about the key, or None when it was never seen or is forgotten."""
         partition = await self.find(key_id)

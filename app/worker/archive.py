@@ -124,6 +124,15 @@ def last_archived(directory: Path, partition: int) -> str | None:
     return None
 
 
+def newest_files(directory: Path, partition: int) -> Iterator[ArchiveFile]:
+    """The partition's finished files, the newest first; folders of days are only looked into when they are reached."""
+    if not directory.is_dir():
+        return
+    for day in reversed(_days(directory)):
+        files = [file for path in day.glob(f"p{partition:04d}-*.parquet") if (file := _parse(path))]
+        yield from sorted(files, key=lambda file: parse_id(file.first), reverse=True)
+
+
 class ArchiveWriter:
     """Writes the rows of one leased partition."""
 
