@@ -13,6 +13,7 @@ from typing import Any
 
 from app.errors import LeaseLost
 from app.state.calls import Client, reachable, run_script
+from app.state.flags import read_flag
 from app.state.keys import ERASURE_TTL_SEC, ERASURES, PartitionKeys, erasure
 from app.state.ownership import Lease
 
@@ -102,7 +103,10 @@ class PartitionErasure:
         """
         names = self._names
         with reachable("erasure"):
-            keys = [names.fence, names.seen, names.flagged, *names.of_key(key_id)]
+            stored: Any = await self._client.lrange(names.flags(key_id), 0, -1)
+            flags = (flag for data in stored if (flag := read_flag(data)) is not None)
+            references = {names.reference(flag.ref) for flag in flags}
+            keys = [names.fence, names.seen, names.flagged, *names.of_key(key_id), *sorted(references)]
             found = int(await run_script(self._client, "erase", keys, [self._lease.fence, key_id]))
         if found < 0:
             raise LeaseLost(f"partition {self._lease.partition}: another worker owns it now, nothing was erased")

@@ -108,6 +108,7 @@ class PartitionKeys:
             self.asked(key_id),
             self.profile("k", key_id),
             self.timeline(key_id),
+            self.flags(key_id),
         ]
 
 
