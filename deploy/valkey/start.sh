@@ -8,7 +8,7 @@ set -eu
 config=$1 users=$2 secrets=$3 server=${4:-valkey-server}
 umask 077
 made=$(mktemp)
-cp "$users" "$made"
+sed '/^#/d' "$users" >"$made"
 for name in gateway worker admin probe; do
   file=$secrets/valkey_$name
   [ -s "$file" ] || { echo "start.sh: $file is missing or empty" >&2; exit 1; }
