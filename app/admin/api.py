@@ -29,6 +29,7 @@ from app.admin.caller import current
 from app.admin.casebook import Casebook
 from app.admin.guard import Guard
 from app.admin.lifting import Lifting
+from app.admin.methods import Methods
 from app.admin.permissions import check_declared
 from app.settings import Settings
 from app.state.accounts import AccountStore
@@ -109,6 +110,7 @@ def create_admin(
     app.include_router(routes_service.open_router())
     check_declared(app, routes_service.OPEN_PATHS)
     problems.install(app)
+    app.add_middleware(Methods, routes=app)
     app.add_middleware(
         Guard,
         max_bytes=MAX_BODY_BYTES,

@@ -23,7 +23,7 @@ from typing import Any
 from app.errors import StateUnavailable
 from app.state.calls import Client, reachable, run_script
 from app.state.keys import AUDIT, AUDIT_CHAIN
-from app.state.partition import next_id
+from app.state.partition import next_id, parse_id
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,8 @@ class AuditLog:
 
     async def newest(self, before: str = "", count: int = _PAGE) -> list[Link]:
         """Records in front of a place in the stream, newest first."""
+        if before and parse_id(before) == (0, 0):
+            return []  # the server takes that for no id
         with reachable("audit log"):
             found: Any = await self._client.xrevrange(AUDIT, max=f"({before}" if before else "+", count=count)
         return [_link(entry) for entry in found]
