@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
+from app.enforcement.rules import Rules
 from app.limits.limiter import Limiter
 from app.settings import Settings
 from app.simulate.rig import Rig, RunningGateway
@@ -42,21 +43,21 @@ def limited(rig: Rig, tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]
     """Starts gateways with the real limiter and event log on a given state server."""
     running: list[Any] = []
 
-    def start(state_url: str, sections: dict[str, dict[str, Any]]) -> RunningGateway:
+    def start(state_url: str, sections: dict[str, dict[str, Any]], control: Rules | None = None) -> RunningGateway:
         settings = Settings.model_validate(
             {name: part for name, part in sections.items() if name in ("limits", "enforcement")}
         )
 
         async def services() -> tuple[EventLog, Limiter]:
             events = EventLog(state_url, settings.state, tmp_path / f"spool{len(running)}")
-            limiter = Limiter(settings, state_url, events)
+            limiter = Limiter(settings, state_url, events, control)
             await events.start()
             await limiter.start()
             return events, limiter
 
         events, limiter = rig.thread.call(services())
         running.append((events, limiter))
-        return rig.gateway(sections=sections, limiter=limiter, events=events)
+        return rig.gateway(sections=sections, limiter=limiter, events=events, control=control)
 
     yield start
     for events, limiter in running:
