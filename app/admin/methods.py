@@ -1,8 +1,8 @@
 """Which methods an address takes: any other is answered with 405 and all that it does take.
 
-The router alone would name the methods of one route, though an address may have several, and would take an address with a
-verb, as /v1/keys/…:lift, for the key behind another route. Pure ASGI, in front of the router; a stranger learns nothing that
-the published description does not say.
+The router alone would name the methods of one route, though an address may have several, and would take an address with
+a verb, as /v1/keys/…:lift, for the key behind another route. Pure ASGI, in front of the router; a stranger learns nothing
+that the published description does not say.
 """
 
 from __future__ import annotations
