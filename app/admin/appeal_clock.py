@@ -42,7 +42,9 @@ class AppealClock:
         metrics.APPEALS_OPEN.set(count)
 
     def flush(self) -> None:
-        """Sets the age, when the metrics are about to be read."""
+        """Sets the age, when the metrics are about to be read and while it runs."""
+        if self._task is None:
+            return
         waited = 0.0 if self._oldest_us is None else max(0.0, time.time() - self._oldest_us / 1e6)
         metrics.APPEAL_OLDEST_SECONDS.set(waited)
 

@@ -28,11 +28,14 @@ from app.state.keys import PartitionKeys, partition_of
 from app.state.ownership import Ownership
 from app.state.partition import Batch, PartitionStore
 from app.worker.effects import add_verdicts
+from app.worker.flags import add_flags
 from app.worker.worker import Worker, load_analysis
 from detectors.analysis import EntityState
 from detectors.contract import Level, Reason, Score, ScoreStatus, Status, Verdict
 from detectors.event import Event, encode
+from detectors.features import features
 from detectors.fingerprint import fingerprint
+from detectors.model import rules_only
 from detectors.profile import Profile
 
 TOKEN = "admin-token-of-the-tests-0123456789"
@@ -200,7 +203,7 @@ class Desk:
         scores: tuple[Score, ...] = (),
         text: str = "asks for the same skeleton in 97 % of 1,200 exchanges",
     ) -> None:
-        """Commits a verdict about a key as a worker does: state, rank, action and timeline."""
+        """Commits a verdict about a key as a worker does: state, rank, action, timeline and flag."""
         number = partition_of(key_id, PARTITIONS) if partition is None else partition
         verdict = Verdict(
             entity_id=key_id,
@@ -228,9 +231,12 @@ class Desk:
         cursor = await store.cursor()
         first, _, _ = cursor.partition("-")
         batch = Batch(cursor=cursor, last=f"{max(int(first), at_us // 1000)}-{random.randrange(1, 2**40)}")
-        batch.states["key", key_id] = EntityState(self.profile(key_id), verdict).to_bytes()
+        profile = self.profile(key_id)
+        batch.states["key", key_id] = EntityState(profile, verdict).to_bytes()
         batch.seen[key_id] = at_us // 1000 if seen_ms is None else seen_ms
-        add_verdicts(batch, [verdict], {key_id: was}, self.settings.enforcement)
+        before, policy = {key_id: was}, self.settings.enforcement
+        add_verdicts(batch, [verdict], before, policy)
+        add_flags(batch, [verdict], [features(profile, profile.last_at_us)], before, rules_only(), policy)
         await store.commit(batch)
 
 
