@@ -45,7 +45,7 @@ class Acting:
         self.facts = KeyFacts(client, settings.state.partitions)
         self.finder = Finder(reader, accounts, self.facts, orders)
         self.ordering = Ordering(self.finder, orders, self.records)
-        self.bulks = Bulks(BulkStore(client), self.finder, self.ordering)
+        self.bulks = Bulks(BulkStore(client), self.store, self.finder, self.ordering)
         self.traffic = Traffic(settings.archive_dir)
 
     async def start(self) -> None:

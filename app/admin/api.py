@@ -11,12 +11,16 @@ from fastapi import APIRouter, Depends, FastAPI
 from app.admin import (
     problems,
     routes_accounts,
+    routes_allow,
     routes_appeals,
     routes_audit,
     routes_erasure,
     routes_events,
     routes_keys,
+    routes_kill,
     routes_orders,
+    routes_plans,
+    routes_policy,
     routes_proposals,
     routes_reasons,
     routes_service,
@@ -90,9 +94,13 @@ def create_admin(
     guarded.include_router(routes_accounts.router(reader, accounts, lifting, auditor))
     guarded.include_router(routes_orders.router(acting, auditor))
     guarded.include_router(routes_proposals.router(acting, auditor))
+    guarded.include_router(routes_policy.router(acting, auditor))
+    guarded.include_router(routes_plans.router(acting, auditor))
+    guarded.include_router(routes_allow.router(acting, auditor))
+    guarded.include_router(routes_kill.router(acting, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
-    guarded.include_router(routes_service.router(settings, reader, audit, model))
+    guarded.include_router(routes_service.router(settings, reader, audit, acting.control, model))
     app = FastAPI(
         title="Stillwatch admin",
         version="1",

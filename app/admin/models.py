@@ -369,6 +369,7 @@ class Health(Out):
         description="what the running gateways do: enforce, shadow, mixed (some act), or unknown: no gateway is running"
     )
     audit_head: str = Field(description="end of the audit log, as <number>-<digest>; 0: it is empty")
+    kill: str = Field(description="scope of the kill switch here: actions or all; empty: everything works")
     partitions: list[PartitionOut]
 
 

@@ -255,7 +255,7 @@ class BulkOut(Out):
     id: str
     status: BulkStatus
     subjects: dict[str, Any] = Field(description="as they were asked for; named keys only by number")
-    action: str
+    action: str = Field(description="as of an order, or allow: an entry of the allow-list")
     factor: float
     requests_per_min: float | None
     ttl_sec: int

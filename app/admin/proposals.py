@@ -22,6 +22,7 @@ from app.admin.subjects import Finder, Subject
 from app.enforcement.policy import reference
 from app.errors import BadInput, Conflict, StateUnavailable
 from app.state.bulks import Bulk, BulkStore, Terms
+from app.state.control import AllowEntry, ControlStore
 from detectors.contract import Level
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,9 @@ RUNNING = {"applying": "done", "undoing": "undone"}
 class Bulks:
     """Every method raises StateUnavailable when the server is away."""
 
-    def __init__(self, store: BulkStore, finder: Finder, ordering: Ordering) -> None:
+    def __init__(self, store: BulkStore, control: ControlStore, finder: Finder, ordering: Ordering) -> None:
         self._store = store
+        self._control = control
         self._finder = finder
         self._ordering = ordering
         self._who = secrets.token_hex(8)
@@ -90,6 +92,27 @@ class Bulks:
             second=second,
         )
         return Bulk(terms, "proposed") if second else Bulk(terms, "applying", start_us=at_us)
+
+    def plan_allow(self, entry: AllowEntry, flagged: Sequence[str], caller: Caller) -> Bulk:
+        """The same for an entry of the allow-list about many flagged keys."""
+        kept = {"allow": entry.subject, "owner": entry.owner, "expires_us": entry.expires_us}
+        terms = Terms(
+            id=f"bulk-{secrets.token_hex(8)}",
+            subjects=kept,
+            action="allow",
+            factor=1.0,
+            requests_per_min=None,
+            ttl_sec=max(1, (entry.expires_us - entry.created_us) // 1_000_000),
+            reason_code="agreement",
+            reason=entry.reason,
+            token_id=caller.token_id,
+            by=caller.name,
+            keys=len(flagged),
+            since_us=entry.created_us,
+            expires_us=entry.created_us + PROPOSAL_SEC * 1_000_000,
+            second=True,
+        )
+        return Bulk(terms, "proposed")
 
     async def keep(self, found: Bulk, key_ids: Sequence[str]) -> None:
         """Store it. One that needs nobody's approval is carried out from now on."""
@@ -174,6 +197,9 @@ class Bulks:
         if again is None or again.status != was or was not in RUNNING:
             return
         found = again
+        if found.terms.action == "allow":
+            await self._control.allow_put(entry_of(found))
+            found = structs.replace(found, done=found.terms.keys)
         while found.done < found.terms.keys:
             part = await self._store.members(bulk_id, found.done, SLICE)
             if not part:
@@ -226,6 +252,19 @@ def wanted(found: Bulk) -> Wanted:
         by=terms.by,
         start_us=found.start_us,
         bulk=terms.id,
+    )
+
+
+def entry_of(found: Bulk) -> AllowEntry:
+    """The entry that an approved proposal puts on the allow-list."""
+    kept, terms = found.terms.subjects, found.terms
+    return AllowEntry(
+        subject=kept["allow"],
+        owner=kept["owner"],
+        reason=terms.reason,
+        expires_us=kept["expires_us"],
+        by=terms.by,
+        created_us=found.start_us,
     )
 
 

@@ -213,6 +213,8 @@ async def _undo_bulk(
     keys = found.terms.keys
     if found.status not in ("proposed", "applying", "done"):
         raise HTTPException(409, f"This bulk order is {found.status}; nothing is done.")
+    if found.terms.action == "allow" and found.status != "proposed":
+        raise HTTPException(409, f"End it with DELETE /v1/allow/{found.terms.subjects['allow']}; nothing is done.")
     withdrawn = found.status == "proposed"
     await auditor.record(
         caller, request, "order.withdraw" if withdrawn else "order.undo", f"bulk:{ref}", reason=note, before={"keys": keys}

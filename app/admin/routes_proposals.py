@@ -14,7 +14,7 @@ from app.admin.caller import Caller, CallerDep
 from app.admin.deadline import answered
 from app.admin.models_orders import REF, SHOWN, BulkDetail, BulkList, BulkOut, ChangedSet, DecisionIn, ProposalQuery
 from app.admin.ordering import now_us
-from app.admin.permissions import allowed, permit
+from app.admin.permissions import Permission, allowed, permit
 from app.admin.preview import effect
 from app.admin.proposals import asked_again
 from app.admin.routes_orders import RESOLVE_SEC
@@ -110,8 +110,10 @@ def _check_second(found: Bulk, caller: Caller) -> None:
     """The approver is another person, with whatever else the action takes."""
     if caller.token_id == found.terms.token_id or caller.name == found.terms.by:
         raise HTTPException(403, "Another person than the one who proposed it has to approve it.")
-    if found.terms.action == "suspend" and not allowed(caller.role, "orders.suspend"):
-        raise HTTPException(403, f"The role {caller.role} does not have the permission orders.suspend.")
+    extra: dict[str, Permission] = {"suspend": "orders.suspend", "allow": "allow.write"}
+    needed = extra.get(found.terms.action)
+    if needed is not None and not allowed(caller.role, needed):
+        raise HTTPException(403, f"The role {caller.role} does not have the permission {needed}.")
 
 
 async def _changed(acting: Acting, found: Bulk, members: list[str]) -> ChangedSet | None:

@@ -14,6 +14,7 @@ from app.admin.models import Alive, Health
 from app.admin.models_access import Me
 from app.admin.permissions import permit
 from app.admin.roles import PERMISSIONS, ROLES
+from app.enforcement.control import Control
 from app.settings import Settings
 from app.state.audit import AuditLog
 from app.state.reading import StateReader
@@ -24,7 +25,7 @@ OPEN_PATHS = ("/healthz", "/metrics")
 """The only addresses that answer without a token."""
 
 
-def router(settings: Settings, reader: StateReader, audit: AuditLog, model: Model | None) -> APIRouter:
+def router(settings: Settings, reader: StateReader, audit: AuditLog, control: Control, model: Model | None) -> APIRouter:
     """The guarded ones."""
     routes = APIRouter(prefix="/v1", tags=["service"])
 
@@ -34,7 +35,8 @@ def router(settings: Settings, reader: StateReader, audit: AuditLog, model: Mode
         async with answered():
             found = await reader.health()
             head = await audit.head()
-        return views.health(found, settings, None if model is None else model.id, str(head))
+        model_id = None if model is None else model.id
+        return views.health(found, settings, model_id, str(head), control.kill, control.kill_sentence)
 
     @routes.get("/me", dependencies=[permit("api.read")])
     async def get_me(caller: CallerDep) -> Me:

@@ -212,9 +212,13 @@ def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
     )
 
 
-def health(found: StateHealth, settings: Settings, model_id: str | None, audit_head: str) -> Health:
+def health(
+    found: StateHealth, settings: Settings, model_id: str | None, audit_head: str, kill: str = "", switched_off: str = ""
+) -> Health:
     """How far the workers are, with a sentence for whatever is wrong."""
-    problems = []
+    problems = [f"KILL SWITCH: {switched_off}."] if switched_off else []
+    if found.gateways.killed and not switched_off:
+        problems.append(f"The kill switch is on at {found.gateways.killed} of {found.gateways.count} gateways.")
     if not found.workers:
         problems.append("No worker is running: exchanges are logged but not judged.")
     if not found.gateways.count:
@@ -241,6 +245,7 @@ def health(found: StateHealth, settings: Settings, model_id: str | None, audit_h
         model_id=model_id,
         mode=found.gateways.mode,
         audit_head=audit_head,
+        kill=kill,
         partitions=[
             PartitionOut(
                 partition=part.partition,
