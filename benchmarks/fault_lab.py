@@ -70,7 +70,8 @@ class Result:
         slow: decisions above the ceiling of 60 ms, by the gateways' own histogram.
         decisions: all of them.
         leaked: requests of the suspended key or of a stranger that passed.
-        overshoot: admitted requests of the limited key, by both gateways, over what its limit lets pass meanwhile.
+        passed: requests of the limited key that passed during the fault, at both gateways.
+        allowed: that its limit lets pass meanwhile.
         degraded: requests decided without state.
         recovery_sec: from the end of the fault to the last of them.
         events: requests that should be in the log.
@@ -84,13 +85,19 @@ class Result:
     slow: int = 0
     decisions: int = 0
     leaked: int = 0
-    overshoot: float = 0.0
+    passed: int = 0
+    allowed: float = 0.0
     degraded: int = 0
     recovery_sec: float = 0.0
     events: int = 0
     logged: int = 0
     double: int = 0
     dropped: int = 0
+
+    @property
+    def overshoot(self) -> float:
+        """Of the limited key, as a multiple of its limit."""
+        return self.passed / self.allowed if self.allowed else 0.0
 
     @property
     def accounted(self) -> bool:
@@ -124,6 +131,8 @@ class Lab:
         self._gateways: list[tuple[str, int]] = []
         self._metrics: list[str] = []
         self._numbers = itertools.count()
+        self._enough = asyncio.Event()
+        self._asking: list[asyncio.Task[None]] = []
         self._url = ""
         self._keep: Callable[[], None] = lambda: None
 
@@ -150,53 +159,58 @@ class Lab:
         assert self.proxy is not None
         return self.proxy
 
-    async def run(self, scenario: Scenario, *, rate: float, before_sec: float, during_sec: float) -> Result:
-        """Hurts, heals, and counts.
+    async def begin(self, rate: float) -> None:
+        """Uses up the limited key's budget, and asks from then on.
 
         Args:
-            scenario: what is done.
             rate: requests per second of ordinary keys at each gateway.
-            before_sec: of load before the fault.
-            during_sec: that the fault lasts.
         """
-        stop = asyncio.Event()
         await self._use_up()
-        asking = [
-            asyncio.create_task(self._ask_on(number, who, share, stop))
+        callers = (("free", rate / 2), ("free", rate / 2), ("limited", 12.0), ("blocked", 5.0), ("stranger", 2.0))
+        self._asking = [
+            asyncio.create_task(self._ask_on(number, who, share, self._enough))
             for number in range(REPLICAS)
-            for who, share in (
-                ("free", rate / 2),
-                ("free", rate / 2),
-                ("limited", 12.0),
-                ("blocked", 5.0),
-                ("stranger", 2.0),
-            )
+            for who, share in callers
         ]
-        try:
-            await asyncio.sleep(before_sec)
-            hurt_at = time.monotonic()
-            await scenario.hurt(self)
-            until = time.monotonic() + during_sec
-            while time.monotonic() < until:
-                if scenario.during is not None:
-                    await scenario.during(self)
-                await asyncio.sleep(0.1)
-            held_sec = time.monotonic() - hurt_at
-            await scenario.heal(self)
-            healed_at = time.monotonic()
-            latest = healed_at + 15
-            # The answers tell, and others append them.
-            while time.monotonic() < min(latest, self._last_degraded(healed_at) + QUIET_SEC):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        finally:
-            stop.set()
-            await asyncio.gather(*asking)
-        result = self._judge(hurt_at, held_sec, healed_at)
+
+    async def suffer(self, scenario: Scenario, during_sec: float, quiet_sec: float = QUIET_SEC) -> Result:
+        """Hurts, heals, and waits until nobody has been decided without state for a while; the result holds only that."""
+        hurt_at = time.monotonic()
+        await scenario.hurt(self)
+        until = time.monotonic() + during_sec
+        while time.monotonic() < until:
+            if scenario.during is not None:
+                await scenario.during(self)
+            await asyncio.sleep(0.1)
+        held_sec = time.monotonic() - hurt_at
+        await scenario.heal(self)
+        healed_at = time.monotonic()
+        latest = healed_at + 15
+        # The answers tell, and others append them.
+        while time.monotonic() < min(latest, self._last_degraded(healed_at) + quiet_sec):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        since = [answer for answer in self.answers if answer.at >= hurt_at]
+        passed = sum(one.who == "limited" and one.status == 200 and one.at < hurt_at + held_sec for one in since)
+        return Result(
+            degraded=sum(answer.degraded for answer in since),
+            passed=passed,
+            allowed=LIMIT_PER_MIN / 60 * held_sec,
+            recovery_sec=self._last_degraded(healed_at) - healed_at,
+        )
+
+    async def end(self, result: Result) -> None:
+        """Asks no more, ends the gateways, and fills in what became of all requests and events."""
+        self._enough.set()
+        await asyncio.gather(*self._asking)
+        found = self.answers
+        result.asked = len(found)
+        result.ours = sum(answer.status == 0 or answer.status >= 500 for answer in found)
+        result.leaked = sum(answer.who in ("blocked", "stranger") and answer.status == 200 for answer in found)
         await self._settled()
         for number in range(REPLICAS):
             await self._count(number, result)
         await self._stack.aclose()  # the gateways deliver what they still have
-        return result
+        await self._audit(result)
 
     # Parts
 
@@ -300,20 +314,6 @@ class Lab:
     def _last_degraded(self, since: float) -> float:
         return max((answer.at for answer in self.answers if answer.degraded and answer.at > since), default=since)
 
-    def _judge(self, hurt_at: float, held_sec: float, healed_at: float) -> Result:
-        found = self.answers
-        result = Result(asked=len(found))
-        result.ours = sum(answer.status == 0 or answer.status >= 500 for answer in found)
-        result.leaked = sum(answer.who in ("blocked", "stranger") and answer.status == 200 for answer in found)
-        result.degraded = sum(answer.degraded for answer in found)
-        result.recovery_sec = self._last_degraded(healed_at) - healed_at
-        passed = sum(
-            answer.who == "limited" and answer.status == 200 and hurt_at <= answer.at < hurt_at + held_sec
-            for answer in found
-        )
-        result.overshoot = passed / (LIMIT_PER_MIN / 60 * held_sec)
-        return result
-
     async def _settled(self) -> None:
         """Waits until the spools are empty."""
         with suppress(TimeoutError):
@@ -342,8 +342,8 @@ class Lab:
             sum(value for name, value in series.items() if name.startswith("stillwatch_events_dropped_total"))
         )
 
-    async def audit(self, result: Result) -> None:
-        """Compares what was sent with what the streams hold; the gateways have ended."""
+    async def _audit(self, result: Result) -> None:
+        """Compares what was sent with what the streams hold."""
         sent = {answer.marker for answer in self.answers if answer.who != "stranger" and answer.status}
         found: Counter[str] = Counter()
         client = background_client(self.state.url if self.server else self._url, self.settings("http://127.0.0.1:1", 0))

@@ -147,8 +147,10 @@ async def measure(scenario: Scenario, *, rate: float, before_sec: float, during_
         lab = Lab(Path(folder), scenario.kind)
         try:
             async with lab:
-                result = await lab.run(scenario, rate=rate, before_sec=before_sec, during_sec=during_sec)
-                await lab.audit(result)
+                await lab.begin(rate)
+                await asyncio.sleep(before_sec)
+                result = await lab.suffer(scenario, during_sec)
+                await lab.end(result)
         finally:
             lab.close()
     return result

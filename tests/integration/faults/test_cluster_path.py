@@ -1,0 +1,174 @@
+"""The whole path on a Cluster: gateway, worker and admin reads, with the clients that the processes use."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from app.errors import ConfigError, StateUnavailable
+from app.gateway import server
+from app.settings import Settings
+from app.simulate.model_api import ModelApi
+from app.simulate.state_servers import LocalCluster, StateServerProcess
+from app.state import meta
+from app.state.accounts import Account, AccountStore
+from app.state.cluster import slot_of
+from app.state.factory import background_client
+from app.state.keys import PartitionKeys
+from app.state.reading import StateReader
+from app.telemetry.exposition import listen
+from app.worker.worker import Worker, load_analysis
+from benchmarks.fault_lab import ask
+
+KEYS = 12
+
+
+def _settings(url: str, folder: Path, **sections: Any) -> Settings:
+    return Settings.model_validate(
+        {
+            "state": {"redis_url": url, "data_dir": folder, "partitions": 16},
+            "identity": {"pepper": "a pepper for clusters"},
+            "worker": {"archive_dir": folder / "archive", "poll_ms": 20, "lease_ms": 2000, "archive_sec": 0.2},
+            **sections,
+        }
+    )
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[str]:
+    """Address of a simulated model API."""
+    served = uvicorn.Server(uvicorn.Config(ModelApi(), log_level="critical", lifespan="off", ws="none"))
+    listener = listen("127.0.0.1", 0, "port")
+    task = asyncio.create_task(served.serve(sockets=[listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    served.should_exit = True
+    await task
+    listener.close()
+
+
+async def test_requests_become_profiles(cluster: LocalCluster, upstream: str, tmp_path: Path, until: Any) -> None:
+    """Requests of keys in all partitions are decided by state, logged, applied, archived, and found by readers."""
+    settings = _settings(
+        cluster.url, tmp_path, gateway={"upstream": upstream, "port": 0, "metrics_port": 0, "grace_sec": 1},
+        limits={"plans": {"default": {"key": {"requests_per_min": 1000}}}},
+    )  # fmt: skip
+    gateway = await server.start(settings)
+    host, _, port = gateway.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        for turn in range(3):
+            for number in range(KEYS):
+                assert await ask(reader, writer, f"sk-cluster-{number}", f"turn {turn}") == (200, False, False)
+    finally:
+        writer.close()
+        await gateway.stop()
+    client = background_client(cluster.url, settings)
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(client, settings, load_analysis(settings), "w1").run(stop))
+    state = StateReader(client, 16)
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                health = await state.health()
+                if not health.waiting and health.keys >= KEYS and not health.rows:
+                    break
+                await asyncio.sleep(0.05)
+        page = await state.list_keys(limit=100)
+        assert len(page.rows) >= KEYS
+        found = await state.key_state(page.rows[0].key_id)
+        assert found is not None
+        assert found.state is not None
+        assert await state.list_keys(prefix=page.rows[0].key_id[:6])
+        assert health.workers == 1
+        assert health.unowned == 0
+    finally:
+        stop.set()
+        await working
+        await client.aclose()
+    assert list((tmp_path / "archive").rglob("*.parquet"))
+
+
+async def test_layout_and_accounts_are_kept_on_a_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
+    """The layout is noted once and compared afterwards; accounts are stored, listed and followed."""
+    settings = _settings(cluster.url, tmp_path)
+    client = background_client(cluster.url, settings)
+    try:
+        await meta.check(client, settings)
+        await meta.check(client, settings)
+        other = settings.model_copy(update={"state": settings.state.model_copy(update={"partitions": 32})})
+        with pytest.raises(ConfigError, match=r"^state\.partitions is 32"):
+            await meta.check(client, other)
+        store = AccountStore(client)
+        assert await store.put("0" * 32, Account(org_id="o", plan="p"))
+        assert await store.get("0" * 32) == Account(org_id="o", plan="p")
+        entries, newest = await store.changes("0-0")
+        assert entries[-1][0] == newest
+        assert await store.delete("0" * 32)
+    finally:
+        await client.aclose()
+
+
+async def test_a_node_is_refused_where_no_cluster_was_named(cluster: LocalCluster, tmp_path: Path) -> None:
+    """One address of a Cluster is a mistake that is said at the start; state.cluster makes it one that is meant."""
+    one = cluster.masters[0].url
+    for fields, fits in ({}, False), ({"cluster": True}, True):
+        settings = _settings(one, tmp_path)
+        settings = settings.model_copy(update={"state": settings.state.model_copy(update=fields)})
+        client = background_client(one, settings)
+        try:
+            if fits:
+                await meta.check(client, settings)
+            else:
+                with pytest.raises(
+                    ConfigError, match=r"^state\.redis_url: the server is a node of a Cluster; name several"
+                ):
+                    await meta.check(client, settings)
+        finally:
+            await client.aclose()
+
+
+async def test_one_server_is_refused_where_a_cluster_was_named(server: StateServerProcess, tmp_path: Path) -> None:
+    """It answers, and is said not to be what the settings say; nothing else than errors of ours is raised."""
+    url = f"redis://127.0.0.1:{server.port},127.0.0.1:{server.port}"
+    settings = _settings(url, tmp_path)
+    client = background_client(url, settings)
+    try:
+        with pytest.raises((ConfigError, StateUnavailable)):
+            await meta.check(client, settings)
+    finally:
+        await client.aclose()
+
+
+async def test_background_calls_outlive_the_loss_of_a_master(hurt_cluster: LocalCluster, tmp_path: Path) -> None:
+    """While a master is gone calls fail as StateUnavailable only; within 5 s of the failover all work again."""
+    settings = _settings(hurt_cluster.url, tmp_path)
+    state = settings.state.model_copy(update={"background_timeout_ms": 300})
+    client = background_client(hurt_cluster.url, settings.model_copy(update={"state": state}))
+    reader = StateReader(client, 16)
+    place = hurt_cluster.masters.index(hurt_cluster.master_of(slot_of(0)))
+    try:
+        assert (await reader.health()).waiting == 0
+        hurt_cluster.masters[place].signal(signal.SIGKILL)
+        loop = asyncio.get_running_loop()
+        ended = took_over = 0.0
+        failures = 0
+        async with asyncio.timeout(30):
+            while not ended:
+                if not took_over and "role:master" in hurt_cluster.replicas[place].ask("INFO", "replication"):
+                    took_over = loop.time()
+                results = await asyncio.gather(reader.health(), client.get(PartitionKeys(0).cursor), return_exceptions=True)
+                failures += isinstance(results[0], StateUnavailable)
+                assert not isinstance(results[0], BaseException) or isinstance(results[0], StateUnavailable)
+                if took_over and not any(isinstance(result, BaseException) for result in results):
+                    ended = loop.time()
+                await asyncio.sleep(0.02)
+        assert failures
+        assert ended - took_over < 5.0
+    finally:
+        await client.aclose()
