@@ -23,6 +23,7 @@ from app.admin import (
     routes_policy,
     routes_proposals,
     routes_reasons,
+    routes_reports,
     routes_service,
     routes_tokens,
 )
@@ -86,7 +87,7 @@ def create_admin(
     policy = (model or rules_only()).policy
     lifting = Lifting(reader, accounts, orders, policy, settings.state.partitions)
     # Before the keys' own routes: an address with a verb looks like an id to them.
-    guarded.include_router(routes_erasure.router(erasures, accounts, orders, auditor))
+    guarded.include_router(routes_erasure.router(erasures, accounts, orders, casebook, auditor))
     guarded.include_router(routes_keys.router(reader, accounts, lifting, auditor, model))
     guarded.include_router(routes_events.router(casebook, auditor))
     guarded.include_router(routes_reasons.router(casebook, model))
@@ -98,6 +99,7 @@ def create_admin(
     guarded.include_router(routes_plans.router(acting, auditor))
     guarded.include_router(routes_allow.router(acting, auditor))
     guarded.include_router(routes_kill.router(acting, auditor))
+    guarded.include_router(routes_reports.router(acting))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, audit, acting.control, model))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
+from app.admin.casebook import Casebook
 from app.admin.deadline import answered
 from app.admin.models import KEY_ID
 from app.admin.models_orders import ReasonText
@@ -45,13 +46,13 @@ class ErasureOut(BaseModel):
     rows: int = Field(description="exchanges that were taken out of the archive, or out of what waits for it")
 
 
-def router(erasures: Erasures, accounts: AccountStore, orders: Orders, auditor: Auditor) -> APIRouter:
+def router(erasures: Erasures, accounts: AccountStore, orders: Orders, casebook: Casebook, auditor: Auditor) -> APIRouter:
     """The routes over one deployment's state."""
     routes = APIRouter(prefix="/v1", tags=["erasure"])
 
     @routes.post("/keys/{key_id}:erase", status_code=202, dependencies=[permit("erase")], openapi_extra=described(EraseIn))
     async def erase_key(key_id: KeyId, request: Request, caller: CallerDep) -> ErasureOut:
-        """Erase everything that is known of what a key did until now: profile, verdict, timeline, flags, archive.
+        """Erase everything that is known of what a key did until now: profile, timeline, flags, appeals, archive.
 
         What it does from now on is a new key's. Refused while a person's order about the key stands: end that first, or
         nobody will know why it stood. Audit records stay, with the key's id; sums over an organisation stay too.
@@ -66,6 +67,8 @@ def router(erasures: Erasures, accounts: AccountStore, orders: Orders, auditor: 
         async with answered():
             if not await erasures.ask(key_id, time.time_ns() // 1000):
                 raise HTTPException(409, f"{MAX_ERASURES:,} erasures are remembered already; the oldest end after 30 days.")
+            await casebook.appeals.erase(key_id)
+            await casebook.labels.erase(key_id)
             if asked.account:
                 await accounts.delete(key_id)
             found = await erasures.get(key_id)

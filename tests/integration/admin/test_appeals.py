@@ -194,3 +194,15 @@ async def test_an_analyst_labels_a_key(desk: Any) -> None:
     turned = {**body, "since": body["until"], "until": body["since"]}
     assert (await desk.as_(analyst, "POST", "/v1/labels", json=turned)).status_code == 422
     await desk.get(f"/v1/keys/{KEY}", status=404)
+
+
+async def test_an_erased_key_leaves_no_appeal_and_no_label(desk: Any) -> None:
+    """The customer's words go with the key's erasure at once, and so do its labels."""
+    appeal = await _file(desk, await _flagged(desk))
+    await _decide(desk, appeal, await desk.token("analyst"), outcome="overturned")
+    await _file(desk, appeal["ref"])
+    answer = await desk.call("POST", f"/v1/keys/{KEY}:erase", json={"reason": "asked for by the customer"})
+    assert answer.status_code == 202, answer.text
+    assert (await desk.get("/v1/appeals"))["appeals"] == []
+    assert (await desk.get("/v1/labels"))["labels"] == []
+    assert not [name for name in await desk.state.keys("sw:{apl}:*") if await desk.state.type(name) == b"string"]

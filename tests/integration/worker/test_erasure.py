@@ -48,7 +48,8 @@ async def test_nothing_of_an_erased_key_is_left(lab: Any) -> None:
         assert done is not None
         assert sum(names for names, _, _ in done.done.values()) >= 2
         assert sum(waiting + archived for _, waiting, archived in done.done.values()) > 10
-    others = {name for name in before if KEY not in name and not name.endswith((":seen", ":flag"))}
+    others = {name for name in before if KEY not in name and name in after and not name.endswith((":seen", ":flag"))}
+    assert all(":r:sw-" in name for name in before.keys() - after.keys() if KEY not in name)  # references of its flags
     assert all(before[name] == after[name] for name in others)
     assert check(lab.folder).problems == ()
 
