@@ -33,7 +33,7 @@ async def read_body(request: Request, model: type[_M]) -> _M:
     """
     body = await request.body()
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, strict=True)  # as described: true is no number, and "1" neither
     except ValidationError as error:
         raise RequestValidationError(faults_of(error, "body")[:MAX_ERRORS]) from None
 

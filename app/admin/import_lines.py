@@ -54,7 +54,7 @@ def check_lines(body: bytes) -> Checked:
         place = f"body line {number}"
         faults: list[dict[str, Any]] = []
         try:
-            account = AccountLine.model_validate_json(line)
+            account = AccountLine.model_validate_json(line, strict=True)
         except ValidationError as error:
             faults = faults_of(error, place)
         else:

@@ -112,7 +112,7 @@ async def _candidate(request: Request) -> tuple[EnforcementSettings, str]:
             text = data.decode()
             found = EnforcementSettings.model_validate(tomllib.loads(text))
         else:
-            found = EnforcementSettings.model_validate_json(data)
+            found = EnforcementSettings.model_validate_json(data, strict=True)
             text = render(found)
         # What is stored is read again by every process in this way.
         parse_policy(text, "body")
