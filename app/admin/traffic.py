@@ -20,8 +20,10 @@ from app.admin.views import moment
 from app.errors import BadInput
 from app.state.partition import parse_id
 from app.worker.archive import list_files
+from app.worker.rows import SCHEMA
 
 DAY_MS = 86_400_000
+_SCHEMA = {name: SCHEMA[name] for name in ("entry_ms", "at_us", "key_id", "input_tokens", "output_tokens")}
 FRESH_SEC = 60.0
 """The sums are made again when they are older: at 50 million exchanges a day that is some seconds of one core."""
 
@@ -85,7 +87,7 @@ def read_day(archive: Path, now_ms: int) -> Day | None:
             return Day()
         total = pl.col("input_tokens") + pl.col("output_tokens")
         sums = (
-            pl.scan_parquet(files, extra_columns="ignore", missing_columns="insert")
+            pl.scan_parquet(files, schema=_SCHEMA, extra_columns="ignore", hive_partitioning=False)
             .filter(pl.col("entry_ms") >= since_ms)
             .group_by("key_id")
             .agg(pl.len().alias("requests"), total.sum().alias("tokens"), pl.col("at_us").max())
