@@ -38,14 +38,18 @@ def strongest(*scopes: Kill) -> Kill:
 
 
 class PolicyFile:
-    """A policy file, read only when it has changed."""
+    """A policy file, read only when it has changed, and when it was left alone from one look to the next.
+
+    An editor or `cp` empties a file before it fills it: half a policy may be a valid one that does less.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._read: tuple[int, int, int] | None = None
         self._seen: tuple[int, int, int] | None = None
 
     def changed(self) -> EnforcementSettings | None:
-        """The policy in it when the file is another than the last time, else None.
+        """The policy in it when the file is another than the one that was read last, else None.
 
         Raises:
             ConfigError: it cannot be read, now and each time until it can; or it is wrong, once for each change.
@@ -54,14 +58,19 @@ class PolicyFile:
         try:
             found = os.stat(self._path)
             mark = (found.st_mtime_ns, found.st_size, found.st_ino)
-            if mark == self._seen:
+            settled = self._read is None or mark == self._seen
+            self._seen = mark
+            if mark == self._read or not settled:
                 return None
             with self._path.open("rb") as file:
                 data = file.read(MAX_POLICY_BYTES + 1)
         except OSError as error:
             self._seen = None
+            self._read = self._read and (0, 0, 0)  # it is read again when it is back
             raise ConfigError(f"{where}: {error.strerror or 'cannot be read'}") from None
-        self._seen = mark
+        self._read = mark
+        if not data.strip():
+            raise ConfigError(f"{where}: is empty")
         if len(data) > MAX_POLICY_BYTES:
             raise ConfigError(f"{where}: must be at most {MAX_POLICY_BYTES:,} bytes")
         try:

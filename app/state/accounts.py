@@ -20,7 +20,7 @@ from app.errors import BadInput, StateUnavailable
 from app.state.calls import Client, reachable, run_script
 from app.state.keys import ACCOUNT_CHANGES, ACCOUNTS
 from app.state.partition import START, next_id, parse_id
-from app.state.waiting import wait_for_change
+from app.state.waiting import end, wait_for_change
 from detectors.contract import USES
 
 log = logging.getLogger(__name__)
@@ -230,8 +230,7 @@ class AccountDirectory:
     async def stop(self) -> None:
         """Stops following; the copy stays readable."""
         if self._task:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+            await end(self._task)
             self._task = None
 
     async def _follow(self) -> None:

@@ -20,7 +20,7 @@ from app.state.control import AllowEntry, ControlDoc, ControlStore, read_entry
 from app.state.keys import ALLOWED, CONTROL_CHANGES
 from app.state.orders import Orders
 from app.state.partition import START, next_id, parse_id
-from app.state.waiting import wait_for_change
+from app.state.waiting import end, wait_for_change
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,7 @@ class ControlFeed:
     async def stop(self) -> None:
         """Stops following; the copy stays readable."""
         if self._task:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+            await end(self._task)
             self._task = None
 
     async def _follow(self) -> None:

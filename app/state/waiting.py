@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from app.state.calls import Client, reachable
+
+_AGAIN_SEC = 0.25
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancels a task that talks to the server and returns when it has ended.
+
+    redis-py may lose a cancellation that comes while it takes a connection, so it is asked until it has.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=_AGAIN_SEC)
 
 
 async def wait_for_change(client: Client, stream: str, after: str, wait_ms: int) -> bool:
