@@ -103,8 +103,8 @@ def limit_kind(limited_by: str) -> Kind:
 def blocked(action: str, ref: str, url: str) -> Refuse:
     """The refusal of a key by a person's order or a policy: what is asked of the customer, and under which reference.
 
-    Anthropic's own word for a suspension is `organization_on_hold`, which its SDKs turn into an exception class; for a
-    verification it has none, so there the sentence has to do.
+    Anthropic's own word for a suspension is `organization_on_hold`, whose details its SDKs know by type; for a verification
+    it has none, so there the sentence has to do.
 
     Args:
         action: step_up or suspend.
