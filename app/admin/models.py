@@ -7,10 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from app.admin.words import without_credential
 from app.state.gateways import Mode
-from app.state.orders import MAX_HOURS
-from detectors.contract import Level, Status, Use, Verdict
+from detectors.contract import Use
 
 KEY_ID = r"^[0-9a-f]{32}$"
 KEY_PREFIX = r"^[0-9a-f]{1,32}$"
@@ -63,23 +61,6 @@ def _written(value: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_in_utc)]
 
 
-class KeyQuery(BaseModel):
-    """What a list of keys is asked for. An unknown parameter is an error rather than a silent typo."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    level: LevelChoice | None = Field(
-        None,
-        description="only keys at this level, most suspicious first; flagged: suspect and confirmed; "
-        "clear: all others, unjudged ones too",
-    )
-    q: Annotated[str, StringConstraints(pattern=KEY_PREFIX)] | None = Field(
-        None, description="only keys whose id starts so; such a list has one page"
-    )
-    limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="keys in one page")
-    cursor: Annotated[str, Field(max_length=256)] = Field("", description="next_cursor of the page before")
-
-
 class AccountQuery(BaseModel):
     """What a list of accounts is asked for."""
 
@@ -93,133 +74,6 @@ class Out(BaseModel):
     """Base of every answer."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class KeyItem(Out):
-    """One key in a list."""
-
-    key_id: str
-    level: LevelOrNone
-    score: float | None = Field(description="null for a key that is unjudged")
-    last_seen: datetime | None
-
-
-class KeyList(Out):
-    """One page of keys."""
-
-    keys: list[KeyItem]
-    next_cursor: str | None = Field(description="give it as `cursor` to get the next page; null on the last one")
-
-
-class ReasonOut(Out):
-    """Why, as a sentence and as data."""
-
-    text: str
-    feature: str
-    value: float
-    peer_percentile: float | None = Field(
-        description="share of the peer group with a lower value, 0–100; null without peers"
-    )
-    direction: str = Field(description="the suspicious side: high or low")
-    weight: float = Field(description="share of the score that this explains, 0–1")
-
-
-class ScorerOut(Out):
-    """One scorer's part in the verdict."""
-
-    scorer: str
-    version: str
-    status: str = Field(description="scored, warming_up, not_applicable or failed; the score counts only when scored")
-    score: float | None
-
-
-class VerdictOut(Out):
-    """What the service thinks of an entity."""
-
-    status: Literal["judged", "warming_up"]
-    level: LevelOrNone
-    score: float
-    since: datetime = Field(description="when the present level began")
-    flagged_at: datetime | None = Field(description="when the level first reached suspect")
-    at: datetime = Field(description="event time of the exchange that led to this verdict")
-    leaked: int = Field(description="unique valuable answers taken since the first exchange above clear")
-    evidence: int = Field(description="answered exchanges of the last seven days, decayed")
-    authorised: bool = Field(description="the contract allows this use: no action follows whatever the level")
-    model_id: str
-    reasons: list[ReasonOut]
-    scorers: list[ScorerOut]
-
-
-class FeatureOut(Out):
-    """One feature of the catalogue for this entity."""
-
-    name: str
-    value: float | None = Field(description="null where the feature is undefined for this entity")
-    unit: str
-    window: str
-    peer_percentile: float | None = Field(
-        description="share of profile.compared_with that has a lower value, 0–100; null without peers"
-    )
-    suspicious: str = Field(description="which side is suspicious: high, low or both")
-    meaning: str
-
-
-class ProfileOut(Out):
-    """What is remembered about an entity, in short. Prompts are not."""
-
-    first_seen: datetime
-    last_seen: datetime
-    exchanges_7d: float = Field(description="answered exchanges of the last seven days, decayed")
-    valuable_total: int = Field(description="unique valuable answers ever taken")
-    peer_groups: list[str] = Field(description="most specific first")
-    compared_with: str | None = Field(
-        description="the peer group that percentiles are of: the most specific one the model knows, which for a feature "
-        "that too few of it have repeats the next wider one; null without a model"
-    )
-
-
-class ActionOut(Out):
-    """What enforcement does about the key now. In shadow mode it does nothing and only says what it would do."""
-
-    mode: Mode = Field(
-        description="what the running gateways do: enforce, shadow, mixed (some act), or unknown: no gateway is running"
-    )
-    action: str = Field(description="in force: observe or throttle; in mixed mode at the gateways that act")
-    would: str = Field(description="what the policy asks for; differs from `action` where no gateway acts")
-    factor: float | None = Field(description="share of its budgets a throttled key keeps")
-    requests_per_min: float | None = Field(description="ceiling for a throttled key whose plan has none")
-    until: datetime | None = Field(
-        description="when it ends unless a new verdict renews it, which no refused request leads to; "
-        "null when nothing is asked for"
-    )
-
-
-class HoldOut(Out):
-    """A person lifted what is done about the key. Its level goes on being judged."""
-
-    since: datetime
-    until: datetime = Field(description="from then on the next verdict acts again")
-    reason: str
-
-
-def _line(value: str) -> str:
-    value = value.strip()
-    if not value.isprintable() or not value:
-        raise ValueError("must be one line of printable characters, and not empty")
-    return without_credential(value)
-
-
-class LiftIn(BaseModel):
-    """Why nothing should be done about a key, and for how long."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Annotated[str, Field(max_length=500), AfterValidator(_line)] = Field(
-        description="for the key's timeline and page; one line"
-    )
-    hours: Annotated[float, Field(gt=0, le=MAX_HOURS)] = Field(
-        24.0, description="for how long; for longer, let the account allow the use"
-    )
 
 
 class AccountIn(BaseModel):
@@ -278,68 +132,6 @@ class ImportOut(Out):
     dry_run: bool
 
 
-class KeyDetail(Out):
-    """Everything about one key."""
-
-    key_id: str
-    partition: int
-    level: LevelOrNone
-    last_seen: datetime | None
-    account: AccountOut | None
-    action: ActionOut
-    hold: HoldOut | None = Field(description="why and until when nothing is done about the key; null: nothing is lifted")
-    verdict: VerdictOut | None = Field(description="null until the key has been scored for the first time")
-    profile: ProfileOut | None
-    features: list[FeatureOut]
-
-
-class OrgDetail(Out):
-    """Everything about one organisation."""
-
-    org_id: str
-    verdict: VerdictOut | None
-    profile: ProfileOut
-    features: list[FeatureOut]
-
-
-class TimelineReason(Out):
-    """A reason as it was at that moment."""
-
-    text: str
-    feature: str
-    value: float
-    peer_percentile: float | None
-    direction: str
-
-
-class TimelineItem(Out):
-    """One change of a key's level, or of what is done about it."""
-
-    at: datetime
-    who: str = Field(description="worker, or admin: a person")
-    what: str = Field(
-        description="level: it changed; authorised: what the contract covers changed; lifted; lift_ended: taken back"
-    )
-    note: str = Field(description="the person's reason; empty for the worker")
-    until: datetime | None = Field(description="end of a lift")
-    was: LevelName
-    level: LevelName
-    score: float
-    leaked: int
-    evidence: int
-    authorised: bool
-    action: str = Field(description="what the policy asks for from then on; empty for clear")
-    model_id: str
-    reasons: list[TimelineReason]
-
-
-class Timeline(Out):
-    """A key's changes of level and what people did about it, newest first, at most 100."""
-
-    key_id: str
-    changes: list[TimelineItem]
-
-
 class PartitionOut(Out):
     """One partition's queues."""
 
@@ -377,26 +169,3 @@ class Alive(Out):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
-
-
-def level_or_none(verdict: Verdict | None) -> LevelOrNone:
-    """A level as the API writes it: clear only where there is evidence for it."""
-    if verdict is None or (verdict.level is Level.CLEAR and verdict.status is not Status.JUDGED):
-        return "unjudged"
-    return level_name(verdict.level)
-
-
-def level_name(level: Level) -> LevelName:
-    """A level as the API writes it."""
-    names: dict[Level, LevelName] = {
-        Level.CLEAR: "clear",
-        Level.WATCH: "watch",
-        Level.SUSPECT: "suspect",
-        Level.CONFIRMED: "confirmed",
-    }
-    return names[level]
-
-
-def status_name(status: Status) -> Literal["judged", "warming_up"]:
-    """A verdict's status as the API writes it."""
-    return "judged" if status is Status.JUDGED else "warming_up"

@@ -14,9 +14,8 @@ from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
 from app.admin.lifting import Lifting
-from app.admin.models import (
-    KEY_ID,
-    NAME,
+from app.admin.models import KEY_ID, NAME
+from app.admin.models_keys import (
     HoldOut,
     KeyDetail,
     KeyList,

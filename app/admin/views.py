@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from app.admin.models import (
-    AccountIn,
-    AccountOut,
+from app.admin.models import AccountIn, AccountOut, Health, PartitionOut
+from app.admin.models_keys import (
     ActionOut,
     FeatureOut,
-    Health,
     HoldOut,
     KeyItem,
-    PartitionOut,
     ProfileOut,
     ReasonOut,
     ScorerOut,

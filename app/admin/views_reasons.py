@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.admin.models import level_name
+from app.admin.models_keys import level_name
 from app.admin.models_reasons import (
     ComparedOut,
     FactOut,

@@ -19,7 +19,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.admin.lifting import Lifting
-    from app.admin.models import ActionOut, HoldOut, TimelineItem, VerdictOut
+    from app.admin.models_keys import ActionOut, HoldOut, TimelineItem, VerdictOut
     from app.state.gateways import Mode
     from app.state.reading import StateReader, StoredKey
 
@@ -111,7 +111,7 @@ def show_key(key_id: KeyId, as_json: AsJson = False, config: Config = None, sets
     """
     from app.admin import views
     from app.admin.deadline import answered
-    from app.admin.models import level_or_none
+    from app.admin.models_keys import level_or_none
     from detectors.analysis import EntityState
     from detectors.profile import BadProfile
 
@@ -175,7 +175,7 @@ def lift_key(
 
     from app.admin import views
     from app.admin.deadline import answered
-    from app.admin.models import LiftIn
+    from app.admin.models_keys import LiftIn
 
     try:
         asked = LiftIn(reason=reason, hours=hours)
