@@ -11,6 +11,7 @@ from app.gateway import services as module
 from app.gateway.services import Services
 from app.settings import Settings, StateSettings, load
 from app.state import gateways
+from app.state.control import ControlStore
 from app.state.factory import background_client
 from app.state.gateways import LiveGateways
 from app.state.keys import GATEWAYS
@@ -38,6 +39,37 @@ async def test_readers_see_what_the_running_gateways_do(redis_db: str, data_dir:
     seen.append(await reader.gateways())
     assert seen == [LiveGateways(0, 0), LiveGateways(1, 0), LiveGateways(1, 1), LiveGateways(0, 1), LiveGateways(0, 0)]
     assert [found.mode for found in seen] == ["unknown", "enforce", "mixed", "shadow", "unknown"]
+    await client.aclose()
+
+
+async def test_each_gateway_says_its_policy_and_kill_switch(redis_db: str, data_dir: Path) -> None:
+    """Readers see a change of either at once; a gateway that is switched off counts as one that does not act."""
+    settings = _settings(data_dir, "enforce")
+    client = background_client(redis_db, settings)
+    reader, store = StateReader(client, 16), ControlStore(client)
+    one, two = await Services.start(settings, redis_db), await Services.start(settings, redis_db)
+    try:
+        found = await reader.gateways()
+        assert (found.mode, found.killed, found.policies) == ("enforce", 0, {one.control.policy_digest})
+        assert len({each.name for each in found.each}) == 2
+        await store.set_kill("actions", "x", "ann")
+        async with asyncio.timeout(10):
+            while (await reader.gateways()).killed != 2:  # noqa: ASYNC110 - it is the gateways' turn
+                await asyncio.sleep(0.01)
+        assert (await reader.gateways()).mode == "shadow"
+        await store.set_kill("", "x", "ann")
+        await store.set_policy('mode = "shadow"')
+        async with asyncio.timeout(10):
+            while (await reader.gateways()).policies != {one.control.policy_digest}:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await reader.gateways() == LiveGateways(0, 2)
+    finally:
+        await one.stop()
+        await two.stop()
+    assert await reader.gateways() == LiveGateways()
+    await client.zadd(GATEWAYS, {"enforce|old-1-abc": 9e12})
+    old = await reader.gateways()
+    assert (old.mode, old.killed, old.policies, [each.name for each in old.each]) == ("enforce", 0, set(), ["old-1-abc"])
     await client.aclose()
 
 
