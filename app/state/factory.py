@@ -13,6 +13,7 @@ import redis.asyncio as aioredis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import FullJitterBackoff
+from redis.exceptions import ConnectionError
 
 from app.errors import ConfigError
 from app.settings import Settings, StateSettings
@@ -27,7 +28,7 @@ MAX_CONNECTIONS = 64
 """Connections of one client; loops, batches and operators' requests of one process need fewer. Those above it wait."""
 
 RETRIES = 3
-"""Attempts after the first, with a pause of 0 to at most RETRY_CAP_SEC (full jitter)."""
+"""Attempts after the first where a connection breaks, with a pause of 0 to at most RETRY_CAP_SEC (full jitter)."""
 
 RETRY_CAP_SEC = 0.25
 
@@ -47,7 +48,8 @@ def background_client(url: str, settings: Settings) -> aioredis.Redis:
         ConfigError: `url` is no address of a state server; the message names the setting and quotes nothing of the address.
     """
     seconds = settings.state.background_timeout_ms / 1000
-    retry = Retry(FullJitterBackoff(cap=RETRY_CAP_SEC), RETRIES)
+    # A server that let the time pass once is not asked again: whoever waits has waited long enough.
+    retry = Retry(FullJitterBackoff(cap=RETRY_CAP_SEC), RETRIES, supported_errors=(ConnectionError,))
     if is_cluster(url, settings.state):
         nodes = parse_addresses(url, cluster=True)
         return cast(aioredis.Redis, ClusterClient(nodes, seconds, MAX_CONNECTIONS, retry))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from benchmarks.fault_lab import Lab, Result
 from benchmarks.faults import SCENARIOS
 
@@ -42,11 +44,13 @@ def _check(results: dict[str, Result], books: Result) -> None:
     assert books.slow <= books.decisions // 50  # stalls of a busy machine; the benchmark counts them on a quiet one
 
 
+@pytest.mark.slow
 async def test_no_fault_of_one_server_costs_a_client_an_answer(tmp_path: Path) -> None:
     """Eleven faults: no error of ours, who is blocked stays out, limits hold, every event is accounted for."""
     _check(*await _suffer(tmp_path, "server"))
 
 
+@pytest.mark.slow
 async def test_a_cluster_that_loses_a_master_costs_no_client_an_answer(tmp_path: Path) -> None:
     """The same while a master is killed and its replica takes over; most requests go on being decided by state."""
     results, books = await _suffer(tmp_path, "replicated")
