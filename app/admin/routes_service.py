@@ -65,6 +65,6 @@ def open_router() -> APIRouter:
     @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_metrics() -> Response:
         """Prometheus metrics of this process."""
-        return Response(generate_latest(metrics.REGISTRY), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(generate_latest(metrics.Shown("admin")), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return routes
