@@ -40,13 +40,19 @@ class Lifting:
         return None if stored is None else await self._lift(stored, reason, hours, "lifted", "admin")
 
     async def undo(self, key_id: str) -> bool | None:
-        """The next verdict acts again; false when nothing was lifted, None when the key was never seen."""
+        """What policy asks for is done again from the next request on; false when nothing was lifted, None for a stranger.
+
+        An order to do something about the key is none of a lift's business.
+        """
         stored = await self._reader.key_state(key_id)
         if stored is None:
             return None
+        lift = stored.order
+        if lift is None or lift.action != "observe":
+            return False
         verdict = _verdict(stored)
         item = timeline.item(verdict, what="lift_ended", action="", at_us=_now_us(), who="admin")
-        return await self._orders.end(key_id, await self._places(stored), item)
+        return await self._orders.end(key_id, await self._places(stored), item, ref=lift.ref)
 
     async def excuse(self, key_id: str, account: Account) -> None:
         """Lifts at once what an account that was just stored excuses, instead of at the key's next verdict."""

@@ -8,10 +8,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from app.admin import views
+from app.admin import views, views_keys
 from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
+from app.admin.casebook import Casebook
 from app.admin.deadline import answered
 from app.admin.lifting import Lifting
 from app.admin.models import KEY_ID, NAME
@@ -23,13 +24,10 @@ from app.admin.models_keys import (
     LiftIn,
     OrgDetail,
     Timeline,
-    level_or_none,
 )
 from app.admin.permissions import permit
-from app.state.accounts import AccountStore
-from app.state.reading import StateReader
+from app.admin.searching import Search
 from detectors.analysis import EntityState
-from detectors.contract import Level
 from detectors.model import Model
 
 log = logging.getLogger(__name__)
@@ -41,44 +39,50 @@ OrgId = Annotated[str, Path(pattern=NAME, description="organisation id, as in th
 _NEVER_SEEN = "This key was never seen, or is forgotten after 30 idle days."
 
 
-def router(
-    reader: StateReader, accounts: AccountStore, lifting: Lifting, auditor: Auditor, model: Model | None
-) -> APIRouter:
+def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model | None) -> APIRouter:
     """The routes over one deployment's state."""
     routes = APIRouter(prefix="/v1")
+    acting = casebook.acting
+    reader, accounts, settings = acting.reader, acting.accounts, acting.settings
+    search = Search(reader, accounts, settings.state.partitions, settings.identity.default_plan)
 
     @routes.get("/keys", tags=["keys"], dependencies=[permit("keys.read")])
     async def list_keys(query: Annotated[KeyQuery, Query()]) -> KeyList:
-        """Keys by level, or by time last seen when no level is asked for."""
-        flagged = query.level == "flagged"
-        wanted = None if query.level is None else Level.SUSPECT if flagged else Level[query.level.upper()]
+        """Keys by level, or by time last seen when no level is asked for, or by id when a beginning of ids is.
+
+        Every condition narrows the list and none changes its order.
+        """
         async with answered():
-            page = await reader.list_keys(wanted, query.q or "", query.limit, query.cursor, or_higher=flagged)
-        return KeyList(keys=[views.key_item(row) for row in page.rows], next_cursor=page.cursor or None)
+            found, cursor = await search.page(query)
+        keys = [views.key_item(one.row, one.account, one.plan, one.action) for one in found]
+        return KeyList(keys=keys, next_cursor=cursor or None)
 
     @routes.get("/keys/{key_id}", tags=["keys"], dependencies=[permit("keys.read")])
     async def get_key(key_id: KeyId) -> KeyDetail:
-        """One key: verdict and reasons, action in force, profile, every feature with its place among the peers."""
+        """One key: verdict and reasons, action in force and by whom, profile, every feature with its place among the peers.
+
+        With what speaks for the key, and the references of its flags and appeals.
+        """
+        now_us = time.time_ns() // 1000
         async with answered():
             stored = await reader.key_state(key_id)
+            if stored is None:
+                raise HTTPException(404, _NEVER_SEEN)
             account = await accounts.get(key_id)
-            gateways = await reader.gateways()
-        if stored is None:
-            raise HTTPException(404, _NEVER_SEEN)
-        state = _decoded(stored.state)
-        found = None if state is None else state.verdict
-        return KeyDetail(
-            key_id=key_id,
-            partition=stored.partition,
-            level=level_or_none(found),
-            last_seen=None if stored.last_seen_ms is None else views.moment(stored.last_seen_ms * 1000),
-            account=None if account is None else views.account(key_id, account),
-            action=views.action(stored.verdict, gateways.mode, time.time_ns() // 1000),
-            hold=views.hold(stored.order),
-            verdict=None if found is None else views.verdict(found),
-            profile=None if state is None else views.profile(state.profile, model),
-            features=[] if state is None else views.feature_list(state.profile, model),
-        )
+            org_id = "" if account is None else account.org_id
+            page = views_keys.Page(
+                stored=stored,
+                state=_decoded(stored.state),
+                account=account,
+                gateways=await reader.gateways(),
+                policy=acting.control.policy,
+                allowed=await casebook.allowance(key_id, org_id, now_us),
+                flags=await casebook.flags.of_key(key_id),
+                appeals=await casebook.appeals.of_key(key_id),
+                labels=await casebook.labels.of_key(key_id),
+                now_us=now_us,
+            )
+        return views_keys.detail(page, model)
 
     @routes.get("/keys/{key_id}/timeline", tags=["keys"], dependencies=[permit("keys.read")])
     async def get_timeline(key_id: KeyId) -> Timeline:
@@ -118,7 +122,7 @@ def router(
         dependencies=[permit("orders.write")],
     )
     async def end_lift(key_id: KeyId, request: Request, caller: CallerDep) -> None:
-        """Take a lift back before its time: the key's next verdict acts again."""
+        """Take a lift back before its time: what policy asks for is done again, from the key's next request on."""
         await auditor.record(caller, request, "key.end_lift", f"key:{key_id}")
         async with answered():
             ended = await lifting.undo(key_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from app.admin.models import AccountIn, AccountOut, Health, PartitionOut
 from app.admin.models_keys import (
@@ -22,7 +22,7 @@ from app.admin.models_keys import (
     level_or_none,
     status_name,
 )
-from app.enforcement.policy import decode_verdict
+from app.enforcement.policy import Action, decode_verdict
 from app.settings import Settings
 from app.state.accounts import Account
 from app.state.gateways import Mode
@@ -53,25 +53,60 @@ def rounded(score: float) -> float:
     return round(score, 4)
 
 
-def key_item(row: KeyRow) -> KeyItem:
+def key_item(row: KeyRow, account: Account | None, plan: str, asked: Action | None) -> KeyItem:
     """One line of the key list."""
     return KeyItem(
         key_id=row.key_id,
         level=level_name(row.level) if row.judged else "unjudged",
         score=rounded(row.score) if row.judged else None,
         last_seen=None if row.last_seen_ms is None else moment(row.last_seen_ms * 1000),
+        org_id="" if account is None else account.org_id,
+        plan=plan,
+        action="observe" if asked is None else asked.action,
+        ref="" if asked is None or asked.action == "observe" else asked.ref,
     )
 
 
-def action(stored: str, mode: Mode, now_us: int) -> ActionOut:
-    """What enforcement does about a key at this time, from the string that `decide` reads and what the gateways do."""
+def action(
+    stored: str, mode: Mode, now_us: int, *, killed: bool = False, allowed: bool = False, shared: bool = True
+) -> ActionOut:
+    """What enforcement does about a key at this time.
+
+    Args:
+        stored: the string that `decide` reads.
+        mode: what the running gateways do about what policy asks for.
+        now_us: the time.
+        killed: the kill switch is on at all of them.
+        allowed: the key stands on the allow-list, which holds policy back and no person.
+        shared: the policy acts on this key's share of the keys.
+    """
     found = decode_verdict(stored)
     if found is None or found.action == "observe" or now_us >= found.until_us:
-        return ActionOut(mode=mode, action="observe", would="observe", factor=None, requests_per_min=None, until=None)
+        return ActionOut(
+            mode=mode,
+            action="observe",
+            would="observe",
+            by=None,
+            ref=None,
+            held_back=None,
+            factor=None,
+            requests_per_min=None,
+            until=None,
+        )
+    held_back: Literal["shadow", "no_gateway", "kill_switch", "allow_list", "share"] | None = None
+    if mode == "unknown":
+        held_back = "no_gateway"
+    elif killed:
+        held_back = "kill_switch"
+    elif not found.by_person:
+        held_back = "allow_list" if allowed else "shadow" if mode == "shadow" else None if shared else "share"
     return ActionOut(
         mode=mode,
-        action=found.action if mode in ("enforce", "mixed") else "observe",
+        action="observe" if held_back else found.action,
         would=found.action,
+        by=found.by,
+        ref=found.ref or None,
+        held_back=held_back,
         factor=found.factor,
         requests_per_min=found.requests_per_min,
         until=moment(found.until_us),
@@ -216,6 +251,8 @@ def health(
     problems = [f"KILL SWITCH: {switched_off}."] if switched_off else []
     if found.gateways.killed and not switched_off:
         problems.append(f"The kill switch is on at {found.gateways.killed} of {found.gateways.count} gateways.")
+    if len(found.gateways.policies) > 1:
+        problems.append(f"The gateways follow {len(found.gateways.policies)} different policies.")
     if not found.workers:
         problems.append("No worker is running: exchanges are logged but not judged.")
     if not found.gateways.count:

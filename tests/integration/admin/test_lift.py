@@ -72,13 +72,17 @@ async def test_a_lift_ends_by_itself(desk: Any, gateway: Any) -> None:
 
 
 async def test_a_lift_can_be_taken_back(desk: Any, gateway: Any) -> None:
-    """The next verdict acts again, the timeline tells who did it, and there is nothing to take back twice."""
+    """What policy asked for acts on the next request, bytes and life unchanged; there is nothing to take back twice."""
     async with gateway("enforce") as services:
         await _flag(desk, was=Level.CLEAR)
+        verdict = PartitionKeys(partition_of(KEY, 4)).verdict(KEY)
+        before, ends_ms = await desk.state.get(verdict), await desk.state.execute_command("PTTL", verdict)
         await desk.call("POST", LIFT, json={"reason": "a slip"})
+        assert not (await _decide(services)).throttled
         assert (await desk.call("DELETE", LIFT)).status_code == 204
-        await _flag(desk)
         assert (await _decide(services)).throttled
+        assert await desk.state.get(verdict) == before
+        assert ends_ms - 60_000 < await desk.state.execute_command("PTTL", verdict) <= ends_ms
         changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
         assert [item["what"] for item in changes] == ["lift_ended", "lifted", "level"]
         assert (await desk.call("DELETE", LIFT)).status_code == 404
