@@ -3,6 +3,8 @@
     python -m benchmarks [--rounds 5] [--seconds 3] [--only plain streams delay worker replay]
     python -m benchmarks soak …                       see benchmarks.soak
     python -m benchmarks faults …                     see benchmarks.faults
+    python -m benchmarks alerts                       see benchmarks.alerts
+    python -m benchmarks pictures                     see benchmarks.pictures
 
 Targets are measured in turn, round after round, and every figure is the median of its rounds; ratios are taken within the
 same run. Times differ from machine to machine; what is worth comparing are ratios and CPU.
@@ -48,6 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from benchmarks.faults import main as faults
 
         return faults(given[1:])
+    if given[:1] == ["alerts"]:
+        from benchmarks.alerts import main as alerts
+
+        return alerts(given[1:])
+    if given[:1] == ["pictures"]:
+        from benchmarks.pictures import main as pictures
+
+        return pictures(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The benchmark table.")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="length of one (default: %(default)s)")

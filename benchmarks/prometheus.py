@@ -58,6 +58,12 @@ def shortened(rules: str, factor: int) -> str:
     return yaml.safe_dump(tree, sort_keys=False)
 
 
+def configured_interval_sec() -> int:
+    """Seconds between scrapes, as shipped."""
+    config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text(encoding="utf-8"))
+    return int(config["global"]["scrape_interval"].removesuffix("s"))
+
+
 class Prometheus:
     """A running server; as a context manager it stops at the end. Scraped data stay for as long as it runs."""
 
@@ -173,6 +179,27 @@ def wait_for_alert(prometheus: Prometheus, name: str, limit_sec: float) -> float
             return time.monotonic() - began
         time.sleep(0.2)
     return None
+
+
+def wait_for_quiet(prometheus: Prometheus, names: Sequence[str], limit_sec: float) -> bool:
+    """Waits until none of these alerts fires; false if one still does after the limit."""
+    until = time.monotonic() + limit_sec
+    while time.monotonic() < until:
+        alerts = prometheus.alerts()
+        if not any(alerts.get(name) == "firing" for name in names):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def wait_for_value(prometheus: Prometheus, expr: str, least: float, limit_sec: float) -> bool:
+    """Waits until an instant query gives at least so much; false if it does not in time."""
+    until = time.monotonic() + limit_sec
+    while time.monotonic() < until:
+        if prometheus.value(expr) >= least:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def _point(pair: Sequence[Any]) -> Point:
