@@ -29,3 +29,11 @@ class LeaseLost(StillwatchError):
 
 class Conflict(StillwatchError):
     """What was to be changed has changed since it was read; nothing was written."""
+
+
+class Refused(ConfigError):
+    """The admin API refused a request because fields break their rules; each of them is in `faults`, field and rule."""
+
+    def __init__(self, message: str, faults: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.faults = faults

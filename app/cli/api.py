@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import typer
 
 from app.cli.common import settle
-from app.errors import BadInput, ConfigError, StateUnavailable
+from app.errors import BadInput, ConfigError, Refused, StateUnavailable
 from app.main import NEEDS_LOGIN
 from app.settings import Settings
 
@@ -34,6 +34,9 @@ AdminUrl = Annotated[
         help="Address of the admin API; default: admin.host and admin.port of the settings.",
     ),
 ]
+
+MAX_TOLD = 5
+"""Faults of one request that a sentence names."""
 
 _URL_RULE = "--admin-url must be http:// or https:// and a host without credentials, such as http://127.0.0.1:8081"
 
@@ -87,7 +90,8 @@ class Api:
             wait_sec: longest silence of the server.
 
         Raises:
-            ConfigError: the token is not right, or a field breaks its rule (status 2 of the program).
+            ConfigError: the token is not right (status 2 of the program).
+            Refused: a field breaks its rule (status 2 as well).
             BadInput: it was refused otherwise: not allowed, not known, or not now.
             StateUnavailable: the API cannot be reached or cannot reach its state.
         """
@@ -173,11 +177,12 @@ def _refusal(status: int, data: bytes, url: str) -> Exception:
     try:
         problem = json.loads(data)
         told = [f"{fault['field']}: {fault['rule']}" for fault in problem.get("errors", ())]
-        sentence = "; ".join(told) if told else str(problem["detail"])
+        more = f"; and {len(told) - MAX_TOLD:,} more" if len(told) > MAX_TOLD else ""
+        sentence = "; ".join(told[:MAX_TOLD]) + more if told else str(problem["detail"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return StateUnavailable(f"what is at {url} answered {status}, and not as an admin API does")
     if status == 401:
         return ConfigError(f"admin.token: the admin API at {url} does not take it")
     if status == 422:
-        return ConfigError(sentence)
+        return Refused(sentence, problem.get("errors", []))
     return StateUnavailable(sentence) if status >= 500 else BadInput(sentence)

@@ -6,7 +6,26 @@ from typing import Annotated
 
 import typer
 
-from app.cli import archive, audit, config, demo, erase, identify, keys, replay, services, tokens
+from app.cli import (
+    accounts,
+    allow,
+    archive,
+    audit,
+    config,
+    demo,
+    erase,
+    identify,
+    keys,
+    kill,
+    orders,
+    plans,
+    policy,
+    proposals,
+    replay,
+    report,
+    services,
+    tokens,
+)
 
 program = typer.Typer(
     name="stillwatch",
@@ -22,6 +41,7 @@ program = typer.Typer(
 _SHOW = "See it work"
 _RUN = "Run the service"
 _LOOK = "Look and check"
+_ACT = "Act, through the admin API"
 
 program.command("demo", rich_help_panel=_SHOW)(demo.demo)
 program.command("serve", rich_help_panel=_RUN)(services.serve)
@@ -36,6 +56,14 @@ program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
 program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)
 program.add_typer(audit.group, name="audit", rich_help_panel=_LOOK)
 program.add_typer(config.group, name="config", rich_help_panel=_LOOK)
+program.add_typer(report.group, name="report", rich_help_panel=_LOOK)
+program.add_typer(orders.group, name="orders", rich_help_panel=_ACT)
+program.add_typer(proposals.group, name="proposals", rich_help_panel=_ACT)
+program.add_typer(policy.group, name="policy", rich_help_panel=_ACT)
+program.add_typer(plans.group, name="plans", rich_help_panel=_ACT)
+program.add_typer(allow.group, name="allow", rich_help_panel=_ACT)
+program.add_typer(kill.group, name="kill", rich_help_panel=_ACT)
+program.add_typer(accounts.group, name="accounts", rich_help_panel=_ACT)
 
 
 @program.command("version", rich_help_panel=_LOOK)

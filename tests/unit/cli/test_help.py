@@ -32,6 +32,12 @@ def test_every_command_of_the_service_is_there() -> None:
         "demo", "serve", "worker", "admin", "all", "replay", "id", "version",
         "keys list", "keys show", "keys lift", "archive list", "archive check", "config check", "config show",
         "tokens make", "tokens list", "tokens revoke", "erase", "audit list", "audit verify", "audit export",
+        "orders list", "orders show", "orders preview", "orders give", "orders undo",
+        "proposals list", "proposals show", "proposals approve", "proposals refuse",
+        "policy show", "policy preview", "policy set", "policy reset", "report would-have",
+        "plans list", "plans show", "plans set", "plans delete", "allow list", "allow add", "allow remove",
+        "kill status", "kill on", "kill off",
+        "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
     }  # fmt: skip
 
 

@@ -1,0 +1,70 @@
+"""What the commands that change something share: spans of time, the preview before a question, and the question."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.common import err
+from app.errors import BadInput
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Why = Annotated[str, typer.Option("--reason", help="Why, in one line of at least 10 characters; kept in the audit log.")]
+
+_SPAN = re.compile(r"(\d{1,7})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def span_sec(text: str, option: str) -> int:
+    """ "90s", "30m", "24h" or "7d" → seconds.
+
+    Raises:
+        BadParameter: it is none of these.
+    """
+    found = _SPAN.fullmatch(text.strip())
+    if not found:
+        raise typer.BadParameter("must be a span of time such as 30m, 24h or 7d", param_hint=option)
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def when(text: str | None) -> str:
+    """A time of the API for people."""
+    return "" if text is None else f"{text[:19].replace('T', ' ')} UTC"
+
+
+def print_json(value: Any) -> None:
+    """For programs."""
+    print(json.dumps(value, indent=2))
+
+
+def tell(lines: Sequence[str]) -> None:
+    """Remarks, on standard error, as they are."""
+    for line in lines:
+        err.print(line, soft_wrap=True, markup=False)
+
+
+def sure(question: str, yes: bool) -> None:
+    """Ask; anything but yes ends the program with status 130 and nothing done."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """A file's content, "-" for standard input.
+
+    Raises:
+        BadInput: it cannot be read, or is too long.
+    """
+    try:
+        with path.open("rb") if str(path) != "-" else typer.get_binary_stream("stdin") as file:
+            data: bytes = file.read(most + 1)
+    except OSError as error:
+        raise BadInput(f"file {path}: {error.strerror or 'cannot be read'}") from None
+    if len(data) > most:
+        raise BadInput(f"file {path}: must be at most {most:,} bytes")
+    return data
