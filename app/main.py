@@ -12,7 +12,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, closing, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import uvloop
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Addresses: TypeAlias = dict[str, str]
 Ready: TypeAlias = Callable[[Addresses], None]
+T = TypeVar("T")
 Role: TypeAlias = Callable[[Settings, asyncio.Event, Ready], Awaitable[None]]
 
 GC_THRESHOLD = 10_000
@@ -36,6 +37,19 @@ WAIT_SEC = 1.0
 """Pause between the questions of a worker to a state server that is away at its start."""
 
 AWAY = "the state server has not answered since the start"
+
+
+class Stop(asyncio.Event):
+    """Set when the process is to end.
+
+    Attributes:
+        at_once: set when what still runs is to get no more time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = asyncio.Event()
+
 
 NEEDS_PEPPER = (
     "identity.pepper must be set: it protects the hashes of keys and addresses; make one with "
@@ -101,7 +115,9 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, ready: Ready) -> 
     check_gateway(settings)
     from app.gateway import server
 
-    gateway = await server.start(settings)
+    gateway = await unless(stop, server.start(settings))
+    if gateway is None:
+        return
     # What is here now stays for good: the collector need not look at it again, nor at young objects that often.
     gc.collect()
     gc.freeze()
@@ -110,7 +126,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, ready: Ready) -> 
         ready({"gateway": gateway.url, "metrics": gateway.metrics_url})
         await stop.wait()
     finally:
-        await gateway.stop()
+        await gateway.stop(stop.at_once if isinstance(stop, Stop) else None)
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
@@ -177,7 +193,9 @@ async def run_admin(settings: Settings, stop: asyncio.Event, ready: Ready) -> No
     check_admin(settings)
     from app.admin import server
 
-    admin = await server.start(settings)
+    admin = await unless(stop, server.start(settings))
+    if admin is None:
+        return
     try:
         ready({"admin": admin.url, "metrics": f"{admin.url}/metrics"})
         await stop.wait()
@@ -203,16 +221,39 @@ def load_model(settings: Settings) -> Analysis:
 ROLES: dict[str, Role] = {"gateway": run_gateway, "worker": run_worker, "admin": run_admin}
 
 
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` gives or raises, or None if `stop` is set before and the work, which is cancelled then, has ended.
+
+    A library may lose the cancellation; then there is a result nevertheless, and the caller has to end it.
+    """
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        cut = not working.done()
+        for task in (working, stopped):
+            task.cancel()
+        await asyncio.wait((working, stopped))
+    if working.cancelled() or (cut and working.exception() is not None):
+        return None
+    return working.result()
+
+
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run a process until it ends by itself or SIGTERM or SIGINT asks it to stop; a second signal interrupts it."""
+    """Run a process until it ends by itself or is asked to stop.
+
+    SIGTERM or SIGINT asks; a second one ends at once what still runs, and a third one the process.
+    """
 
     async def guarded() -> None:
-        stop = asyncio.Event()
+        stop = Stop()
         loop = asyncio.get_running_loop()
 
         def asked() -> None:
-            for name in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(name)
+            if stop.is_set():
+                stop.at_once.set()
+                for name in (signal.SIGTERM, signal.SIGINT):
+                    loop.remove_signal_handler(name)
             stop.set()
 
         for name in (signal.SIGTERM, signal.SIGINT):

@@ -13,15 +13,15 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeAlias, TypeVar
+from typing import IO, Any, TypeAlias
 
 import msgspec
 from pydantic import BaseModel, SecretStr
 
 from app.errors import ConfigError, StateUnavailable, StillwatchError
-from app.main import Addresses, Ready, run
+from app.main import Addresses, Ready, run, unless
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,6 @@ _LINE_BYTES = 16 * 1024 * 1024
 _KINDS: dict[str, type[StillwatchError]] = {
     kind.__name__: kind for kind in (ConfigError, StateUnavailable, StillwatchError)
 }
-
-T = TypeVar("T")
 
 Output: TypeAlias = IO[bytes] | None
 """Where a child's log goes; None: to ours."""
@@ -185,18 +183,6 @@ async def _start(tree: Tree, parts: Sequence[tuple[str, str]], settings: Setting
         for what, address in (await tree.add(name, role, settings)).items():
             found[name if what == name else f"{name} {what}"] = address
     return found
-
-
-async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` gives or raises, or None if `stop` is set before; the work is cancelled and has ended then."""
-    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        for task in (working, stopped):
-            task.cancel()
-        await asyncio.wait((working, stopped))
 
 
 def revealed(settings: Settings) -> dict[str, Any]:

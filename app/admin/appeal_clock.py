@@ -7,6 +7,7 @@ import time
 
 from app.errors import StateUnavailable
 from app.state.appeals import Appeals
+from app.state.waiting import end
 from app.telemetry import metrics
 
 LOOK_SEC = 15.0
@@ -29,8 +30,7 @@ class AppealClock:
     async def stop(self) -> None:
         """Stops counting."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+            await end(self._task)
             self._task = None
 
     async def look(self) -> None:

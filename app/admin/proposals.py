@@ -23,6 +23,7 @@ from app.enforcement.policy import reference
 from app.errors import BadInput, Conflict, StateUnavailable
 from app.state.bulks import Bulk, BulkStore, Terms
 from app.state.control import AllowEntry, ControlStore
+from app.state.waiting import end
 from detectors.contract import Level
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,7 @@ class Bulks:
     async def stop(self) -> None:
         """Stop; what is not carried out is taken up by another process, or at the next start."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     def plan(self, asked: OrderIn, key_ids: Sequence[str], caller: Caller) -> Bulk:
         """The bulk order that this would be; nothing is stored."""

@@ -26,6 +26,7 @@ from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.server import StateServer
 from app.state.tokens import TokenStore
+from app.state.waiting import end
 from app.telemetry import metrics
 from app.telemetry.exposition import EmbeddedServer, listen, version
 from detectors import model as models
@@ -87,8 +88,7 @@ class AdminServer:
         if self._task is not None:
             await self._task
         if self._heads is not None:
-            self._heads.cancel()
-            await asyncio.wait((self._heads,))
+            await end(self._heads)
         await self.app.state.casebook.clock.stop()
         self._sock.close()
         await self._acting.stop()

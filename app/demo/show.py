@@ -25,8 +25,8 @@ from app.demo.findings import Finding, Observer, shortfall
 from app.demo.stage import Ground, Stage, check_borrowed
 from app.errors import ConfigError, StillwatchError
 from app.gateway.identity import Hasher
+from app.main import unless
 from app.offline import progress
-from app.processes import unless
 from app.simulate.traffic.player import Player
 from app.simulate.traffic.population import Client
 

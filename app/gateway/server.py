@@ -17,6 +17,9 @@ from app.gateway.services import Services
 from app.settings import GatewaySettings, Settings
 from app.telemetry.exposition import EmbeddedServer, MetricsServer, listen
 
+_FAREWELL_SEC = 0.5
+"""Time the last bytes of answers that are ended get to leave."""
+
 
 class GatewayServer:
     """A running gateway.
@@ -54,21 +57,41 @@ class GatewayServer:
 
     async def serve_metrics(self, sock: socket.socket) -> None:
         """Serve /metrics and /healthz beside it, on a socket that listens."""
-        services = self._services
-        health = services.health if services is not None else None
-        self._metrics = await MetricsServer.serve(sock, process="gateway", health=health)
+        self._metrics = await MetricsServer.serve(sock, process="gateway", health=self._health)
         self.metrics_url = f"{_address(sock)}/metrics"
 
-    async def stop(self) -> None:
-        """Stop accepting, let running answers end within the grace time, then stop the services in reverse order."""
+    def _health(self) -> tuple[bool, str]:
+        if self._server.should_exit:
+            return False, "stopping: running answers end, new connections are refused"
+        return self._services.health() if self._services is not None else (True, "ok")
+
+    async def stop(self, at_once: asyncio.Event | None = None) -> None:
+        """Stop accepting, let running answers end within the grace time, then stop the services in reverse order.
+
+        Args:
+            at_once: set when the grace is over before its time.
+        """
         self._server.should_exit = True
         if self._task is not None:
+            hurry = asyncio.create_task(self._hurry(at_once)) if at_once is not None else None
             await self._task
+            if hurry is not None:
+                hurry.cancel()
         self._sock.close()
         if self._metrics is not None:
             await self._metrics.stop()
         if self._services is not None:
             await self._services.stop()
+
+    async def _hurry(self, at_once: asyncio.Event) -> None:
+        """What the server does at the end of the grace, and then it need not wait for those who do not read."""
+        await at_once.wait()
+        state = self._server.server_state
+        for task in list(state.tasks):
+            task.cancel("told to end at once")
+        await asyncio.sleep(_FAREWELL_SEC)
+        for connection in list(state.connections):
+            connection.transport.abort()
 
 
 def create_gateway(settings: Settings, **services: Any) -> Gateway:

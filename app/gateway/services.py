@@ -31,6 +31,7 @@ from app.state.events import EventLog
 from app.state.factory import background_client
 from app.state.gateways import Registration
 from app.state.server import StateServer
+from app.state.waiting import end
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +119,9 @@ class Services:
             if checked:
                 with contextlib.suppress(StateUnavailable):
                     await services._beat(registration)
-            stack.push_async_callback(_end, asyncio.create_task(services._register(registration)))
+            stack.push_async_callback(end, asyncio.create_task(services._register(registration)))
             if not checked:
-                stack.push_async_callback(_end, asyncio.create_task(services._check_later(client, settings)))
+                stack.push_async_callback(end, asyncio.create_task(services._check_later(client, settings)))
             services._stack = stack.pop_all()
         return services
 
@@ -225,8 +226,3 @@ def _overlap(settings: Settings, client: Client) -> Rotation | None:
 def _gateway_id() -> str:
     """A name no other gateway has: machine, process, and a random part."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait((task,))

@@ -60,8 +60,14 @@ class EmbeddedServer(uvicorn.Server):
         """Serve on `sock`; returns the running task once connections are accepted."""
         task = asyncio.create_task(self._serve(sockets=[sock]))
         ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        try:
+            await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self.should_exit = True
+            await asyncio.wait((task,))
+            raise
+        finally:
+            ready.cancel()
         if task.done():
             task.result()
         return task
