@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.state.gateways import Mode
 from detectors.contract import Use
@@ -51,14 +51,7 @@ def _in_utc(value: datetime) -> datetime:
     return moment
 
 
-def _written(value: object) -> object:
-    """A moment is written out; a bare number would be taken for seconds, or for milliseconds if it is large."""
-    if not isinstance(value, str | datetime):
-        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
-    return value
-
-
-Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_in_utc)]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class AccountQuery(BaseModel):

@@ -50,7 +50,7 @@ class Description:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self._paths = [
-            (re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))), operations)
+            (re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))), operations, "}:" in template)
             for template, operations in sorted(document["paths"].items(), key=lambda path: len(path[0]))
         ]
 
@@ -58,9 +58,9 @@ class Description:
         """The answer is declared for its route, and its body has the declared shape; what has no route is a problem."""
         media_type = response.headers.get("content-type", "").partition(";")[0]
         path = response.request.url.raw_path.decode().partition("?")[0]
-        found = [operations for pattern, operations in self._paths if pattern.fullmatch(path)]
-        method = response.request.method.lower()  # an address with a verb, …:lift, looks like an id too
-        operation = next((operations[method] for operations in reversed(found) if method in operations), None)
+        found = [(verb, operations) for pattern, operations, verb in self._paths if pattern.fullmatch(path)]
+        found.sort(key=lambda item: not item[0])  # an address with a verb, …:lift, looks like an id too
+        operation = found[0][1].get(response.request.method.lower()) if found else None
         if operation is None:
             assert response.status_code in (404, 405, 413, 415), (response.request.method, path, response.status_code)
             self.validate(response.json(), {"$ref": "#/components/schemas/Problem"})
