@@ -14,10 +14,15 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+import redis
 from anthropic import Anthropic
 from openai import OpenAI
 
+from app.enforcement.policy import encode_verdict
 from app.limits.limiter import Ask, Budget, Decision
+from app.settings import ActionName, ActionRule
+from app.state.keys import PartitionKeys, partition_of
+from detectors.contract import Level
 
 RECIPE = Path(__file__).parents[3] / "deploy/nginx/authz.conf"
 ASK: Any = [{"role": "user", "content": "hi"}]
@@ -239,6 +244,35 @@ def test_nginx_with_the_real_limiter(nginx: Any, limited: Any, rig: Any, redis_d
     assert error.type == "rate_limit_error"
     assert error.request_id == error.body["request_id"]
     assert 28 <= int(error.response.headers["retry-after"]) <= 30
+
+
+@pytest.mark.parametrize("action", ["step_up", "suspend"])
+def test_nginx_keeps_our_403(action: ActionName, nginx: Any, limited: Any, rig: Any, redis_db: str, key: str) -> None:
+    """A blocked key behind nginx is told so in its dialect, with the address and the reference, and is not retried."""
+    policy = {"step_up_url": "https://a.example/verify", "appeal_url": "https://a.example/appeal"}
+    gateway = limited(redis_db, {"enforcement": policy})
+    rule = ActionRule(action=action)
+    text = encode_verdict(Level.SUSPECT, rule, time.time_ns() // 1000, by="person", ref="sw-a")
+    key_id = gateway.key_id(key)
+    with redis.Redis.from_url(redis_db) as client:
+        client.set(PartitionKeys(partition_of(key_id, 16)).verdict(key_id), text, ex=60)
+    front = nginx(gateway.url, rig.api_url)
+    before = rig.api.served
+    with (
+        Anthropic(base_url=front, api_key=key, max_retries=2) as claude,
+        pytest.raises(anthropic.PermissionDeniedError) as caught,
+    ):
+        claude.messages.create(model="claude-still-4", max_tokens=9, messages=ASK)
+    error: Any = caught.value
+    assert error.error_code == ("organization_on_hold" if action == "suspend" else None)
+    assert error.response.headers["x-should-retry"] == "false"
+    with OpenAI(base_url=front + "/v1", api_key=key) as gpt, pytest.raises(openai.PermissionDeniedError) as refused:
+        gpt.chat.completions.create(model="still-small-2", messages=ASK)
+    assert refused.value.code == ("access_suspended" if action == "suspend" else "verification_required")
+    for message in (error.message, refused.value.message):
+        assert "https://a.example/" in message
+        assert "Reference: sw-a." in message
+    assert rig.api.served == before
 
 
 def test_nginx_keeps_our_401(nginx: Any, rig: Any, raw: Any, key: str) -> None:
