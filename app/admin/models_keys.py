@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from app.admin.models import KEY_PREFIX, AccountOut, LevelChoice, LevelName, LevelOrNone, Out
+from app.admin.models import KEY_PREFIX, NAME, AccountOut, LevelChoice, LevelName, LevelOrNone, Moment, Out
+from app.admin.models_control import AllowOut
+from app.admin.models_orders import OrderAction, OrderOut
 from app.admin.words import without_credential
 from app.state.gateways import Mode
 from app.state.orders import MAX_HOURS
@@ -25,10 +27,29 @@ class KeyQuery(BaseModel):
         "clear: all others, unjudged ones too",
     )
     q: Annotated[str, StringConstraints(pattern=KEY_PREFIX)] | None = Field(
-        None, description="only keys whose id starts so; such a list has one page"
+        None, description="only keys whose id starts so, ordered by id"
     )
+    org_id: Annotated[str, StringConstraints(pattern=NAME)] | None = Field(
+        None, description="only keys whose account names this organisation and that were seen since it does"
+    )
+    plan: Annotated[str, StringConstraints(pattern=NAME)] | None = Field(
+        None, description="only keys on this plan; those without one are on identity.default_plan"
+    )
+    action: OrderAction | None = Field(
+        None, description="only keys about which this is asked for now, by policy or by a person; observe: nothing is"
+    )
+    min_score: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="only judged keys from this score on")
+    max_score: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="only keys up to this score")
+    seen_after: Moment | None = Field(None, description="only keys last seen at this time or later")
+    seen_before: Moment | None = Field(None, description="only keys last seen before this time")
     limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="keys in one page")
     cursor: Annotated[str, Field(max_length=256)] = Field("", description="next_cursor of the page before")
+
+    @property
+    def compares(self) -> bool:
+        """It asks for something that no index knows, so that more keys are looked at than are told."""
+        asked = (self.org_id, self.plan, self.action, self.min_score, self.max_score, self.seen_after, self.seen_before)
+        return any(value is not None for value in asked)
 
 
 class KeyItem(Out):
@@ -38,10 +59,14 @@ class KeyItem(Out):
     level: LevelOrNone
     score: float | None = Field(description="null for a key that is unjudged")
     last_seen: datetime | None
+    org_id: str = Field(description="of the account; empty without one")
+    plan: str
+    action: str = Field(description="what is asked for now, by policy or by a person; observe: nothing")
+    ref: str = Field(description="reference of that action; empty where nothing is asked for")
 
 
 class KeyList(Out):
-    """One page of keys."""
+    """One page of keys. With a search it may be short, or empty, and not be the last one."""
 
     keys: list[KeyItem]
     next_cursor: str | None = Field(description="give it as `cursor` to get the next page; null on the last one")
@@ -120,8 +145,13 @@ class ActionOut(Out):
     mode: Mode = Field(
         description="what the running gateways do: enforce, shadow, mixed (some act), or unknown: no gateway is running"
     )
-    action: str = Field(description="in force: observe or throttle; in mixed mode at the gateways that act")
-    would: str = Field(description="what the policy asks for; differs from `action` where no gateway acts")
+    action: str = Field(description="in force: a step of the ladder; in mixed mode at the gateways that act")
+    would: str = Field(description="what is asked for; differs from `action` where that is not done")
+    by: str | None = Field(description="who asks: policy, or person for an order; null when nothing is asked for")
+    ref: str | None = Field(description="reference of the action, which the customer sees too")
+    held_back: Literal["shadow", "no_gateway", "kill_switch", "allow_list", "share"] | None = Field(
+        description="why what is asked for is not done; share: the key is outside the enforced percentage"
+    )
     factor: float | None = Field(description="share of its budgets a throttled key keeps")
     requests_per_min: float | None = Field(description="ceiling for a throttled key whose plan has none")
     until: datetime | None = Field(
@@ -158,6 +188,38 @@ class LiftIn(BaseModel):
     )
 
 
+class FlagRef(Out):
+    """Where a flag can be read in full: /v1/keys/{key_id}/flags/{ref}."""
+
+    ref: str
+    at: datetime
+    level: str
+    action: str
+    model_id: str
+
+
+class AppealRef(Out):
+    """An appeal, without what was said."""
+
+    id: str
+    ref: str
+    filed: datetime
+    status: str
+
+
+class CounterEvidence(Out):
+    """What speaks for the key: to be read before anything is done about it."""
+
+    authorised: list[str] = Field(description="uses that the contract allows")
+    account_age_days: float | None = Field(description="null where it is not known when the key was made")
+    known_for_days: float | None = Field(description="since the first exchange that is remembered")
+    has_payment: bool | None = Field(description="the account has a means of payment; null without an account")
+    allow_listed: bool
+    appeals_granted: int = Field(description="appeals about this key that were overturned or granted in part")
+    benign_labels: int = Field(description="people who found the key's use to be fine")
+    times_flagged: int = Field(description="flags that are remembered, for comparison")
+
+
 class KeyDetail(Out):
     """Everything about one key."""
 
@@ -168,6 +230,12 @@ class KeyDetail(Out):
     account: AccountOut | None
     action: ActionOut
     hold: HoldOut | None = Field(description="why and until when nothing is done about the key; null: nothing is lifted")
+    order: OrderOut | None = Field(description="a person's order that stands about the key")
+    asked_by_policy: str = Field(description="what policy asks for beside the order, or by itself; observe: nothing")
+    allowed: AllowOut | None = Field(description="entry of the allow-list that the key, or its organisation, stands on")
+    counter_evidence: CounterEvidence
+    flags: list[FlagRef] = Field(description="newest first")
+    appeals: list[AppealRef] = Field(description="newest first")
     verdict: VerdictOut | None = Field(description="null until the key has been scored for the first time")
     profile: ProfileOut | None
     features: list[FeatureOut]

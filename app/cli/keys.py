@@ -19,7 +19,8 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.admin.lifting import Lifting
-    from app.admin.models_keys import ActionOut, HoldOut, TimelineItem, VerdictOut
+    from app.admin.models_keys import ActionOut, HoldOut, KeyItem, TimelineItem, VerdictOut
+    from app.admin.searching import Search
     from app.state.gateways import Mode
     from app.state.reading import StateReader, StoredKey
 
@@ -52,6 +53,7 @@ class _Desk:
 
     reader: StateReader
     lifting: Lifting
+    search: Search
 
 
 @group.command("list")
@@ -70,37 +72,71 @@ def list_keys(
 
     Example: [bold]stillwatch keys list --level flagged[/bold]
     """
-    from app.admin import views
-    from app.admin.deadline import answered
-    from detectors.contract import Level
-
-    flagged = level is LevelName.FLAGGED
-    wanted = None if level is None else Level.SUSPECT if flagged else Level[level.name]
-
-    async def read(desk: _Desk) -> list[Any]:
-        rows: list[Any] = []
-        cursor = ""
-        while len(rows) < limit:
-            async with answered():
-                page = await desk.reader.list_keys(wanted, prefix, limit - len(rows), cursor, or_higher=flagged)
-            rows += page.rows
-            cursor = page.cursor
-            if not cursor:
-                break
-        return rows
-
-    items = [views.key_item(row) for row in _ask(settle(config, sets), read)]
+    query = {"level": None if level is None else level.value, "q": prefix or None}
+    items = _listed(settle(config, sets), limit, query)
     if as_json:
         print(json.dumps([item.model_dump(mode="json") for item in items], indent=2))
         return
     if not items:
         out.print("No key has been seen yet." if level is None and not prefix else "No key fits.")
         return
-    rows = [
-        (item.key_id, item.level, "" if item.score is None else f"{item.score:.3f}", _when(item.last_seen))
-        for item in items
-    ]
+    rows = [(item.key_id, item.level, _score(item.score), _when(item.last_seen)) for item in items]
     plain_table(rows, ("key", "level", "score", "last seen"))
+
+
+@group.command("search")
+def search_keys(
+    prefix: Annotated[str, typer.Argument(metavar="[ID]", help="Only keys whose id starts so; such a list is by id.")] = "",
+    level: Annotated[LevelName | None, typer.Option("--level", "-l", help="Only keys at this level, worst first.")] = None,
+    org: Annotated[str | None, typer.Option("--org", metavar="NAME", help="Only keys of this organisation.")] = None,
+    plan: Annotated[str | None, typer.Option("--plan", metavar="NAME", help="Only keys on this plan.")] = None,
+    action: Annotated[
+        str | None,
+        typer.Option(
+            "--action",
+            metavar="NAME",
+            help="Only keys about which this is asked for: observe, throttle, cap, step_up, suspend.",
+        ),
+    ] = None,
+    min_score: Annotated[float | None, typer.Option("--min-score", min=0, max=1, help="Only from this score on.")] = None,
+    max_score: Annotated[float | None, typer.Option("--max-score", min=0, max=1, help="Only up to this score.")] = None,
+    seen_after: Annotated[
+        str | None, typer.Option("--seen-after", metavar="TIME", help="Only keys last seen then or later; ISO 8601.")
+    ] = None,
+    seen_before: Annotated[
+        str | None, typer.Option("--seen-before", metavar="TIME", help="Only keys last seen before; ISO 8601.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+    config: Config = None,
+    sets: Sets = None,
+) -> None:
+    """Find keys: by id, organisation, plan, level, score, last use and what is asked for about them.
+
+    Example: [bold]stillwatch keys search --org acme --action throttle[/bold]
+    """
+    query = {
+        "level": None if level is None else level.value,
+        "q": prefix or None,
+        "org_id": org,
+        "plan": plan,
+        "action": action,
+        "min_score": min_score,
+        "max_score": max_score,
+        "seen_after": seen_after,
+        "seen_before": seen_before,
+    }
+    items = _listed(settle(config, sets), limit, query)
+    if as_json:
+        print(json.dumps([item.model_dump(mode="json") for item in items], indent=2))
+        return
+    if not items:
+        out.print("No key fits.")
+        return
+    rows = [
+        (one.key_id, one.level, _score(one.score), one.action, one.org_id, one.plan, _when(one.last_seen)) for one in items
+    ]
+    plain_table(rows, ("key", "level", "score", "action", "organisation", "plan", "last seen"))
 
 
 @group.command("show")
@@ -195,6 +231,36 @@ def lift_key(
     out.print(f"{name}: nothing is done about it until {_when(views.moment(hold.until_us))}", soft_wrap=True)
 
 
+def _listed(settings: Settings, limit: int, asked: dict[str, Any]) -> list[KeyItem]:
+    """The first keys that fit; an option that breaks its rule is named."""
+    from pydantic import ValidationError
+
+    from app.admin import views
+    from app.admin.deadline import answered
+    from app.admin.models_keys import KeyQuery
+
+    async def read(desk: _Desk) -> list[KeyItem]:
+        items: list[KeyItem] = []
+        cursor = ""
+        while len(items) < limit:
+            query = KeyQuery(**asked, limit=min(500, limit - len(items)), cursor=cursor)
+            async with answered():
+                found, cursor = await desk.search.page(query)
+            items += [views.key_item(one.row, one.account, one.plan, one.action) for one in found]
+            if not cursor:
+                break
+        return items
+
+    try:
+        KeyQuery(**asked)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        rule = str(fault["msg"]).removeprefix("Value error, ").replace("Input should ", "must ", 1)
+        name = {"q": "ID", "org_id": "--org"}.get(str(fault["loc"][0]), f"--{str(fault['loc'][0]).replace('_', '-')}")
+        raise typer.BadParameter(rule, param_hint=name) from None
+    return _ask(settings, read)
+
+
 async def _find(reader: StateReader, start: str) -> StoredKey:
     """The one key whose id starts so."""
     found = await reader.list_keys(prefix=start, limit=2)
@@ -247,6 +313,7 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
         StateUnavailable: the server does not answer in time.
     """
     from app.admin.lifting import Lifting
+    from app.admin.searching import Search
     from app.state import meta
     from app.state.accounts import AccountStore
     from app.state.calls import reachable
@@ -272,9 +339,10 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
                     await meta.check(client, settings)
                 limit.reschedule(None)  # each question has its own deadline from here on
                 number = settings.state.partitions
-                reader = StateReader(client, number)
-                lifting = Lifting(reader, AccountStore(client), Orders(client), rules_only().policy, number)
-                return await question(_Desk(reader, lifting))
+                reader, accounts = StateReader(client, number), AccountStore(client)
+                lifting = Lifting(reader, accounts, Orders(client), rules_only().policy, number)
+                search = Search(reader, accounts, number, settings.identity.default_plan)
+                return await question(_Desk(reader, lifting, search))
             finally:
                 await client.aclose()
 
@@ -285,6 +353,10 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
     except TimeoutError:
         where = "state.redis_url" if settings.state.redis_url else "state.data_dir"
         raise StateUnavailable(f"{where}: the state server did not answer within {ANSWER_SEC:g} s") from None
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f"{score:.3f}"
 
 
 def _when(moment: datetime | None) -> str:

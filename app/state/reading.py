@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ class KeyRow:
         level: CLEAR also where there is no opinion yet.
         score: 0.0 where there is no verdict.
         judged: a verdict above CLEAR, or one that says CLEAR with enough evidence.
+        cursor: with it the list goes on behind this key.
     """
 
     key_id: str
@@ -50,6 +52,7 @@ class KeyRow:
     score: float
     last_seen_ms: int | None
     judged: bool
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +98,18 @@ class StateReader:
         cursor: str = "",
         *,
         or_higher: bool = False,
+        partitions: Collection[int] | None = None,
     ) -> KeyPage:
         """Keys by suspicion (with a level) or by time last seen (without one), highest first.
 
         Args:
             level: only keys at this level; None lists every key. CLEAR lists those seen that are at no other level, also
                 where there is no opinion yet.
-            prefix: only keys whose id starts so. A search answers with the first `limit` by id and has no next page.
+            prefix: only keys whose id starts so, ordered by id.
             limit: at most this many, 1 to MAX_PAGE.
             cursor: as the previous page gave it; "" for the first page.
             or_higher: with a level above CLEAR, the higher ones too.
+            partitions: only keys that live there; None: everywhere.
 
         While nothing changes, the pages hold every key exactly once. A key that is seen or judged again between two pages
         moves to where it then belongs.
@@ -113,15 +118,30 @@ class StateReader:
             BadInput: the cursor is not one that a page gave.
         """
         limit = max(1, min(limit, MAX_PAGE))
+        parts = self._all if partitions is None else tuple(self._all[number] for number in sorted(set(partitions)))
         if prefix:
-            return KeyPage(await self._search(prefix, level, limit, or_higher), "")
+            found_rows = await self._search(prefix, level, limit + 1, or_higher, cursor, parts)
+            return KeyPage(found_rows[:limit], found_rows[limit - 1].cursor if len(found_rows) > limit else "")
         if level is None or level is Level.CLEAR:
-            found, after = await self._ranked("seen", "+inf", "-inf", limit, cursor, skip_flagged=level is Level.CLEAR)
+            calm = level is Level.CLEAR
+            found, after = await self._ranked("seen", "+inf", "-inf", limit, cursor, parts, skip_flagged=calm)
         else:
             # A rank is level*2 + score, so a level's ranks end at level*2 + 1.
             high = "+inf" if or_higher else str(level * 2 + 1)
-            found, after = await self._ranked("flagged", high, str(level * 2), limit, cursor)
-        return KeyPage(await self._rows(found), after)
+            found, after = await self._ranked("flagged", high, str(level * 2), limit, cursor, parts)
+        rows = await self._rows([(key_id, number) for _, key_id, number in found])
+        placed = zip(rows, found, strict=True)
+        return KeyPage(tuple(replace(row, cursor=f"{score!r}:{key_id}") for row, (score, key_id, _) in placed), after)
+
+    async def verdicts(self, keys: Sequence[tuple[str, int]]) -> list[str]:
+        """What `decide` reads for each (key id, partition); "" where nothing is asked for."""
+        if not keys:
+            return []
+        with reachable("verdicts"):
+            pipe = self._client.pipeline(transaction=False)
+            for key_id, number in keys:
+                pipe.get(self._all[number].verdict(key_id))
+            return [(found or b"").decode() for found in await pipe.execute()]
 
     async def find(self, key_id: str) -> int | None:
         """Partition that knows the key; the one that saw it last when an account moved; None when none does."""
@@ -184,14 +204,21 @@ class StateReader:
         return await measure(self._client, self._all)
 
     async def _ranked(
-        self, index: str, high: str, low: str, limit: int, cursor: str, skip_flagged: bool = False
-    ) -> tuple[list[tuple[str, int]], str]:
+        self,
+        index: str,
+        high: str,
+        low: str,
+        limit: int,
+        cursor: str,
+        parts: Sequence[PartitionKeys],
+        skip_flagged: bool = False,
+    ) -> tuple[list[tuple[float, str, int]], str]:
         """A page of a zset that is spread over the partitions, ordered by (score, id) descending."""
         after = _parse_cursor(cursor)
         found: list[tuple[float, str, int]] = []
         more = False
         while len(found) < limit:
-            page, more = await self._merged(index, high, low, limit, after)
+            page, more = await self._merged(index, high, low, limit, after, parts)
             if not page:
                 break
             after = page[-1][:2]
@@ -201,13 +228,19 @@ class StateReader:
                 more, after = True, found[-1][:2]
             if not more:
                 break
-        return [(key_id, number) for _, key_id, number in found], f"{after[0]!r}:{after[1]}" if more and after else ""
+        return found, f"{after[0]!r}:{after[1]}" if more and after else ""
 
     async def _merged(
-        self, index: str, high: str, low: str, limit: int, after: tuple[float, str] | None
+        self,
+        index: str,
+        high: str,
+        low: str,
+        limit: int,
+        after: tuple[float, str] | None,
+        parts: Sequence[PartitionKeys],
     ) -> tuple[list[tuple[float, str, int]], bool]:
         """The next `limit` of a zset that is spread over the partitions, and whether there are more."""
-        names = [getattr(part, index) for part in self._all]
+        names = [getattr(part, index) for part in parts]
         top = high if after is None else repr(after[0])
         ties = [0] * len(names)
         if after is not None:  # members that share the cursor's score may come before it, so read past them
@@ -233,8 +266,8 @@ class StateReader:
             ]
             floor = max(lasts, default=None)
             found = [
-                (score, member.decode(), number)
-                for number, answer in enumerate(answers)
+                (score, member.decode(), part.partition)
+                for part, answer in zip(parts, answers, strict=True)
                 for member, score in answer
                 if after is None or (score, member.decode()) < after
             ]
@@ -298,25 +331,28 @@ class StateReader:
             states = await pipe.execute()
         return await asyncio.to_thread(_judged_scores, [key_id for key_id, _ in keys], states)
 
-    async def _search(self, prefix: str, level: Level | None, limit: int, or_higher: bool) -> tuple[KeyRow, ...]:
+    async def _search(
+        self, prefix: str, level: Level | None, limit: int, or_higher: bool, cursor: str, parts: Sequence[PartitionKeys]
+    ) -> tuple[KeyRow, ...]:
         if not _KEY_ID.fullmatch(prefix):  # nothing that MATCH would read as a pattern gets through
             return ()
+        after = _parse_cursor(cursor)
+        behind = "" if after is None else after[1]
         found: set[str] = set()
-        for names in self._all:
+        for names in parts:
             position = 0
             while True:
                 with reachable("key index"):
                     answer: Any = await self._client.zscan(names.seen, position, match=f"{prefix}*", count=_SCAN_COUNT)
                 position, page = answer
-                found.update(member.decode() for member, _ in page)
+                found.update(name for member, _ in page if (name := member.decode()) > behind)
                 if not position:
                     break
         first = sorted(found)[: limit if level is None else None]
         newest = await self._newest(first)
         rows = await self._rows([(key_id, newest[key_id]) for key_id in first if key_id in newest])
-        return tuple(row for row in rows if level is None or row.level is level or (or_higher and row.level > level))[
-            :limit
-        ]
+        wanted = (row for row in rows if level is None or row.level is level or (or_higher and row.level > level))
+        return tuple(replace(row, cursor=f"0.0:{row.key_id}") for row in islice(wanted, limit))
 
 
 def _parse_cursor(cursor: str) -> tuple[float, str] | None:

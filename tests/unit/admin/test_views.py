@@ -54,6 +54,27 @@ def test_an_action_is_what_is_done_now(mode: str, stored: str, now_us: int, acti
     assert (found.until is None) is (would == "observe")
 
 
+@pytest.mark.parametrize(
+    ("mode", "by", "more", "held_back"),
+    [
+        ("shadow", "policy", {}, "shadow"),
+        ("shadow", "person", {}, None),
+        ("unknown", "person", {}, "no_gateway"),
+        ("enforce", "policy", {"allowed": True}, "allow_list"),
+        ("enforce", "person", {"allowed": True}, None),
+        ("enforce", "policy", {"shared": False}, "share"),
+        ("enforce", "person", {"killed": True}, "kill_switch"),
+        ("mixed", "policy", {}, None),
+    ],
+)
+def test_what_holds_an_action_back_is_told(mode: str, by: str, more: dict[str, bool], held_back: str | None) -> None:
+    """Shadow mode, allow-list and percentages hold policy back, the kill switch everybody."""
+    stored = encode_verdict(Level.SUSPECT, THROTTLE, NOW_US, by=by, ref="sw-aaaaaaaaaaaaa")
+    found = views.action(stored, mode, NOW_US, **more)  # type: ignore[arg-type]
+    assert (found.held_back, found.by, found.ref) == (held_back, by, "sw-aaaaaaaaaaaaa")
+    assert found.action == ("observe" if held_back else "throttle")
+
+
 def test_features_have_percentiles_where_the_model_has_peers() -> None:
     """Each present feature is given to the model with the entity's own peer groups; absent ones have no percentile."""
     asked: list[tuple[str, float, tuple[str, ...]]] = []
