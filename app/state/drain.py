@@ -94,7 +94,6 @@ class Drainer:
 
     def _next_file(self) -> _Draining | None:
         self._spool.rotate()
-        metrics.SPOOL_BYTES.set(self._spool.waiting_bytes())
         claimed = self._spool.claim()
         return _Draining(claimed) if claimed is not None else None
 

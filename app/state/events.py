@@ -79,6 +79,7 @@ class EventLog:
         self._stream_full_at = -STREAM_FULL_SEC
         self._batches = Batches(settings.stream_max_entries)
         self._spool = Spool(spool_dir, settings.spool_max_mb * 1024 * 1024)
+        metrics.SPOOL_BYTES.set_function(self._spool.waiting_bytes)
         metrics.SPOOL_LIMIT_BYTES.set(settings.spool_max_mb * 1024 * 1024)
         self._lanes = [_Lane(number) for number in range(settings.partitions)]
         self._ready: dict[_Lane, None] = {}  # lanes to be sent at the next flush, in order
@@ -115,7 +116,6 @@ class EventLog:
                 units.append(self._take(lane))
         self._put_aside(units)
         self._spool.rotate()
-        metrics.SPOOL_BYTES.set(self._spool.waiting_bytes())
 
     async def flush(self) -> None:
         """Returns when everything that was handed over is appended or on disk."""
