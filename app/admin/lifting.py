@@ -55,7 +55,11 @@ class Lifting:
         return await self._orders.end(key_id, await self._places(stored), item, ref=lift.ref)
 
     async def excuse(self, key_id: str, account: Account) -> None:
-        """Lifts at once what an account that was just stored excuses, instead of at the key's next verdict."""
+        """Lifts at once what an account that was just stored excuses, instead of at the key's next verdict.
+
+        Where the account moves the key to another partition, an order about the key follows at once.
+        """
+        await self._orders.follow(key_id, partition_of(account.org_id or key_id, self._partitions))
         if not account.authorised:
             return
         stored = await self._reader.key_state(key_id)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import logging
 import time
 
-import msgspec
-
 from app.state.accounts import AccountStore
 from app.state.calls import Client
 from app.state.keys import partition_of
-from app.state.orders import Entry, Orders, read_entry, written
+from app.state.orders import Orders, read_entry
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +50,12 @@ class OrderRepair:
         if entry is None:
             log.error("the order about key %s does not decode; it ends by itself", key_id)
         elif entry.stands(_now_us()):
-            await self._orders.put_in_place(key_id, *await self._moved(key_id, data, entry))
+            account = await self._accounts.get(key_id)
+            root = account.org_id if account is not None and account.org_id else key_id
+            place = partition_of(root, self._partitions)
+            await self._orders.put_in_place(key_id, *await self._orders.widened(key_id, data, entry, place))
         else:
             await self._orders.finish(key_id, data, entry)
-
-    async def _moved(self, key_id: str, data: bytes, entry: Entry) -> tuple[bytes, Entry]:
-        """The entry with the place where the key is decided now."""
-        account = await self._accounts.get(key_id)
-        root = account.org_id if account is not None and account.org_id else key_id
-        place = partition_of(root, self._partitions)
-        if place in entry.places:
-            return data, entry
-        moved = msgspec.structs.replace(entry, places=tuple(sorted({*entry.places, place})))
-        changed = written(moved)
-        return (changed, moved) if await self._orders.replace(key_id, data, changed) else (data, entry)
 
 
 def _now_us() -> int:

@@ -193,6 +193,13 @@ class Orders:
                 return entry.stands(_now_us())
         raise BadInput("the key's order is being changed by others all the time")
 
+    async def follow(self, key_id: str, partition: int) -> None:
+        """The key's account has moved it: the order that stands about it stands where it is decided now, too."""
+        data = await self._entry(key_id)
+        entry = read_entry(data)
+        if data is not None and entry is not None and entry.stands(_now_us()) and partition not in entry.places:
+            await self.put_in_place(key_id, *await self.widened(key_id, data, entry, partition))
+
     async def get(self, key_id: str) -> Order | None:
         """The order that stands about the key."""
         entry = read_entry(await self._entry(key_id))
@@ -236,6 +243,14 @@ class Orders:
     async def replace(self, key_id: str, data: bytes, by: bytes) -> bool:
         """Another entry in the list, which the partitions are to follow; false when what is there is not `data`."""
         return bool(await self._list("swap", key_id, data, by, REPAIR_MS, MAX_CHANGES))
+
+    async def widened(self, key_id: str, data: bytes, entry: Entry, partition: int) -> tuple[bytes, Entry]:
+        """The entry with one more place; as it was where it has that already, or has just been changed by somebody."""
+        if partition in entry.places:
+            return data, entry
+        wider = msgspec.structs.replace(entry, places=tuple(sorted({*entry.places, partition})))
+        changed = written(wider)
+        return (changed, wider) if await self.replace(key_id, data, changed) else (data, entry)
 
     async def put_in_place(self, key_id: str, data: bytes, entry: Entry) -> None:
         """The partitions get what the list says, and the repair looks again after AGAIN_MS, or when the order has ended."""

@@ -197,7 +197,7 @@ async def _nothing(*_: Any) -> None:
 
 
 async def test_an_order_follows_a_key_whose_account_moves(redis_db: str, client: Any) -> None:
-    """The repair puts it where the key is decided now; ending it ends it in both places."""
+    """The repair, or who moves it, puts it where the key is decided now; ending it ends it everywhere."""
     org = next(f"o{n}" for n in range(99) if partition_of(f"o{n}", 4) != HOME)
     there = PartitionKeys(partition_of(org, 4))
     orders, repair = Orders(client), OrderRepair(client, 4)
@@ -206,8 +206,13 @@ async def test_an_order_follows_a_key_whose_account_moves(redis_db: str, client:
     await client.zadd(ORDERS_DUE, {KEY: 0})
     assert not await repair.step()
     assert b"|suspend|" in await client.get(there.verdict(KEY))
+    other = PartitionKeys(next(number for number in range(4) if number not in (HOME, there.partition)))
+    await orders.follow(KEY, other.partition)
+    await orders.follow("f" * 32, other.partition)  # nothing stands about it
+    assert b"|suspend|" in await client.get(other.verdict(KEY))
     assert await orders.end(KEY, set(), {})
-    assert not await client.exists(there.verdict(KEY), there.order(KEY), PartitionKeys(HOME).verdict(KEY))
+    for names in (there, other, PartitionKeys(HOME)):
+        assert not await client.exists(names.verdict(KEY), names.order(KEY))
 
 
 async def test_a_partition_that_lost_an_order_gets_it_back(redis_db: str, client: Any) -> None:
