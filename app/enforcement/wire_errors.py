@@ -31,6 +31,10 @@ class Kind:
     retry: bool | None = None  # value of x-should-retry; None leaves the SDK's own rule
     problem: str = ""  # problem type of draft-ietf-httpapi-ratelimit-headers, section 6
 
+    def name_in(self, dialect: str) -> str:
+        """The error's type as the dialect spells it."""
+        return self.anthropic_type if dialect == "anthropic" else self.openai_type
+
 
 BAD_REQUEST = Kind(400, "invalid_request_error", None, "invalid_request_error")
 BAD_JSON = Kind(400, "invalid_request_error", "invalid_json", "invalid_request_error")

@@ -23,6 +23,7 @@ from app.gateway.estimate import input_estimate
 from app.gateway.guard import Head
 from app.gateway.identity import Identity
 from app.gateway.observe import event_from_exchange
+from app.gateway.refusals import refusal_of
 from app.gateway.routes import OTHER, Route, classify
 from app.limits.headers import rate_headers
 from app.limits.limiter import Ask, Decision
@@ -147,7 +148,7 @@ class Exchange:
             reserve = dialects.max_output(route, body, core.default_output_tokens)
         self.capture = Capture(route, self.answer, estimate)
         if core.limiter is None:
-            core.tally.decided(route.name, "allow")
+            self.pass_unlimited(identity.key_id)
             return None
         # Counting tokens generates nothing and reads nothing into the model, so only the request is charged.
         charged = 0 if route.name == "count_tokens" else estimate
@@ -175,11 +176,24 @@ class Exchange:
         if decision.action:
             self._take_note(decision)
         if not decision.admitted:
-            raise self._blocked(decision) if decision.blocked else self._limited(decision)
+            raise self._refused(decision)
         if self.stopping is not None:
             raise self.stopping
         self.answer.decision = "throttled" if decision.throttled else "allow"
         core.tally.decided(self.route.name, self.answer.decision)
+
+    def pass_unlimited(self, key_id: str) -> None:
+        """Where nothing is limited, only a person's block counts.
+
+        Raises:
+            Refuse: there is one.
+        """
+        core = self.core
+        order = core.control.order(key_id)
+        if order is not None and not core.control.kill and order.blocks(time.time_ns() // 1000):
+            decision = Decision(False, blocked=True, action=order.action, effect="enforced", ref=order.ref)
+            self.abide_by(decision, time.perf_counter())
+        core.tally.decided(self.route.name, "allow")
 
     def _take_note(self, decision: Decision) -> None:
         """An action touches this request, or would."""
@@ -238,21 +252,11 @@ class Exchange:
         limit = self.core.max_body_bytes
         return Refuse(wire_errors.TOO_LARGE, f"The request body is larger than {limit} bytes.", "body_bytes")
 
-    def _limited(self, decision: Decision) -> Refuse:
-        self.answer.decision = "throttled" if decision.throttled else "limited"
-        if decision.limited_by in ("unavailable", "state"):
-            return Refuse(wire_errors.BUSY, "The service cannot decide about this request now.", "unavailable")
-        limit = next((b.limit for b in decision.budgets if b.name == decision.limited_by), None)
-        message = wire_errors.limit_message(
-            decision.limited_by, decision.scope, decision.retry_after_ms, limit, oversized=decision.oversized
-        )
-        return Refuse(wire_errors.limit_kind(decision.limited_by), message, "limit")
-
-    def _blocked(self, decision: Decision) -> Refuse:
+    def _refused(self, decision: Decision) -> Refuse:
         policy = self.core.control.policy
-        url = policy.step_up_url if decision.action == "step_up" else policy.appeal_url
-        refuse = wire_errors.blocked(decision.action, decision.ref, url)
-        if decision.action == "suspend" and policy.stop_streams:
+        refuse = refusal_of(decision, policy)
+        self.answer.decision = "throttled" if decision.throttled else "limited"
+        if decision.action == "suspend" and decision.blocked and policy.stop_streams:
             self.core.stop_others(self.key_id, refuse)
         return refuse
 
@@ -306,7 +310,7 @@ class Exchange:
             core.tally.own_error(refuse.why)
         self.answer.status = error.status
         self.answer.outcome = "upstream_error" if passed else "refused"
-        self.answer.error = refuse.kind.anthropic_type if dialect == "anthropic" else refuse.kind.openai_type
+        self.answer.error = refuse.kind.name_in(dialect)
         await self.answer_with(error)
 
     async def answer_with(self, error: wire_errors.WireError) -> None:
@@ -329,7 +333,7 @@ class Exchange:
         """The key was suspended in the middle of a stream: it ends with the words a new request would get."""
         answer = self.answer
         answer.outcome = "stopped"
-        answer.error = refuse.kind.anthropic_type if self.route.dialect == "anthropic" else refuse.kind.openai_type
+        answer.error = refuse.kind.name_in(self.route.dialect)
         answer.decision, answer.action = "blocked", refuse.action
         await self._end_stream(refuse.kind, refuse.message, refuse.details)
 

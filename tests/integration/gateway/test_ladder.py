@@ -424,6 +424,24 @@ def test_streams_may_be_left_to_end(how: str, rig: Any, limited: Any, redis_db: 
     assert raw(gateway.url, request(key)).reply.status == (403 if how == "stop_streams" else 200)
 
 
+def test_a_persons_block_counts_where_nothing_is_limited(rig: Any, raw: Any, key: str) -> None:
+    """A gateway that limits nothing still refuses whom a person has blocked, and logs it; the kill switch ends that."""
+    rules = Told(EnforcementSettings(appeal_url=POLICY["appeal_url"]))
+    gateway = rig.gateway(sections={"gateway": {"enforce_limits": False}}, control=rules)
+    assert raw(gateway.url, request(key)).reply.status == 200
+    until_us = time.time_ns() // 1000 + 60_000_000
+    rules.orders[gateway.key_id(key)] = Action(Level.SUSPECT, "suspend", 1.0, None, until_us, "person", "sw-b")
+    reply = raw(gateway.url, request(key, MESSAGES)).reply
+    assert (reply.status, reply.json["error"]["details"]["error_code"]) == (403, "organization_on_hold")
+    question = f"GET /authz HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    assert raw(gateway.url, question).reply.status == 403
+    rules.kill = "actions"
+    assert raw(gateway.url, request(key)).reply.status == 200
+    first, second, third = gateway.events.of(gateway.key_id(key), 3)
+    assert [event.decision for event in (first, second, third)] == ["allow", "blocked", "allow"]
+    assert (second.action, second.status, second.outcome) == ("suspend", 403, "refused")
+
+
 def test_policys_own_suspension_ends_what_runs(limited: Any, redis_db: str, raw: Any, key: str) -> None:
     """Where policy may suspend by itself, the key's next request finds out, and its running streams end with it."""
     gateway = limited(redis_db, {**plan(requests_per_min=100), "enforcement": POLICY})
