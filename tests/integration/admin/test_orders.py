@@ -124,35 +124,33 @@ async def test_a_key_with_an_account_can_be_ordered_about_before_it_is_seen(desk
         assert not (await services.core.limiter.decide(ask)).admitted
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"reason": "too short"}, "body.reason"),
-        ({"reason": "x" * 501}, "body.reason"),
-        ({"reason": "two lines\nof a reason"}, "body.reason"),
-        ({"reason_code": "mood"}, "body.reason_code"),
-        ({"ttl_sec": None}, "body.ttl_sec"),
-        ({"ttl_sec": 59}, "body.ttl_sec"),
-        ({"ttl_sec": 30 * 86_400 + 1}, "body.ttl_sec"),
-        ({"action": "delete"}, "body.action"),
-        ({"factor": 0}, "body.factor"),
-        ({"subjects": {}}, "body.subjects"),
-        ({"subjects": {"keys": [KEY], "org_id": "acme"}}, "body.subjects"),
-        ({"subjects": {"keys": [KEY, KEY]}}, "body.subjects"),
-        ({"subjects": {"keys": []}}, "body.subjects.keys"),
-        ({"subjects": {"keys": ["x"]}}, "body.subjects.keys.0"),
-        ({"subjects": {"org_id": "nobody"}}, "body.subjects"),
-        ({"subjects": {"match": {"at_least": "clear"}}}, "body.subjects.match.at_least"),
-        ({"until": 5}, "body.until"),
-    ],
-)
-async def test_an_order_that_breaks_a_rule_is_refused_with_field_and_rule(
-    desk: Any, change: dict[str, Any], field: str
-) -> None:
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"reason": "too short"}, "body.reason"),
+    ({"reason": "x" * 501}, "body.reason"),
+    ({"reason": "two lines\nof a reason"}, "body.reason"),
+    ({"reason_code": "mood"}, "body.reason_code"),
+    ({"ttl_sec": None}, "body.ttl_sec"),
+    ({"ttl_sec": 59}, "body.ttl_sec"),
+    ({"ttl_sec": 30 * 86_400 + 1}, "body.ttl_sec"),
+    ({"action": "delete"}, "body.action"),
+    ({"factor": 0}, "body.factor"),
+    ({"subjects": {}}, "body.subjects"),
+    ({"subjects": {"keys": [KEY], "org_id": "acme"}}, "body.subjects"),
+    ({"subjects": {"keys": [KEY, KEY]}}, "body.subjects"),
+    ({"subjects": {"keys": []}}, "body.subjects.keys"),
+    ({"subjects": {"keys": ["x"]}}, "body.subjects.keys.0"),
+    ({"subjects": {"org_id": "nobody"}}, "body.subjects"),
+    ({"subjects": {"match": {"at_least": "clear"}}}, "body.subjects.match.at_least"),
+    ({"until": 5}, "body.until"),
+]
+
+
+async def test_an_order_that_breaks_a_rule_is_refused_with_field_and_rule(desk: Any) -> None:
     """Reason, kind of reason, end and subjects are needed and bounded; otherwise nothing is done."""
-    answer = await desk.call("POST", "/v1/orders", json={**_order(KEY), **change})
-    assert answer.status_code == 422, answer.text
-    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    for change, field in BROKEN:
+        answer = await desk.call("POST", "/v1/orders", json={**_order(KEY), **change})
+        assert answer.status_code == 422, answer.text
+        assert [error["field"] for error in answer.json()["errors"]] == [field], change
     assert (await desk.get("/v1/audit"))["records"] == []
 
 
