@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.telemetry.dashboards.panel import WINDOW, Dashboard, Panel, Query, Row, rate
+from app.telemetry.dashboards.panel import Dashboard, Panel, Query, Row, rate
 
 _FLAGGED = 'level=~"suspect|confirmed"'
 
@@ -141,12 +141,12 @@ DETECTION = Dashboard(
                 ),
                 Panel(
                     "Entries that could not be judged",
-                    "Entries an hour that went to the dead letters, and stored states that did not decode and began anew. "
-                    "Both should be zero; after a change of release look for what changed.",
+                    "Entries of the last hour that went to the dead letters, and stored states that did not decode and "
+                    "began anew. Both should be zero; after a change of release look for what changed.",
                     "short",
                     (
-                        Query(f"sum (rate(stillwatch_events_dead_total[{WINDOW}])) * 3600", "dead letters"),
-                        Query(f"sum (rate(stillwatch_states_reset_total[{WINDOW}])) * 3600", "states begun anew"),
+                        Query("sum (increase(stillwatch_events_dead_total[1h]))", "dead letters"),
+                        Query("sum (increase(stillwatch_states_reset_total[1h]))", "states begun anew"),
                     ),
                     width=24,
                     runbook="StillwatchDeadLetters",

@@ -55,9 +55,7 @@ LIMITS = Dashboard(
                     "Requests a minute that were refused before they were forwarded, by rule. A rise of one rule is a "
                     "client that changed, or somebody who tries the parser.",
                     "cpm",
-                    (
-                        Query(f"{rate('stillwatch_parser_rejects_total', 'why')} * 60", "{{why}}"),
-                    ),
+                    (Query(f"{rate('stillwatch_parser_rejects_total', 'why')} * 60", "{{why}}"),),
                 ),
                 Panel(
                     "Tokens",

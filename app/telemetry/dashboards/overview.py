@@ -6,7 +6,6 @@ from app.telemetry.dashboards.panel import (
     DECISION_SECONDS,
     FALLBACK,
     KILL_SWITCH,
-    WINDOW,
     Dashboard,
     Panel,
     Query,
@@ -115,10 +114,10 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Valuable responses leaked",
-                    "Unique valuable responses an hour that keys took while they were above clear: what the attack gains, "
+                    "Unique valuable responses a minute that keys took while they were above clear: what the attack gains, "
                     "and what containment is measured by.",
-                    "short",
-                    (Query(f"sum (rate(stillwatch_leaked_responses_total[{WINDOW}])) * 3600", "an hour"),),
+                    "cpm",
+                    (Query(f"{rate('stillwatch_leaked_responses_total')} * 60", "leaked"),),
                     rises=True,
                 ),
             ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from app.telemetry.dashboards.panel import (
     FALLBACK,
     KILL_SWITCH,
-    WINDOW,
     Dashboard,
     Panel,
     Query,
@@ -135,10 +134,10 @@ PIPELINE = Dashboard(
                 ),
                 Panel(
                     "Leases lost",
-                    "Partitions an hour that another worker took over before a commit. More than a few after a restart: a "
-                    "worker stands still for longer than its lease.",
+                    "Partitions of the last hour that another worker took over before a commit. More than a few after a "
+                    "restart: a worker stands still for longer than its lease.",
                     "short",
-                    (Query(f"sum (rate(stillwatch_leases_lost_total[{WINDOW}])) * 3600", "lost"),),
+                    (Query("sum (increase(stillwatch_leases_lost_total[1h]))", "lost"),),
                 ),
                 Panel(
                     "Archive",
@@ -182,11 +181,12 @@ PIPELINE = Dashboard(
                 ),
                 Panel(
                     "Audit log",
-                    "Records an hour that were written, and that could not be; what the latter were about was refused.",
+                    "Records of the last hour that were written, and that could not be; what the latter were about was "
+                    "refused.",
                     "short",
                     (
-                        Query(f"sum (rate(stillwatch_audit_records_total[{WINDOW}])) * 3600", "written"),
-                        Query(f"sum (rate(stillwatch_audit_write_failures_total[{WINDOW}])) * 3600", "failed"),
+                        Query("sum (increase(stillwatch_audit_records_total[1h]))", "written"),
+                        Query("sum (increase(stillwatch_audit_write_failures_total[1h]))", "failed"),
                     ),
                     width=6,
                     runbook="StillwatchAuditWriteFailed",

@@ -43,6 +43,7 @@ class Seen:
         fired: alert → seconds from its fault, None if it did not fire.
         before: alerts that fired just before the faults.
         healed: the alerts of the frozen state server ended after it went on.
+        spooled: most bytes that waited on disk while it was frozen.
     """
 
     prometheus: Prometheus
@@ -58,6 +59,7 @@ class Seen:
     fired: dict[str, float | None] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     healed: bool = False
+    spooled: float = 0
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +112,7 @@ async def _play(stack: ExitStack) -> Seen:
             await asyncio.sleep(2.0)
             seen.before = {name: state for name, state in prometheus.alerts().items() if state == "firing"}
             seen.fired |= await raise_alerts(running, prometheus, STATE_FROZEN, LIMIT_SEC)
+            seen.spooled = prometheus.value("sum(max_over_time(stillwatch_spool_bytes[5s]))")
             seen.healed = await asyncio.to_thread(wait_for_quiet, prometheus, STATE_FROZEN.alerts, LIMIT_SEC)
             seen.fired |= await raise_alerts(running, prometheus, WORKERS_STOPPED, LIMIT_SEC)
         return seen

@@ -17,6 +17,11 @@ def test_a_frozen_state_server_pages(seen: Any, alert: str) -> None:
     assert seen.healed
 
 
+def test_a_spool_that_fills_is_seen_while_it_fills(seen: Any) -> None:
+    """Its size shows while the state server is away, which is when the alert about it has to fire."""
+    assert seen.spooled > 0
+
+
 def test_a_service_without_workers_pages(seen: Any) -> None:
     """The worker cannot say itself that it is gone; its absence does."""
     assert "StillwatchNoWorker" not in seen.before
