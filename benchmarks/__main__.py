@@ -2,6 +2,7 @@
 
     python -m benchmarks [--rounds 5] [--seconds 3] [--only plain streams delay worker replay]
     python -m benchmarks soak …                       see benchmarks.soak
+    python -m benchmarks overload …                   see benchmarks.overload
     python -m benchmarks faults …                     see benchmarks.faults
     python -m benchmarks alerts                       see benchmarks.alerts
     python -m benchmarks pictures                     see benchmarks.pictures
@@ -58,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from benchmarks.pictures import main as pictures
 
         return pictures(given[1:])
+    if given[:1] == ["overload"]:
+        from benchmarks.overload import main as overload
+
+        return overload(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The benchmark table.")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="length of one (default: %(default)s)")

@@ -88,9 +88,9 @@ def test_bound_fits_the_files_that_may_be_open(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1_000_000))
     assert fitting(4096, 512) == 4096
-    assert raised == [(4096 + 512 + overload.OTHER_FILES, 1_000_000)]
+    assert raised == [(2 * 4096 + 512 + overload.OTHER_FILES, 1_000_000)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 2048))
-    assert fitting(4096, 512) == 2048 - 512 - overload.OTHER_FILES
+    assert fitting(4096, 512) == (2048 - 512 - overload.OTHER_FILES) // 2
     monkeypatch.setattr(resource, "getrlimit", lambda _: (65536, 65536))
     raised.clear()
     assert fitting(4096, 512) == 4096
