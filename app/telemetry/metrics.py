@@ -82,10 +82,10 @@ LOST = ("build", "spool_full", "spool_error", "spool_damaged", "refused", "archi
 BROKEN_RULES = (
     "body_bytes", "body_time", "credential_count", "credential_size", "encoding", "header_bytes", "header_count",
     "header_time", "host", "http", "json", "json_depth", "json_duplicate", "method", "no_credential", "path",
-    "unknown_key", "upgrade",
+    "unknown_key", "unlogged", "upgrade",
 )  # fmt: skip
 ENDINGS = ("complete", "disconnected", "upstream_cut", "upstream_error", "refused", "stopped")
-OWN_ERRORS = ("internal", "unavailable", "upstream", "upstream_busy")
+OWN_ERRORS = ("internal", "unavailable", "unlogged", "upstream", "upstream_busy")
 
 BUILD_INFO = _gauge("build_info", "Always 1; the version that runs.", "version", "process")
 
@@ -200,14 +200,15 @@ APPEAL_OUTCOMES = _counter(
 # A process shows what it can know: a gauge that only gateways set would stand at 0 in the worker, and look like a fault.
 _ONLY: dict[str, tuple[Collector, ...]] = {
     "gateway": (
-        REQUESTS, RESPONSES, OWN_ERRORS_TOTAL, OUTCOMES, REJECTS, DECISION_SECONDS, FIRST_BYTE_SECONDS, INFLIGHT, TOKENS,
+        REQUESTS, RESPONSES, OWN_ERRORS_TOTAL, OUTCOMES, REJECTS, SHED, DECISION_SECONDS, FIRST_BYTE_SECONDS, INFLIGHT,
+        TOKENS, KEYS_ADOPTED,
         SHADOW, ACTIONS, FALLBACK, STATE_UP, FALLBACK_ACTIVE, EVENTS_APPENDED, EVENTS_SPOOLED, SPOOL_BYTES,
         SPOOL_LIMIT_BYTES,
     ),
     "worker": (
         EVENTS_APPLIED, EVENTS_DEAD, PARTITIONS_OWNED, STREAM_LAG, STREAM_AGE_SECONDS, BATCH_SECONDS, STATES_RESET,
         ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
-        LEASES_LOST,
+        LEASES_LOST, EVENTS_ERASED,
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,
