@@ -89,6 +89,15 @@ LIMITS = Dashboard(
                     (Query(rate("stillwatch_failure_mode_total", "policy"), "{{policy}}"),),
                     runbook="StillwatchFallbackActive",
                 ),
+                Panel(
+                    "Let go under overload",
+                    "What overloaded gateways did without, a second: requests and connections that they refused unread, "
+                    "and idle connections that they closed to make room, which costs nobody anything.",
+                    "ops",
+                    (Query(rate("stillwatch_shed_total", "what"), "{{what}}"),),
+                    width=24,
+                    runbook="StillwatchShedding",
+                ),
             ),
         ),
     ),
