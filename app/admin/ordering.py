@@ -138,7 +138,7 @@ def _given(verdict: Verdict | None, order: Order) -> dict[str, object]:
     """The item of the key's timeline."""
     return timeline.item(
         verdict,
-        what="lifted" if order.action == "observe" else "order",
+        what="lifted" if order.action == "observe" else "ordered",
         action=order.action,
         at_us=order.since_us,
         who="admin",

@@ -66,7 +66,7 @@ async def test_an_order_acts_with_the_next_request_in_shadow_mode_too(desk: Any,
     assert (await desk.get(f"/v1/orders/{order['ref']}"))["standing"] is False
     assert (await desk.get("/v1/orders"))["orders"] == []
     changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
-    assert [(item["what"], item["note"]) for item in changes[:2]] == [("order_ended", "a slip of mine"), ("order", REASON)]
+    assert [(item["what"], item["note"]) for item in changes[:2]] == [("order_ended", "a slip of mine"), ("ordered", REASON)]
 
 
 async def test_undo_puts_back_exactly_what_policy_asked_for(desk: Any) -> None:

@@ -178,4 +178,4 @@ async def test_what_a_crash_interrupts_another_process_goes_on_with(
         assert len({one["since"] for one in listed}) == 1
         for key_id in KEYS[:3]:
             changes = (await other.get(f"/v1/keys/{key_id}/timeline"))["changes"]
-            assert [item["what"] for item in changes] == ["order", "level"]
+            assert [item["what"] for item in changes] == ["ordered", "level"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from app.demo.would_have import would_have
 from app.worker.archive import list_files
 from detectors.contract import Level
 
@@ -66,3 +68,17 @@ async def test_a_time_that_is_none_is_refused(desk: Any) -> None:
 async def test_without_an_archive_the_report_says_so(desk: Any) -> None:
     """A process on another machine than the workers' knows nothing, and does not pretend that nothing happened."""
     assert (await desk.get("/v1/reports/would-have"))["known"] is False
+
+
+async def test_the_demonstration_prints_it(new_desk: Any, token: str) -> None:
+    """The function that the demonstration calls gives the report as Markdown, and waits for what is not archived yet."""
+    async with new_desk(STILLWATCH_WORKER__ARCHIVE_SEC="0.1") as desk:
+        waiting = asyncio.create_task(would_have(desk.server.url, token, requests=3))
+        events = [
+            msgspec.structs.replace(desk.event(number, KEY), at_us=time.time_ns() // 1000 + number, action="throttle")
+            for number in range(3)
+        ]
+        await desk.work(events)
+        text = await waiting
+    assert "| throttle | done | 1 | 0 | 3 | 100.00% |" in text
+    assert f"key:{KEY}" in text
