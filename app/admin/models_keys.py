@@ -266,7 +266,8 @@ class TimelineItem(Out):
     at: datetime
     who: str = Field(description="worker, or admin: a person")
     what: str = Field(
-        description="level: it changed; authorised: what the contract covers changed; lifted; lift_ended: taken back"
+        description="level: it changed; authorised: what the contract covers changed; lifted; lift_ended: taken back; "
+        "order: a person gave one; order_ended: before its time"
     )
     note: str = Field(description="the person's reason; empty for the worker")
     until: datetime | None = Field(description="end of a lift")

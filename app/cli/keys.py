@@ -275,6 +275,15 @@ async def _find(reader: StateReader, start: str) -> StoredKey:
     return stored
 
 
+_HELD_BACK = {
+    "shadow": "shadow mode:",
+    "no_gateway": "no gateway is running;",
+    "kill_switch": "the kill switch is on;",
+    "allow_list": "it is on the allow-list;",
+    "share": "outside the enforced percentage;",
+}
+
+
 def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | None) -> str:
     """What is done about the key, and why not more."""
     if hold is not None:
@@ -284,10 +293,11 @@ def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | 
     until = f" until {_when(action.until)}" if action.until else ""
     if action.would == "observe":
         return "action: observe"
-    if action.mode == "shadow":
-        return f"action: observe (shadow mode: the policy asks for {action.would}{until})"
-    if action.mode == "unknown":
-        return f"action: observe (no gateway is running; the policy asks for {action.would}{until})"
+    asks = "a person" if action.by == "person" else "the policy"
+    if action.held_back is not None:
+        return f"action: observe ({_HELD_BACK[action.held_back]} {asks} asks for {action.would}{until})"
+    if action.by == "person":
+        return f"action: {action.action}{until}, ordered by a person under {action.ref}"
     some = " (only some of the gateways act: the others are in shadow mode)" if action.mode == "mixed" else ""
     return f"action: {action.action}{until}{some}"
 
@@ -296,6 +306,11 @@ def _change(item: TimelineItem) -> str:
     """What a line of the timeline says."""
     if item.what == "lifted":
         return f"lifted until {_when(item.until)} by {item.who}: {item.note}"
+    if item.what == "order":
+        return f"{item.action} until {_when(item.until)}, ordered by {item.who}: {item.note}"
+    if item.what == "order_ended":
+        after = f", {item.action} stands again" if item.action else ""
+        return f"order ended by {item.who}: {item.note}{after}"
     if item.what == "lift_ended":
         return f"lift taken back by {item.who}"
     if item.what == "authorised":

@@ -9,18 +9,22 @@ import typer
 from app.cli import (
     accounts,
     allow,
+    appeals,
     archive,
     audit,
     config,
     demo,
     erase,
     identify,
+    key_history,
     keys,
     kill,
+    labels,
     orders,
     plans,
     policy,
     proposals,
+    reasons,
     replay,
     report,
     services,
@@ -51,6 +55,9 @@ program.command("all", rich_help_panel=_RUN)(services.everything)
 program.command("replay", rich_help_panel=_LOOK)(replay.replay)
 program.command("erase", rich_help_panel=_LOOK)(erase.erase)
 program.command("id", rich_help_panel=_LOOK)(identify.identify)
+program.command("reasons", rich_help_panel=_LOOK)(reasons.reasons)
+keys.group.command("events")(key_history.events)
+keys.group.command("flags")(key_history.flags)
 program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
 program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
 program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)
@@ -64,6 +71,8 @@ program.add_typer(plans.group, name="plans", rich_help_panel=_ACT)
 program.add_typer(allow.group, name="allow", rich_help_panel=_ACT)
 program.add_typer(kill.group, name="kill", rich_help_panel=_ACT)
 program.add_typer(accounts.group, name="accounts", rich_help_panel=_ACT)
+program.add_typer(appeals.group, name="appeals", rich_help_panel=_ACT)
+program.add_typer(labels.group, name="labels", rich_help_panel=_ACT)
 
 
 @program.command("version", rich_help_panel=_LOOK)

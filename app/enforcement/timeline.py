@@ -1,7 +1,7 @@
 """One item of a key's timeline: what changed, who changed it, and what the verdict said then.
 
-The worker writes one when the level changes, or what the key's contract covers; the admin API when a person lifts an
-action or takes that back. Stored as JSON, newest first; a field may be added.
+The worker writes one when the level changes, or what the key's contract covers; the admin API when a person orders
+something about the key, lifts an action, or takes either back. Stored as JSON, newest first; a field may be added.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def item(
 
     Args:
         verdict: the newest; None for a key that was never judged.
-        what: level, authorised (the contract covers it now, or no more), lifted, or lift_ended.
+        what: level, authorised (the contract covers it now, or no more), lifted, lift_ended, order, or order_ended.
         action: what the policy asks for from now on; "" for nothing because the key is clear.
         at_us: when, unix µs; event time for the worker, wall clock for a person.
         was: the level before; None where it did not change.
         who: worker or admin.
         note: the person's reason.
-        until_us: end of a lift.
+        until_us: end of a lift or an order.
     """
     level = Level.CLEAR if verdict is None else verdict.level
     reasons = () if verdict is None or who != "worker" else verdict.reasons

@@ -30,6 +30,8 @@ def test_every_command_of_the_service_is_there() -> None:
     names = {" ".join(path) for path, _ in ALL}
     assert names == {
         "demo", "serve", "worker", "admin", "all", "replay", "id", "version",
+        "keys search", "keys events", "keys flags", "reasons", "labels add", "labels list", "labels export",
+        "appeals file", "appeals list", "appeals show", "appeals decide",
         "keys list", "keys show", "keys lift", "archive list", "archive check", "config check", "config show",
         "tokens make", "tokens list", "tokens revoke", "erase", "audit list", "audit verify", "audit export",
         "orders list", "orders show", "orders preview", "orders give", "orders undo",

@@ -12,7 +12,7 @@ from app.enforcement import timeline
 from app.enforcement.policy import encode_verdict
 from app.settings import ActionRule
 from app.state.gateways import Mode
-from app.state.holds import Hold
+from app.state.orders import Order
 from detectors.contract import Level, Status, Verdict
 
 AT_US = 1_790_000_000_000_000
@@ -35,11 +35,22 @@ def test_the_action_is_what_the_gateways_do(mode: Mode, line: str) -> None:
     assert _action_line(views.action(STORED, mode, AT_US), None, views.verdict(VERDICT)) == line
 
 
+def test_an_order_is_told_with_its_reference() -> None:
+    """A person's order acts in shadow mode too; the kill switch holds it back."""
+    stored = encode_verdict(
+        Level.WATCH, ActionRule(action="suspend", ttl_sec=3600), AT_US, by="person", ref="sw-aaaaaaaaaaaaa"
+    )
+    line = _action_line(views.action(stored, "shadow", AT_US), None, None)
+    assert line == f"action: suspend until {END}, ordered by a person under sw-aaaaaaaaaaaaa"
+    killed = _action_line(views.action(stored, "enforce", AT_US, killed=True), None, None)
+    assert killed == f"action: observe (the kill switch is on; a person asks for suspend until {END})"
+
+
 def test_an_excuse_and_a_lift_are_told() -> None:
     """A contracted use and a person's lift each say why nothing is done; otherwise it just observes."""
     nothing = views.action("", "enforce", AT_US)
     excused = views.verdict(replace(VERDICT, authorised=True))
-    hold = views.hold(Hold(AT_US, AT_US + 3_600_000_000, "a slip"))
+    hold = views.hold(Order(since_us=AT_US, until_us=AT_US + 3_600_000_000, reason="a slip"))
     assert _action_line(nothing, None, excused) == "action: observe (authorised use: only observed)"
     assert _action_line(nothing, hold, excused) == f"action: none, lifted until {END}: a slip"
     assert _action_line(nothing, None, None) == "action: observe"
@@ -75,6 +86,17 @@ def test_an_excuse_and_a_lift_are_told() -> None:
             f"lifted until {END} by admin: slip",
         ),
         (timeline.item(VERDICT, what="lift_ended", action="", at_us=AT_US, who="admin"), "lift taken back by admin"),
+        (
+            timeline.item(
+                VERDICT, what="order", action="suspend", at_us=AT_US, who="admin", note="fraud",
+                until_us=AT_US + 3_600_000_000,
+            ),
+            f"suspend until {END}, ordered by admin: fraud",
+        ),
+        (
+            timeline.item(VERDICT, what="order_ended", action="throttle", at_us=AT_US, who="admin", note="a slip"),
+            "order ended by admin: a slip, throttle stands again",
+        ),
     ],
 )  # fmt: skip
 def test_each_change_is_one_line(item: dict[str, object], line: str) -> None:
