@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import threading
 import time
@@ -269,6 +270,103 @@ def test_a_capped_answer_has_no_thinking(
     assert re.findall(rb'"thinking":"[^"]+"', reply.body) == []
     if not stream:
         assert int(reply.header("content-length")) == len(reply.body)
+
+
+SECRET = b"because seven is prime"
+THOUGHT = b'{"choices":[{"message":{"content":"7","reasoning":"%b"}}],"usage":{"completion_tokens":9}}' % SECRET
+RESPONSE = (
+    b'{"object":"response","output":[{"type":"reasoning","id":"rs_1","summary":[],"content":[{"text":"%b"}]}]}' % SECRET
+)
+
+
+class Odd:
+    """A model server that answers in ways of its own, as the last part of the path or the user says."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One answer, in pieces and without a declared length."""
+        raw = b""
+        while True:
+            message = await receive()
+            raw += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        body = orjson.loads(raw) if raw else {}
+        how = body.get("user", "")
+        status, data, headers = 200, THOUGHT, [(b"content-type", b"application/json; charset=utf-8")]
+        if scope["method"] == "GET":
+            data = RESPONSE if "responses" in scope["path"] else data
+        elif how == "error":
+            status, data = 422, b'{"error":{"message":"the reasoning is wrong"}}'
+        elif how == "text":
+            headers = [(b"content-type", b"text/plain")]
+        elif how == "zipped":
+            headers.append((b"content-encoding", b"gzip"))
+            data = gzip.compress(data)
+        elif how == "long":
+            data = THOUGHT[:-1] + b',"more":"%b"}' % (b"x" * 200_000)
+        elif how == "stream":
+            headers = [(b"content-type", b"text/event-stream")]
+            chunks = [{"delta": {"reasoning": SECRET.decode()}}, {"delta": {"content": "7"}, "finish_reason": "stop"}]
+            data = b"".join(b"data: %b\n\n" % orjson.dumps({"choices": [chunk]}) for chunk in chunks)
+            if body.get("stream_options"):
+                data += b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}\n\n'
+            data += b"data: [DONE]\n\n"
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        for start in range(0, len(data), 50_000):
+            await send({"type": "http.response.body", "body": data[start : start + 50_000], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture(scope="module")
+def odd_url(rig: Any) -> str:
+    """Address of that server."""
+    url: str = rig.thread.serve(Odd())
+    return url
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "hides"),
+    [("", 200, True), ("long", 200, True), ("error", 422, False), ("text", 200, False), ("zipped", 502, True)],
+)
+def test_capped_answers_of_other_forms(
+    how: str, status: int, hides: bool, odd_url: str, rig: Any, limited: Any, redis_db: str, raw: Any, key: str
+) -> None:
+    """Whole answers without a length are read to their end, errors and text pass, and what cannot be read is no answer."""
+    gateway = limited(redis_db, {**plan(), "gateway": {"upstream": odd_url}, "enforcement": POLICY})
+    put(redis_db, gateway.key_id(key), "cap", requests_per_min=None)
+    reply = raw(gateway.url, request(key, **ASK, user=how)).reply
+    assert reply.status == status
+    assert (SECRET in reply.body or b"reasoning is wrong" in reply.body) != hides
+    if status == 200 and hides:
+        assert reply.json["choices"][0]["message"] == {"content": "7", "reasoning": None}
+        assert (len(reply.json.get("more", "")) == 200_000) == (how == "long")
+        assert int(reply.header("content-length")) == len(reply.body)
+        assert events_of(redis_db, gateway.key_id(key))[-1].output_tokens == 9
+
+
+def test_stored_answers_are_capped_too(odd_url: str, limited: Any, redis_db: str, raw: Any, key: str) -> None:
+    """An answer that is read again shows no more than it did, and other reading is left alone."""
+    gateway = limited(redis_db, {**plan(), "gateway": {"upstream": odd_url}, "enforcement": POLICY})
+    put(redis_db, gateway.key_id(key), "cap", requests_per_min=None)
+
+    def get(path: str) -> Any:
+        return raw(gateway.url, f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n\r\n".encode()).reply
+
+    assert get("/v1/responses/resp_1").json["output"] == [{"type": "reasoning", "id": "rs_1", "summary": []}]
+    assert SECRET in get("/v1/files/file_1").body
+
+
+def test_a_stream_without_reasoning_and_without_the_usage_we_asked_for(
+    odd_url: str, limited: Any, redis_db: str, raw: Any, key: str
+) -> None:
+    """What the gateway asked for itself and what the key may not see are both taken out of one stream."""
+    sections = {"gateway": {"upstream": odd_url, "upstream_accepts_include_usage": True}, "enforcement": POLICY}
+    gateway = limited(redis_db, {**plan(), **sections})
+    put(redis_db, gateway.key_id(key), "cap", requests_per_min=None)
+    body = raw(gateway.url, request(key, **ASK, user="stream", stream=True, n=2)).reply.body
+    assert body == b'data: {"choices":[{"delta":{"content":"7"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    event = events_of(redis_db, gateway.key_id(key))[-1]
+    assert (event.output_tokens, event.tokens_estimated, event.answer_chars) == (9, False, 1)
 
 
 # Stopped
