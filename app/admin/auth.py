@@ -122,6 +122,7 @@ class Access:
         digest = hashlib.sha256(given).digest()
         if given and (wait := self._failures.wait_sec(place)) and self._remembered(digest) is None:
             metrics.AUTH_FAILURES.labels(kind="limited").inc()
+            self._failures.tell(place)
             raise HTTPException(429, "Too many wrong tokens came from this address.", headers={"retry-after": str(wait)})
         if _is_good(self._bootstrap, digest):
             token: Token | None = self._bootstrap
@@ -129,8 +130,9 @@ class Access:
         else:
             token = await self._stored(given, digest)
         if token is None:
-            if given:
+            if given:  # as often at most as the place is limited to
                 self._failures.note(place)
+                log.warning("a wrong token was refused: %s", token_id_of(given.decode("latin-1")) or "none of ours")
             metrics.AUTH_FAILURES.labels(kind="wrong" if credentials else "missing").inc()
             raise HTTPException(
                 401, "This address needs 'Authorization: Bearer <token>'.", headers={"www-authenticate": "Bearer"}
@@ -145,8 +147,8 @@ class Access:
         try:
             async with answered(_LOOKUP_SEC - ANSWER_SEC):
                 token = await self._tokens.get(token_id)
-                if _is_good(token, digest):
-                    await self._tokens.used(token_id)
+                if token is not None and _is_good(token, digest) and await self._tokens.used(token_id):
+                    log.info("token %s, role %s, is in use", token_id, token.role)
         except StateUnavailable:
             token = self._remembered(digest)
             if token is None:

@@ -8,11 +8,14 @@ can go on working.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import math
 import time
 from collections import OrderedDict
 
 from fastapi import Request
+
+log = logging.getLogger(__name__)
 
 BURST = 20
 """Wrong tokens that one place may send at once."""
@@ -39,6 +42,7 @@ class Failures:
 
     def __init__(self) -> None:
         self._full_until: OrderedDict[str, float] = OrderedDict()  # place → when its bucket will be empty
+        self._told: OrderedDict[str, None] = OrderedDict()
 
     def note(self, place: str) -> None:
         """One wrong token came."""
@@ -48,7 +52,17 @@ class Failures:
         if len(self._full_until) > MAX_PLACES:
             self._full_until.popitem(last=False)
 
+    def tell(self, place: str) -> None:
+        """A token was not looked at: a line in the log, one for each place and time over its limit."""
+        if place not in self._told:
+            self._told[place] = None
+            if len(self._told) > MAX_PLACES:
+                self._told.popitem(last=False)
+            log.warning("too many wrong tokens come from one address; for a while none is looked at")
+
     def wait_sec(self, place: str) -> int:
         """How long until the next token of this place is looked at, in whole seconds; 0: it is looked at now."""
         over = self._full_until.get(place, 0.0) - time.monotonic() - (BURST - 1) * EVERY_SEC
+        if over <= 0:
+            self._told.pop(place, None)
         return max(0, math.ceil(over))

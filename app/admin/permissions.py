@@ -6,6 +6,7 @@ route that declares nothing, or two things, does not start: `check_declared`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -15,6 +16,8 @@ from fastapi.routing import iter_route_contexts
 from app.admin.caller import CallerDep
 from app.admin.roles import PERMISSIONS, ROLES, Permission, Role
 from app.telemetry import metrics
+
+log = logging.getLogger(__name__)
 
 __all__ = ["PERMISSIONS", "ROLES", "Permission", "Role", "allowed", "check_declared", "declared", "permit", "route_of"]
 
@@ -29,6 +32,7 @@ class Permit:
         """Raises HTTPException 403 when the role does not have the permission."""
         if not allowed(caller.role, self.permission):
             metrics.AUTH_FAILURES.labels(kind="forbidden").inc()
+            log.warning("token %s, role %s, was refused %s", caller.token_id, caller.role, self.permission)
             raise HTTPException(403, f"The role {caller.role} does not have the permission {self.permission}.")
 
 

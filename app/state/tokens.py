@@ -105,13 +105,15 @@ class TokenStore:
             await self._client.hset(TOKENS, token.token_id, _encode(ended))
         return ended
 
-    async def used(self, token_id: str) -> None:
-        """Notes that a token was used in this hour, if that is not noted yet."""
+    async def used(self, token_id: str) -> bool:
+        """Notes that a token was used in this hour, if that is not noted yet; true when it was not."""
         hour = int(time.time()) // USED_STEP_SEC * USED_STEP_SEC
-        if self._used.get(token_id) != hour:
-            with reachable("admin tokens"):
-                await self._client.hset(TOKENS_USED, token_id, hour)
-            self._used[token_id] = hour
+        if self._used.get(token_id) == hour:
+            return False
+        with reachable("admin tokens"):
+            await self._client.hset(TOKENS_USED, token_id, hour)
+        self._used[token_id] = hour
+        return True
 
 
 def _read(data: bytes | None) -> Token | None:

@@ -114,6 +114,29 @@ async def test_guesses_from_one_address_are_limited(desk: Any, monkeypatch: pyte
     assert (await desk.call("GET", "/v1/me")).status_code == 200
 
 
+async def test_who_came_and_who_was_refused_is_in_the_log(
+    desk: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First use in an hour, wrong tokens, a lacking permission and a limited address are lines, without any secret."""
+    monkeypatch.setattr(failures, "BURST", 3)
+    caplog.set_level(logging.INFO)
+    token, gone = await desk.token("viewer"), await desk.token("admin")
+    await desk.call("DELETE", f"/v1/tokens/{gone[3:11]}")
+    for _ in range(3):
+        await desk.as_(token, "GET", "/v1/me")
+    await desk.as_(token, "GET", "/v1/tokens")
+    for wrong in (gone, "a wrong one", "another", "limited", "limited"):
+        await desk.as_(wrong, "GET", "/v1/me")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("app.admin")]
+    assert lines.count(f"token {token[3:11]}, role viewer, is in use") == 1
+    assert lines.count(f"token {token[3:11]}, role viewer, was refused tokens.read") == 1
+    assert f"a wrong token was refused: {gone[3:11]}" in lines
+    assert lines.count("a wrong token was refused: none of ours") == 2
+    assert lines.count("too many wrong tokens come from one address; for a while none is looked at") == 1
+    assert token[12:] not in caplog.text
+    assert gone[12:] not in caplog.text
+
+
 async def test_requests_without_a_token_are_no_guesses(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that sends no token does not lock anybody out."""
     monkeypatch.setattr(failures, "BURST", 2)
