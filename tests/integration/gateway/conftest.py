@@ -14,12 +14,17 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
+import redis
 
+from app.enforcement.policy import encode_verdict
 from app.enforcement.rules import Rules
 from app.limits.limiter import Limiter
-from app.settings import Settings
+from app.settings import ActionName, ActionRule, Settings
 from app.simulate.rig import Rig, RunningGateway
 from app.state.events import EventLog
+from app.state.keys import PartitionKeys, partition_of
+from detectors.contract import Level
+from detectors.event import Event, decode
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3})[^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
 
@@ -215,3 +220,34 @@ def _enough(wire: Wire, replies: int) -> bool:
 def raw() -> RawClient:
     """A client that sends bytes as they are."""
     return RawClient()
+
+
+@pytest.fixture
+def put(redis_db: str) -> Callable[..., None]:
+    """`put(key_id, action, by=…, factor=…)` does what a worker's commit, or a person's order, leaves for `decide`."""
+
+    def leave(key_id: str, action: ActionName, *, by: str = "policy", **rule: Any) -> None:
+        at_us = time.time_ns() // 1000
+        text = encode_verdict(Level.SUSPECT, ActionRule(action=action, **rule), at_us, by=by, ref="sw-a")
+        with redis.Redis.from_url(redis_db) as client:
+            client.set(PartitionKeys(partition_of(key_id, 16)).verdict(key_id), text, ex=1000)
+
+    return leave
+
+
+@pytest.fixture
+def events_of(redis_db: str) -> Callable[..., list[Event]]:
+    """`events_of(key_id, count)` gives the events of a key, once there are that many."""
+
+    def find(key_id: str, count: int = 1) -> list[Event]:
+        until = time.monotonic() + 5
+        with redis.Redis.from_url(redis_db) as client:
+            while True:
+                entries = client.xrange(PartitionKeys(partition_of(key_id, 16)).stream)
+                found = [event for _, fields in entries if (event := decode(fields[b"e"])).key_id == key_id]
+                if len(found) >= count:
+                    return found
+                assert time.monotonic() < until, f"{len(found)} events"
+                time.sleep(0.01)
+
+    return find
