@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from app.admin.bodies import SCHEMA_REF
+from app.admin.permissions import route_of
 from app.admin.problems import Problem
 
 
@@ -24,4 +25,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 schemas.update(content["schema"].pop("$defs", {}))
+    for (method, path), permissions in route_of(app).items():
+        for permission in permissions:
+            document["paths"][path][method.lower()]["x-permission"] = permission
     return document

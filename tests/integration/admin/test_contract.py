@@ -100,13 +100,14 @@ async def test_parameters_are_those_of_the_path(desk: Any) -> None:
 
 
 async def test_the_description_says_what_needs_the_token(desk: Any) -> None:
-    """Every operation but the two open ones declares the bearer scheme and the refusal."""
+    """Every operation but the two open ones declares the bearer scheme, its permission and the refusal."""
     document = desk.description.document
     assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     for path, _, operation in _operations(document):
         guarded = path not in ("/healthz", "/metrics")
         assert (operation.get("security") == [{"HTTPBearer": []}]) is guarded, path
         assert ("401" in operation["responses"]) is guarded, path
+        assert ("x-permission" in operation) is guarded, path
         assert ("503" in operation["responses"]) is guarded, path
 
 
