@@ -25,7 +25,7 @@ from app.state.schedule import MINUTE_US, Schedule
 from app.telemetry import metrics
 
 _ADMITTED, _OVERSIZED, _BLOCKED = 1, 2, 3
-_ENFORCED, _WOULD_NARROW, _WOULD_REFUSE, _WOULD_BLOCK = 1, 2, 3, 4
+_ENFORCED, _WOULD_NARROW, _WOULD_REFUSE = 1, 2, 3
 
 _STEP_UP = RUNGS["step_up"]
 _LADDER = tuple(RUNGS)
@@ -170,6 +170,7 @@ class Limiter:
             # Known from the list of orders at once, also where the key's partition has not heard of it, or has changed.
             return _blocked(Reservation(partition, ask.request_id), order.action, order.ref)
         mode: Mode = "killed" if kill else self._mode(key_id, org_id)
+        highest = self._highest  # as it is asked for; another policy may be in force when the answer comes
         schedule = self._plans.schedule(ask.plan, ask.model, org_id != "")
         names = _names(self._partitions[partition], schedule, key_id, org_id)
         input_tokens = max(0, ask.input_tokens)
@@ -197,12 +198,14 @@ class Limiter:
         if action is None:
             done = would = ref = ""
         else:
-            done = would = _LADDER[self._rung(action)]
+            done = would = _LADDER[_rung(action, highest)]
             ref = action.ref
             if effect == _WOULD_REFUSE:
                 would = "refuse"
         if status == _BLOCKED:
             return _blocked(reservation, done, ref)
+        if self._local.owed and (owed := self._local.hand_over(schedule, names, reply)):
+            self._events.append(None, partition, owed)
         self._local.follow(schedule, names, reply)
         enforced = action is not None and effect == _ENFORCED
         narrowed = action.factor if action is not None and enforced else 1.0
@@ -290,10 +293,6 @@ class Limiter:
             return "off"
         return policy.mode if share < policy.enforced_percent else "shadow"
 
-    def _rung(self, action: Action) -> int:
-        """How far up the ladder an action goes: policy's own never above what it may do now, whenever it was asked for."""
-        return action.rung if action.by_person else min(action.rung, self._highest)
-
     def _without_state(self, ask: Ask, reservation: Reservation, mode: Mode) -> Decision:
         """What the failure policy says. What state may have charged before it fell silent stays charged.
 
@@ -353,9 +352,14 @@ class Limiter:
             action = self._known.get(key_id)
         if action is None or now_us >= action.until_us:
             return None, 0, False
-        rung = self._rung(action)
+        rung = _rung(action, self._highest)
         enforced = action.by_person or mode == "enforce"
         return (action, rung, enforced) if rung and (enforced or mode == "shadow") else (None, 0, False)
+
+
+def _rung(action: Action, highest: int) -> int:
+    """How far up the ladder an action goes: policy's own never above what it may do now, whenever it was asked for."""
+    return action.rung if action.by_person else min(action.rung, highest)
 
 
 def _blocked(reservation: Reservation, action: str, ref: str, degraded: str = "") -> Decision:
