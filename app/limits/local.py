@@ -10,6 +10,7 @@ from typing import NamedTuple
 from app.enforcement.policy import Action
 from app.limits.reservation import Reservation
 from app.state.schedule import MINUTE_US, REQUESTS, Schedule, refill_us
+from app.state.spool import Settlement
 
 MAX_BALANCES = 50_000
 """Balances remembered, least recently charged forgotten first; one outage must not become the next."""
@@ -71,6 +72,7 @@ class LocalBudgets:
         self._most = most
         self._full_at: OrderedDict[tuple[bytes, str], int] = OrderedDict()
         self._in_use: dict[bytes, int] = {}
+        self.owed: OrderedDict[bytes, None] = OrderedDict()  # hashes that were charged here and not in state
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -93,6 +95,29 @@ class LocalBudgets:
                 name = names[1 if at - 5 < schedule.key_buckets else 2]
                 self._put((name, bucket.field), time.monotonic_ns() // 1000 + level)
             at += 1
+
+    def hand_over(self, schedule: Schedule, names: Sequence[bytes], reply: Sequence[int]) -> list[Settlement]:
+        """State is back and has decided: what was charged here meanwhile, as a settlement of this gateway's share; once.
+
+        Else state would let a key use again what it has used without it. A balance here has refilled in the meantime, so a
+        long outage leaves no more than one budget to be charged, and one that was little used leaves nothing.
+
+        Args:
+            schedule: of the request.
+            names: as the script got them.
+            reply: of decide.lua.
+        """
+        now = time.monotonic_ns() // 1000
+        fields: dict[bytes, list[str | int]] = {name: [] for name in names[1:3] if name in self.owed}
+        for at, bucket in enumerate(schedule.buckets):
+            name = names[1 if at < schedule.key_buckets else 2]
+            if name in fields:
+                missing = self._full_at.get((name, bucket.field), 0) - now - reply[5 + at]
+                if missing > self._replicas:
+                    fields[name] += (bucket.field, missing // self._replicas)
+        for name in fields:
+            del self.owed[name]
+        return [(name, reply[4], added) for name, added in fields.items() if added]
 
     def charge(self, reservation: Reservation, throttle: Action | None) -> Refusal | None:
         """Charge one request, or say which budget refuses it; then nothing is charged.
@@ -133,6 +158,9 @@ class LocalBudgets:
             return refusal
         for balance, full_at in charges:
             self._put(balance, full_at)
+            self.owed[balance[0]] = None
+        while len(self.owed) > self._most:
+            self.owed.popitem(last=False)
         for name in reservation.slot_names:
             self._in_use[name] = self._in_use.get(name, 0) + 1
         reservation.local = True

@@ -105,3 +105,32 @@ async def test_a_key_gets_no_second_budget_by_the_loss_of_state(proxy: FaultProx
     assert sum(decision.admitted for decision in fresh) == 30
     await limiter.stop()
     await events.stop(0.1)
+
+
+async def test_what_was_used_without_state_is_charged_when_it_is_back(proxy: FaultProxy, tmp_path: Path) -> None:
+    """A key that used half of its share meanwhile has as much less afterwards; one that used nothing has all."""
+    url = f"redis://127.0.0.1:{proxy.port}/0"
+    plans = {"limits.plans": {"default": {"key": {"requests_per_min": 600}}}, "limits.replicas": 2}
+    settings = load(None, {}, plans)
+    events = EventLog(url, settings.state, tmp_path / "spool")
+    limiter = Limiter(settings, url, events)
+    await events.start()
+    await limiter.start()
+    assert not (await limiter.decide(_ask("heavy"))).degraded
+    proxy.refuse = True
+    await proxy.reset()
+    await asyncio.sleep(0.05)
+    used = [await limiter.decide(_ask("heavy")) for _ in range(150)]
+    assert {(decision.admitted, decision.degraded) for decision in used} == {(True, "local")}
+    await proxy.heal()
+    async with asyncio.timeout(5):
+        while (await limiter.decide(_ask("probe"))).degraded or not events.link.ready:  # noqa: ASYNC110 - it heals by itself
+            await asyncio.sleep(0.02)
+    assert not (await limiter.decide(_ask("heavy"))).degraded
+    await asyncio.sleep(0.1)
+    await events.flush()
+    left = (await limiter.decide(_ask("heavy"))).budgets[0].remaining
+    assert 440 <= left <= 480  # 600, less 150 and what it asked for since, plus a refill of ten a second
+    assert (await limiter.decide(_ask("light"))).budgets[0].remaining >= 598
+    await limiter.stop()
+    await events.stop(0.1)
