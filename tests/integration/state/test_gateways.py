@@ -98,12 +98,14 @@ async def test_a_gateway_that_started_without_state_is_known_when_it_comes(
     server = StateServer(own)
     settings = _settings(data_dir / "gateway", "enforce", STILLWATCH_REDIS_URL=server.url)
     services = await Services.start(settings)
+    assert (services.control.ready, services.health()[0]) == (False, False)  # who is ordered to be blocked is not known
     await server.start()
     client = background_client(server.url, settings)
     reader = StateReader(client, 16)
     async with asyncio.timeout(20):
-        while (await reader.gateways()).mode != "enforce":  # noqa: ASYNC110 - it is the gateway's turn
+        while (await reader.gateways()).mode != "enforce" or not services.health()[0]:  # noqa: ASYNC110 - the gateway's turn
             await asyncio.sleep(0.02)
+    assert services.control.ready
     await services.stop()
     await client.aclose()
     await server.stop()
