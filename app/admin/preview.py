@@ -69,13 +69,18 @@ def _warnings(made: EffectOut, action: OrderAction) -> list[str]:
             told.append(f"Nothing is done about {flagged:,} flagged keys while the order stands, whatever they do.")
         return told
     if made.allowed:
-        told.append(f"{made.allowed:,} of the keys are on the allow-list; a person's order acts about them all the same.")
+        told.append(f"{_keys(made.allowed, 'is', 'are')} on the allow-list; a person's order acts about them all the same.")
     if made.levels.unjudged_or_clear:
-        told.append(f"{made.levels.unjudged_or_clear:,} of the keys are clear or not judged.")
+        told.append(f"{_keys(made.levels.unjudged_or_clear, 'is', 'are')} clear or not judged.")
     if made.paying:
-        told.append(f"{made.paying:,} of the keys have a means of payment in their account.")
+        told.append(f"{_keys(made.paying, 'has', 'have')} a means of payment in the account.")
     if made.ordered:
-        told.append(f"{made.ordered:,} orders of people that stand now are replaced.")
+        told.append(f"{_keys(made.ordered, 'is', 'are')} under a person's order, which this one replaces.")
     if made.traffic.known and made.traffic.requests_share >= 0.05:
         told.append(f"The keys made {made.traffic.requests_share:.1%} of all requests of the last day.")
     return told
+
+
+def _keys(number: int, one: str, many: str) -> str:
+    """ "1 key is", "2 of the keys are"."""
+    return f"1 key {one}" if number == 1 else f"{number:,} of the keys {many}"
