@@ -5,7 +5,7 @@ A model's `id` is a digest of everything in it: two models with one id give the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -119,13 +119,14 @@ def rules_only() -> Model:
     return Model(Policy(), None, {})
 
 
-def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int) -> Model:
+def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int, honest: Collection[str] = ()) -> Model:
     """Fit on the history of a provider's own traffic, which may hold a little of what is to be found.
 
     Args:
         rows: feature rows at the moments at which entities were scored; those with too little evidence are left out.
         orgs: the organisation (or, without one, the key) behind each row; it has one vote.
         seed: of every random choice; the same rows, orgs and seed give the same model.
+        honest: organisations that people found to be honest: none of them is taken out as contamination.
 
     Raises:
         TooLittleHistory: fewer than 20 organisations have enough exchanges.
@@ -140,6 +141,7 @@ def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int) -> Model:
         )
     matrix = stack([rows[at] for at in used])
     policy, dirty, rates = _check_rules(policy, matrix, voters)
+    dirty -= set(honest)
     keep = [at for at, org in enumerate(voters) if org not in dirty]
     matrix, voters = stack([rows[used[at]] for at in keep]), [voters[at] for at in keep]
     if len(set(voters)) < LEAST_ORGS:

@@ -45,6 +45,16 @@ def replay(
     save_model: Annotated[
         Path | None, typer.Option(file_okay=False, metavar="DIR", help="Save the fitted model here, for worker.model_dir.")
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Labels of keys (JSON Lines), from 'labels export': abusive ones are left out of the fit, and what was "
+            "found of both is reported.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the fit; the same log and seed give the same files.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     config: Config = None,
@@ -68,6 +78,7 @@ def replay(
         mapping=mapping,
         model=model,
         save_model=save_model,
+        labels=labels,
         seed=seed,
     )
     finished = run_replay(job, settle(config, sets), None if quiet else err)

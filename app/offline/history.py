@@ -8,6 +8,7 @@ from operator import itemgetter
 from xxhash import xxh3_64_intdigest
 
 from app.errors import BadInput
+from app.offline.labels import KeyLabels
 from app.offline.states import StateTable
 from detectors import model as models
 from detectors.analysis import EntityState
@@ -40,11 +41,14 @@ class History:
 
     Args:
         owner_of: key id → organisation, or the key id itself where it belongs to none.
+        max_rows: most rows that are kept.
+        labels: keys that people have found abusive give no rows; see `app.offline.labels`.
     """
 
-    def __init__(self, owner_of: Callable[[str], str], max_rows: int = MAX_ROWS) -> None:
+    def __init__(self, owner_of: Callable[[str], str], max_rows: int = MAX_ROWS, labels: KeyLabels | None = None) -> None:
         self._owner_of = owner_of
         self._max_rows = max_rows
+        self._labels = labels or KeyLabels()
         self._rows: list[tuple[str, FeatureRow]] = []
         self._scorings: dict[str, int] = {}
         self._taken_at: dict[str, int] = {}  # exchanges of a key when its last row was taken
@@ -54,7 +58,7 @@ class History:
         """Rows of the keys that an exchange led to score; `states` are those right after it."""
         for verdict in verdicts:
             key_id = verdict.entity_id
-            if verdict.entity_kind != "key" or not self._sampled(key_id):
+            if verdict.entity_kind != "key" or not self._sampled(key_id) or key_id in self._labels.abusive:
                 continue
             count = self._scorings[key_id] = self._scorings.get(key_id, 0) + 1
             if count & (count - 1) == 0:
@@ -76,7 +80,8 @@ class History:
         rows = sorted(self._rows, key=itemgetter(0))
         owners = [self._owner_of(key_id) for key_id, _ in rows]
         try:
-            return models.fit([row for _, row in rows], owners, seed)
+            honest = {self._owner_of(key_id) for key_id, _ in rows if key_id in self._labels.benign}
+            return models.fit([row for _, row in rows], owners, seed, honest)
         except models.TooLittleHistory as error:
             raise TooLittleHistory(str(error)) from None
 

@@ -19,7 +19,7 @@ from app.errors import BadInput, ConfigError
 from app.gateway.identity import Identifier, Identity
 from app.gateway.networks import Networks
 from app.gateway.observe import TextLimits
-from app.offline import accounts, mapping, moments, progress, replay, report, verdicts
+from app.offline import accounts, labels, mapping, moments, progress, replay, report, verdicts
 from app.offline.archive_reader import ArchiveFeed
 from app.offline.exchange import EventBuilder
 from app.offline.feeds import Feed, LogFeed
@@ -53,6 +53,7 @@ class ReplayJob:
             named rules judge alone.
         save_model: folder into which the fitted model is written, for `worker.model_dir`; too little history is then an
             error.
+        labels: labels of keys, as `stillwatch labels export` writes them.
         seed: of the fit; the same input and seed give the same bytes in every output file.
     """
 
@@ -64,6 +65,7 @@ class ReplayJob:
     mapping: Path | None = None
     model: Path | None = None
     save_model: Path | None = None
+    labels: Path | None = None
     seed: int = 0
 
 
@@ -126,6 +128,8 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
             outcome = replay.play(feed, replace(plan, model=models.rules_only()), job.requests.name, meter)
         outcome.states.close()
         notes += _notes(feed, outcome, job, identities)
+        if job.labels is not None:
+            notes.append(f"{len(outcome.labelled):,} of {len(plan.labels):,} labelled keys are in the judged part.")
         if job.save_model is not None:
             _save(outcome.model, job.save_model)
         meter.stage("Writing the report")
@@ -133,7 +137,7 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
             paths = [
                 verdicts.write_verdicts(job.out, outcome.ranked),
                 verdicts.write_campaigns(job.out),
-                report.write(job.out, report.Page(outcome.run, outcome.ranked, feed.bad, tuple(notes))),
+                report.write(job.out, report.Page(outcome.run, outcome.ranked, feed.bad, tuple(notes), outcome.labelled)),
             ]
         except OSError as error:
             raise BadInput(f"{job.out}: {error.strerror or 'cannot be written'}") from None
@@ -150,7 +154,8 @@ def _plan(job: ReplayJob) -> replay.Plan:
         model = None if job.model is None else models.load(job.model)
     except models.BadModel as error:
         raise ConfigError(f"--model: {error}") from None
-    return replay.Plan(warmup_until_us=border, model=model, seed=job.seed)
+    known = labels.KeyLabels() if job.labels is None else labels.load(job.labels)
+    return replay.Plan(warmup_until_us=border, model=model, seed=job.seed, labels=known)
 
 
 def _feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity]) -> Feed:

@@ -15,6 +15,7 @@ from itertools import islice
 from app.errors import BadInput
 from app.offline.feeds import Feed, Item
 from app.offline.history import History
+from app.offline.labels import KeyLabels, Labelled
 from app.offline.moments import written
 from app.offline.progress import Meter, Silent
 from app.offline.states import StateTable
@@ -22,6 +23,7 @@ from app.offline.tracks import Track, Tracks
 from detectors import model as models
 from detectors.analysis import Analysis
 from detectors.contract import Verdict
+from detectors.features import features
 
 BATCH = 256
 """Exchanges analysed in one call. It changes the speed and never a verdict."""
@@ -36,6 +38,7 @@ class Plan:
             saved model judges.
         model: a saved model; None: fit one on the warm-up.
         seed: of the fit.
+        labels: what people have found out about some of the keys.
         hot_states: entity states kept as objects, at 15 to 30 KB each; the others wait on disk at 2 to 4 KB.
     """
 
@@ -43,6 +46,7 @@ class Plan:
     model: models.Model | None = None
     seed: int = 0
     hot_states: int = 20_000
+    labels: KeyLabels = field(default_factory=KeyLabels)
 
 
 @dataclass
@@ -83,12 +87,14 @@ class Outcome:
         run: facts about the run.
         model: what judged.
         states: of every entity as the last exchange left it; `states.close()` gives their file back.
+        labelled: keys of the judged part that have a label, by id.
     """
 
     ranked: list[Track]
     run: Run
     model: models.Model
     states: StateTable
+    labelled: list[Labelled] = field(default_factory=list)
     flagged: list[Track] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +147,21 @@ class _Player:
                 f"{written(run.end_us)}: nothing is left to judge{self._damage()}"
             )
         run.judged_from_us = max(border_us, run.start_us)
-        return Outcome(self._tracks.ranked(), run, model, self.states)
+        ranked = self._tracks.ranked()
+        return Outcome(ranked, run, model, self.states, self._labelled(ranked))
+
+    def _labelled(self, ranked: Sequence[Track]) -> list[Labelled]:
+        """What the replay made of the keys that people know about."""
+        found = []
+        for track in ranked:
+            finding = self._plan.labels.of(track.key_id)
+            if finding is None or not track.requests:
+                continue
+            state = self.states["key", track.key_id]
+            group = features(state.profile, state.profile.last_at_us).groups[0]
+            found.append(Labelled(track.key_id, finding, group, track.judged, track.flagged))
+        self.states.trim()
+        return sorted(found, key=lambda one: one.key_id)
 
     def _find_border(self) -> int:
         if self._plan.warmup_until_us is not None:
@@ -155,7 +175,7 @@ class _Player:
     def _history(self, border_us: int) -> models.Model:
         self._meter.stage("History")
         analysis = Analysis(models.rules_only())
-        history = History(self._tracks.owner_of)
+        history = History(self._tracks.owner_of, labels=self._plan.labels)
         for item in self._feed.history(border_us):
             # One at a time: a row must show the profile as it was when the key was scored.
             history.take(self.states, self._step(analysis, [item]))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.offline import plots
+from app.offline.labels import Labelled, by_stratum
 from app.offline.records import BadLines
 from app.offline.replay import Run
 from app.offline.tracks import Track
@@ -39,12 +40,14 @@ class Page:
         ranked: every key's track, most suspicious first.
         bad: lines that could not be used.
         notes: sentences about the input.
+        labelled: keys that people know about.
     """
 
     run: Run
     ranked: Sequence[Track]
     bad: BadLines
     notes: Sequence[str]
+    labelled: Sequence[Labelled] = ()
 
 
 def write(out: Path, page: Page) -> Path:
@@ -71,6 +74,8 @@ def write(out: Path, page: Page) -> Path:
             plots.drivers(found, out / FEATURES)
             parts.append(_decided(found))
         parts.append(_details(flagged))
+    if page.labelled:
+        parts.append(_labels(page.labelled))
     parts += [_input(page), _reading(run)]
     path = out / REPORT
     path.write_text("\n".join(parts), encoding="utf-8")
@@ -164,6 +169,29 @@ def _details(flagged: Sequence[Track]) -> str:
             or "No reason was recorded."
         )
         parts.append(f"### `{_code(track.key_id)}` — {track.level.name.lower()}, score {track.score:.3f}\n\n{reasons}\n")
+    return "\n".join(parts)
+
+
+def _labels(labelled: Sequence[Labelled]) -> str:
+    """False positives by stratum among the keys that people found benign; and how many abusive ones were found."""
+    parts = ["## Labelled keys\n"]
+    benign = by_stratum(labelled, "benign")
+    if benign:
+        rows = [f"| {_cell(name)} | {judged} | {flagged} | {flagged / judged:.1%} |" for name, judged, flagged in benign]
+        parts.append(
+            "Keys that people found benign, an appeal that was granted among them, by stratum: plan / age / workload. Each "
+            "flag is a false positive.\n\n"
+            "| Stratum | Benign keys judged | Flagged | Share |\n| --- | ---: | ---: | ---: |\n" + "\n".join(rows) + "\n"
+        )
+    abusive = by_stratum(labelled, "abusive")
+    if abusive:
+        judged, flagged = sum(row[1] for row in abusive), sum(row[2] for row in abusive)
+        parts.append(
+            f"Keys that people found abusive: {flagged} of {judged} judged ones are flagged. They gave nothing to the "
+            "history that a model is fitted on.\n"
+        )
+    if not benign and not abusive:
+        parts.append("None of the labelled keys showed enough to be judged.\n")
     return "\n".join(parts)
 
 

@@ -140,3 +140,24 @@ def test_a_trickle_of_harvesting_in_the_history_hides_nobody(
     log.write_text("".join(json.dumps(record) + "\n" for record in records))
     done = run_replay(ReplayJob(log, tmp_path / "out", world.accounts, warmup_until=world.border), settings)
     assert {track.key_id for track in done.outcome.flagged} == set(attackers)
+
+
+def test_labels_are_used_in_the_fit_and_told_in_the_report(
+    finished: Finished, world: Any, settings: Settings, tmp_path: Path, attackers: tuple[str, ...]
+) -> None:
+    """A key called benign is a false positive of its stratum, one called abusive is counted as found; the log decides."""
+    honest = next(track for track in finished.outcome.ranked if track.key_id not in attackers)
+    given = [("k_logits", "benign"), ("k_cot", "abusive"), (honest.key_id, "benign"), ("k_never", "benign")]
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("".join(json.dumps({"key_id": k, "label": v, "at": "2026-09-01T00:00:00Z"}) + "\n" for k, v in given))
+    job = ReplayJob(world.log, tmp_path / "out", world.accounts, warmup_until=world.border, labels=labels)
+    done = run_replay(job, settings)
+    assert "3 of 4 labelled keys are in the judged part." in done.notes
+    told = {one.key_id: one for one in done.outcome.labelled}
+    assert {key: one.flagged for key, one in told.items()} == {"k_logits": True, "k_cot": True, honest.key_id: False}
+    text = done.paths[-1].read_text()
+    assert "## Labelled keys" in text
+    assert "Each flag is a false positive." in text
+    assert f"| {told['k_logits'].stratum.replace('*', chr(92) + '*').replace('_', chr(92) + '_')} |" in text
+    assert "1 of 1 judged ones are flagged" in text
+    assert "## Labelled keys" not in finished.paths[-1].read_text()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
 
 from app.offline import history
 from app.offline.history import History, TooLittleHistory
+from app.offline.labels import KeyLabels
 from app.offline.states import StateTable
 from detectors import model as models
 from detectors.analysis import Analysis
@@ -26,10 +27,13 @@ class _Fits:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: Sequence[FeatureRow] = ()
         self.owners: Sequence[str] = ()
+        self.honest: Collection[str] = ()
         monkeypatch.setattr(history.models, "fit", self)
 
-    def __call__(self, rows: Sequence[FeatureRow], owners: Sequence[str], seed: int) -> models.Model:
-        self.rows, self.owners = rows, owners
+    def __call__(
+        self, rows: Sequence[FeatureRow], owners: Sequence[str], seed: int, honest: Collection[str]
+    ) -> models.Model:
+        self.rows, self.owners, self.honest = rows, owners, honest
         return models.rules_only()
 
 
@@ -73,6 +77,18 @@ def test_rows_come_in_the_order_of_keys_however_traffic_was_mixed(monkeypatch: p
         states.close()
     assert found[0] == found[1]
     assert found[0][0] == sorted(found[0][0])
+
+
+def test_labels_decide_who_says_what_is_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that was found abusive gives no row; the organisation of a benign one is named as honest."""
+    fits, states = _Fits(monkeypatch), StateTable(100)
+    taken = History(lambda key: f"org-{key}", labels=KeyLabels(frozenset({"fine", "unseen"}), frozenset({"bad"})))
+    for key in ("bad", "fine", "other"):
+        _take(taken, states, [_event(number, key, 1 + number * HOUR_US) for number in range(8)])
+    taken.fit(states, 0)
+    assert set(fits.owners) == {"org-fine", "org-other"}
+    assert fits.honest == {"org-fine"}
+    states.close()
 
 
 def test_too_many_rows_are_thinned_by_key(monkeypatch: pytest.MonkeyPatch) -> None:

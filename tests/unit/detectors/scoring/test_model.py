@@ -149,6 +149,9 @@ def test_contamination_that_a_certain_rule_knows_is_taken_out(honest: Honest, ha
     """One organisation that sweeps logits in the history is not a peer, and the rule stays as sharp as it was."""
     rows, owners = honest(6, 60, 2)
     dirty = models.fit([*rows, harvest_row("logit_sweep")], [*owners, "thief"], 1)
+    known = models.fit([*rows, harvest_row("logit_sweep")], [*owners, "thief"], 1, honest=["thief"])
+    assert known.notes["taken_out"] == 0
+    assert known.id != dirty.id
     clean = models.fit(rows, owners, 1)
     assert dirty.notes["taken_out"] == 1
     assert dirty.policy == Policy()
