@@ -61,7 +61,7 @@ async def _fill(client: Any, names: PartitionKeys, key_id: str) -> str:
 
 @pytest.mark.parametrize("org", ["", "acme"])
 async def test_everything_is_known_under_the_new_id(client: Any, org: str) -> None:
-    """Account, profile, verdict, timeline, balances, indexes, order and allow-list entry, with what is left of each life."""
+    """Account, profile, verdict, timeline, balances, indexes, order and allow-list entry, with the rest of each life."""
     old, new = _ids("sk-one")
     accounts, orders, control = AccountStore(client), Orders(client), ControlStore(client)
     account = Account(org_id=org, plan="payg", created_us=5)
