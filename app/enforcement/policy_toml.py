@@ -29,12 +29,11 @@ def _table(tree: dict[str, Any], place: str = "") -> str:
         if value is None:
             raise ValueError(f"{place}{name}: must not be null: leave it out, or give a number")
         if name not in tables:
-            # A JSON string, number or list of strings without \uXXXX is TOML as well.
-            lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
-    text = "".join(f"{line}\n" for line in lines)
-    for name, value in tables.items():
-        text += f"\n[{name}]\n" + _table(value, f"{name}.")
-    return text
+            # A JSON string, number or list of strings is TOML as well, but for one character that TOML wants escaped.
+            text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            lines.append(f"{name} = {text}")
+    below = (f"\n[{name}]\n{_table(value, f'{name}.')}" for name, value in tables.items())
+    return "".join(f"{line}\n" for line in lines) + "".join(below)
 
 
 def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
