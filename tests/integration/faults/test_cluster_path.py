@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import uvicorn
 
+from app.admin import server as admin_server
+from app.enforcement.control import Control
 from app.errors import ConfigError, StateUnavailable
 from app.gateway import server
 from app.settings import Settings
@@ -19,8 +23,10 @@ from app.simulate.state_servers import LocalCluster, StateServerProcess
 from app.state import meta
 from app.state.accounts import Account, AccountStore
 from app.state.cluster import slot_of
+from app.state.control import ControlStore
 from app.state.factory import background_client
 from app.state.keys import PartitionKeys
+from app.state.orders import Order, Orders
 from app.state.reading import StateReader
 from app.telemetry.exposition import listen
 from app.worker.worker import Worker, load_analysis
@@ -172,3 +178,50 @@ async def test_background_calls_outlive_the_loss_of_a_master(hurt_cluster: Local
         assert ended - took_over < 5.0
     finally:
         await client.aclose()
+
+
+async def test_control_reaches_a_gateway_over_a_cluster(cluster: LocalCluster, tmp_path: Path, until: Any) -> None:
+    """A kill switch and an order are pushed within a second, although who waits for them waits on one node."""
+    settings = _settings(cluster.url, tmp_path)
+    client = background_client(cluster.url, settings)
+    control = Control(settings, client)
+    try:
+        await control.start()
+        store = ControlStore(client)
+        await store.set_kill("actions", "a test", "tester")
+        assert await until(lambda: control.kill == "actions") < 1.0
+        await store.set_kill("", "a test", "tester")
+        assert await until(lambda: control.kill == "") < 1.0
+        now_us = time.time_ns() // 1000
+        order = Order(since_us=now_us, until_us=now_us + 60_000_000, ref="r", action="suspend", by="tester")
+        await Orders(client).place("k" * 32, [3], order, {})
+        assert await until(lambda: control.order("k" * 32) is not None) < 1.0
+        assert await Orders(client).end("k" * 32, [3], {})
+        assert await until(lambda: control.order("k" * 32) is None) < 1.0
+    finally:
+        await control.stop()
+        await client.aclose()
+
+
+async def test_every_list_of_the_admin_api_answers_on_a_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
+    """Whatever can be read without naming something is answered, none with an error of ours; a change is recorded."""
+    token = "a-token-for-clusters-only-long-enough"
+    settings = _settings(cluster.url, tmp_path, admin={"port": 0, "token": token})
+    admin = await admin_server.start(settings)
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        async with httpx2.AsyncClient(base_url=admin.url, headers=headers, timeout=20) as client:
+            paths = (await client.get("/v1/openapi.json")).json()["paths"]
+            asked = {}
+            for path, operations in paths.items():
+                if "get" in operations and "{" not in path:
+                    asked[path] = (await client.get(path)).status_code
+            assert len(asked) > 10
+            assert not {path: status for path, status in asked.items() if status >= 500}
+            name = next(path for path in paths if path.endswith("/kill"))
+            answer = await client.put(name, json={"scope": "actions", "reason": "a test on a cluster"})
+            assert answer.status_code == 200, answer.text
+            answer = await client.delete(name, params={"reason": "a test on a cluster"})
+            assert answer.status_code == 200, answer.text
+    finally:
+        await admin.stop()
