@@ -15,6 +15,7 @@ from app.admin.models_appeals import DecideIn
 from app.admin.ordering import Wanted
 from app.errors import BadInput, Conflict
 from app.state.appeals import Appeal, Words, new_id
+from app.state.keys import FLAG_TTL_SEC
 from app.state.labels import Label
 from app.telemetry import metrics
 
@@ -78,6 +79,8 @@ class Appealing:
             BadInput: too many are.
         """
         await self._casebook.appeals.file(found, words)
+        if found.by_person:
+            await self._casebook.acting.records.keep(found.ref, FLAG_TTL_SEC)
         await self._casebook.clock.look()
 
     async def decide(self, before: Appeal, after: Appeal) -> None:

@@ -106,6 +106,13 @@ class Casebook:
             homes.add(partition_of(account.org_id, count))
         return homes | await self.acting.reader.places(key_id)
 
+    async def forget(self, key_id: str) -> None:
+        """Appeals about a key, the orders that they are about, and labels, for the key's erasure."""
+        refs = {one.ref for one in await self.appeals.of_key(key_id)}
+        await self.acting.records.forget(sorted(refs))
+        await self.appeals.erase(key_id)
+        await self.labels.erase(key_id)
+
     async def allowance(self, key_id: str, org_id: str, now_us: int) -> AllowEntry | None:
         """The entry of the allow-list that the key stands on now, its own before its organisation's."""
         subjects = [f"key:{key_id}", *([f"org:{org_id}"] if org_id else ())]

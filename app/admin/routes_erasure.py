@@ -67,8 +67,7 @@ def router(erasures: Erasures, accounts: AccountStore, orders: Orders, casebook:
         async with answered():
             if not await erasures.ask(key_id, time.time_ns() // 1000):
                 raise HTTPException(409, f"{MAX_ERASURES:,} erasures are remembered already; the oldest end after 30 days.")
-            await casebook.appeals.erase(key_id)
-            await casebook.labels.erase(key_id)
+            await casebook.forget(key_id)
             if asked.account:
                 await accounts.delete(key_id)
             found = await erasures.get(key_id)

@@ -52,6 +52,19 @@ class OrderRecords:
             if records:
                 await pipe.execute()
 
+    async def keep(self, ref: str, life_sec: int) -> None:
+        """A record stays for so long from now on, if that is longer: an appeal about it must be explained."""
+        name = order_record(ref)
+        with reachable("order records"):
+            if 0 <= int(await self._client.ttl(name)) < life_sec:
+                await self._client.expire(name, life_sec)
+
+    async def forget(self, refs: Sequence[str]) -> None:
+        """Deletes the records of references."""
+        with reachable("order records"):
+            for ref in refs:
+                await self._client.delete(order_record(ref))
+
     async def get(self, ref: str) -> OrderRecord | None:
         """The record of a reference."""
         return (await self.get_many([ref])).get(ref)

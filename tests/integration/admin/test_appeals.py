@@ -109,6 +109,7 @@ async def test_who_gave_an_order_does_not_decide_about_it(desk: Any) -> None:
     }
     placed = (await desk.as_(approver, "POST", "/v1/orders", json=body)).json()["orders"][0]
     appeal = await _file(desk, placed["ref"])
+    assert await desk.state.ttl(f"sw:{{ctl}}:of:{placed['ref']}") > 399 * 86_400  # as long as the appeal
     assert (appeal["by_person"], appeal["placed_by"], appeal["action"]) == (True, "Ann", "suspend")
     await _decide(desk, appeal, approver, status=403, outcome="upheld")
     await _decide(desk, appeal, other, status=422, outcome="upheld", release="end")

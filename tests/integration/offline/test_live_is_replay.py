@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from app.offline.states import StateTable
 from app.settings import Settings, load
 from app.state.factory import background_client
 from app.state.keys import PartitionKeys, partition_of
+from app.state.partition import Batch
+from app.worker.flags import add_flags
 from app.worker.worker import Worker, load_analysis
 from detectors import model as models
-from detectors.analysis import EntityState
+from detectors.analysis import Analysis, EntityState
 from detectors.contract import Level
 from detectors.event import Event, encode, partition_root
+from detectors.features import FeatureRow
 
 PARTITIONS = 3
 
@@ -107,6 +111,36 @@ async def test_archive_and_log_replay_to_the_live_states(
     assert flagged >= {"k_logits"}
     archive.close()
     log.close()
+
+
+async def test_archive_gives_the_flag_records_that_live_stored(
+    redis_db: str, world: Any, model_dir: Path, settings: Settings, live_settings: Settings
+) -> None:
+    """Same bytes and same references, though the batches are others; and no prompt is in them."""
+    events = _events(world, settings)
+    await _live(redis_db, events, live_settings)
+    client = background_client(redis_db, live_settings)
+    live: dict[str, list[bytes]] = {}
+    for event in events:
+        names = PartitionKeys(partition_of(partition_root(event), PARTITIONS))
+        if event.key_id not in live:
+            live[event.key_id] = (await client.lrange(names.flags(event.key_id), 0, -1))[::-1]
+    await client.aclose()
+    found: dict[str, list[bytes]] = {}
+    states: dict[tuple[str, str], EntityState] = {}
+    analysis = Analysis(models.load(model_dir))
+    feed = ArchiveFeed(live_settings.archive_dir).rest()
+    while items := list(islice(feed, 101)):
+        before = {name: state.verdict.level for (_, name), state in states.items() if state.verdict is not None}
+        batch, rows = Batch("0-0", "1-0"), list[FeatureRow]()
+        verdicts = analysis.observe(states, items, rows)
+        add_flags(batch, verdicts, rows, before, analysis.model, live_settings.enforcement)
+        for key_id, _, record in batch.flags:
+            found.setdefault(key_id, []).append(record)
+    assert found.keys() >= {"k_logits"}
+    assert found == {key_id: records for key_id, records in live.items() if records}
+    prompt = world.records[0]["request"]["messages"][1]["content"]
+    assert not [word for word in prompt.split()[2:6] if word.encode() in b"".join(found["k_logits"])]
 
 
 async def test_an_archive_is_its_own_history_too(
