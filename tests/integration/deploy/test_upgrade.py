@@ -258,6 +258,7 @@ def test_the_present_processes_take_over_old_state(site: Any) -> None:
     site.start("valkey")
     with redis.Redis(port=site.ports[6379], username="tester", password="tester") as client:
         _restore(client)
+        client.zadd("sw:{gw}:live", {"shadow|an-old-gateway": time.time() * 1000 + 60_000})  # as that version says it runs
         gateway = site.start("gateway", STILLWATCH_CONTROL__POLICY_FILE=str(policy), **two)
         worker, admin = site.start("worker", **two), site.start("admin", **two)
         _until(lambda: not client.xlen("sw:{p0001}:ev"))
@@ -271,7 +272,8 @@ def test_the_present_processes_take_over_old_state(site: Any) -> None:
         plain = site.admin(f"/v1/keys/{PLAIN}")
         assert "checked by phone" in json.dumps(plain)
         assert site.admin(f"/v1/keys/{OF_ORG}")["account"]["org_id"] == "org-old"
-        assert site.admin("/v1/health")["workers"] >= 1
+        health = site.admin("/v1/health")
+        assert (health["workers"], health["gateways"]) == (1, 2)
         assert site.chat("sk-old-plain") == site.chat("sk-old-org") == 200
         # The verdict that the old worker wrote narrows the plan's 600 requests of a minute in the new gateway.
         site.chat("sk-old-harvester")
