@@ -134,7 +134,7 @@ def of_flag(record: FlagRecord, audience: Audience, redress: Redress) -> Stateme
         ground=_ground(measure.ground),
         automated_detection=True,
         automated_decision=True,
-        automation="The finding was made by automated means, and so was the decision. A person has not looked at it yet.",
+        automation="The finding was made by automated means, and so was the decision; no person took part.",
         redress=_redress(record.ref, measure.appeal_url or redress.appeal_url, redress.sla_hours),
         internal=_flag_facts(record) if audience == "internal" else (),
     )
