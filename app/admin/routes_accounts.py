@@ -25,6 +25,7 @@ IMPORT_PATH = "/v1/accounts:import"
 
 KeyId = Annotated[str, Path(pattern=KEY_ID, description="key id: the keyed hash of the credential, in hex")]
 
+_EXAMPLE = {"org_id": "acme", "plan": "team", "created_at": "2026-11-01T00:00:00Z", "authorised": ["evaluation"]}
 _UNKNOWN = "There is no account for this key."
 
 
@@ -50,7 +51,9 @@ def router(reader: StateReader, accounts: AccountStore, lifting: Lifting, audito
             raise HTTPException(404, _UNKNOWN)
         return views.account(key_id, found)
 
-    @routes.put("/accounts/{key_id}", dependencies=[permit("accounts.write")], openapi_extra=described(AccountIn))
+    @routes.put(
+        "/accounts/{key_id}", dependencies=[permit("accounts.write")], openapi_extra=described(AccountIn, example=_EXAMPLE)
+    )
     async def put_account(key_id: KeyId, request: Request, caller: CallerDep) -> AccountOut:
         """Make an account, or replace the whole of it: a field that is not given is emptied.
 
@@ -88,7 +91,7 @@ def router(reader: StateReader, accounts: AccountStore, lifting: Lifting, audito
         "/accounts:import",
         dependencies=[permit("accounts.write")],
         response_model=ImportOut,
-        openapi_extra=described(AccountLine, JSON_LINES),
+        openapi_extra=described(AccountLine, JSON_LINES, {"key_id": "1e1c62b667e743a8fcef373929cf7839", **_EXAMPLE}),
     )
     async def import_accounts(request: Request, query: Annotated[ImportQuery, Query()], caller: CallerDep) -> Any:
         """Make or replace many accounts, one JSON object with its `key_id` on each line: all of them or none.

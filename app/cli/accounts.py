@@ -172,7 +172,8 @@ def _check(api: Api, lines: list[bytes], meter: Progress) -> None:
         meter.update(task, advance=len(part_))
     if bad:
         more = f", of which the first {MAX_TOLD:,} are named" if bad > MAX_TOLD else ""
-        raise BadInput(f"{bad:,} faults{more}; nothing is stored")
+        faults = "1 fault" if bad == 1 else f"{bad:,} faults"
+        raise BadInput(f"{faults}{more}; nothing is stored")
 
 
 def _repeated(lines: list[bytes], first: int, first_line: dict[str, int], bad: int) -> int:
