@@ -6,11 +6,25 @@ from typing import Any
 
 import pytest
 
+from app.gateway.routes import MODELS, OTHER, operation
 from app.telemetry import metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("observability")]
 
 MOST_SERIES = 2_000
+ROUTES = {
+    MODELS.name,
+    OTHER.name,
+    *(operation(name).name for name in ("chat", "responses", "completions", "embeddings", "messages", "count_tokens")),
+}
+OPEN = {
+    ("stillwatch_requests_total", "route"): ROUTES,
+    ("stillwatch_requests_total", "decision"): {"allow", "throttled", "limited", "refused"},
+    ("stillwatch_responses_total", "route"): ROUTES,
+    ("stillwatch_responses_total", "status"): {"1xx", "2xx", "3xx", "4xx", "5xx", "other"},
+    ("stillwatch_admin_requests_total", "status"): {"1xx", "2xx", "3xx", "4xx", "5xx"},
+}
+"""Labels whose series begin with their first count, and every value that they can have."""
 
 
 def test_counters_of_three_gateways_sum_to_what_clients_sent(seen: Any) -> None:
@@ -35,3 +49,10 @@ def test_labels_have_no_value_that_was_not_known_before(seen: Any) -> None:
             found = seen.labels.get((name, label), set()) | seen.labels.get((f"{name}_total", label), set())
             assert found
             assert found <= set(values), (name, label, found - set(values))
+
+
+@pytest.mark.parametrize(("metric", "label"), OPEN)
+def test_other_labels_have_values_from_a_list_too(seen: Any, metric: str, label: str) -> None:
+    """Routes are classes of paths, statuses classes of codes; nothing a client sends becomes a label."""
+    assert seen.labels[metric, label]
+    assert seen.labels[metric, label] <= OPEN[metric, label]
