@@ -7,6 +7,7 @@ of Redis. Both are mended here; commands, redirections and retries are redis-py'
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,12 @@ from redis.exceptions import ClusterDownError, ConnectionError, RedisClusterExce
 RECREATE_SEC = 10.0
 """Errors that last so long mean that healing has failed: the client begins again with the nodes that it was given."""
 
+MAX_PIPELINES = 16
+"""Pipelines at the same time. Their room is their own: one that is redirected gives single commands while it holds it."""
+
+SPARE_CONNECTIONS = 8
+"""To each node, above those for commands and pipelines: the map is asked for on connections of its own."""
+
 _TLS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 
 
@@ -33,7 +40,7 @@ class ClusterClient(aioredis.RedisCluster):
         Args:
             nodes: as `app.state.factory.parse_addresses` gives them.
             timeout_sec: of each attempt of a command.
-            max_connections: to each node.
+            max_connections: to each node; commands above that wait, where redis-py would refuse them.
             retry: attempts and pauses.
         """
         first = nodes[0]
@@ -42,7 +49,7 @@ class ClusterClient(aioredis.RedisCluster):
             startup_nodes=[ClusterNode(node.get("host", "localhost"), node.get("port", 6379)) for node in nodes],
             username=first.get("username"),
             password=first.get("password"),
-            max_connections=max_connections,
+            max_connections=max_connections + MAX_PIPELINES + SPARE_CONNECTIONS,
             socket_timeout=timeout_sec,
             socket_connect_timeout=timeout_sec,
             retry=retry,
@@ -52,10 +59,12 @@ class ClusterClient(aioredis.RedisCluster):
         )
         self._given = dict(self.nodes_manager.startup_nodes)
         self._failing_since: float | None = None
+        self._room = asyncio.Semaphore(max_connections)
+        self.pipelines = asyncio.Semaphore(MAX_PIPELINES)
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """As redis-py's."""
-        async with self.watched():
+        async with self._room, self.watched():
             return await super().execute_command(*args, **kwargs)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
@@ -98,5 +107,5 @@ class _Pipeline(ClusterPipeline):
         """Runs what was gathered; replies in the order of the commands."""
         client = self.cluster_client
         assert isinstance(client, ClusterClient)
-        async with client.watched():
+        async with client.pipelines, client.watched():
             return await super().execute(raise_on_error, allow_redirections)

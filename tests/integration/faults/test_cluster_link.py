@@ -39,6 +39,8 @@ async def test_calls_reach_the_master_of_their_partition(link: ClusterLink, clus
         node.port for node in cluster.masters
     }
     assert all(node.ask("DBSIZE") != "0" for node in cluster.masters)
+    slots = [cluster.masters[0].ask("CLUSTER", "KEYSLOT", name) for name in NAMES]
+    assert slots == [str(slot_of(number)) for number in range(PARTITIONS)]
 
 
 async def test_cancelled_calls_never_shift_a_reply_to_another(link: ClusterLink) -> None:

@@ -120,6 +120,16 @@ async def test_layout_and_accounts_are_kept_on_a_cluster(cluster: LocalCluster, 
         await client.aclose()
 
 
+async def test_a_burst_waits_for_connections(cluster: LocalCluster, tmp_path: Path) -> None:
+    """Many more calls at once than one client may have connections to a node are all answered."""
+    client = background_client(cluster.url, _settings(cluster.url, tmp_path))
+    try:
+        names = [PartitionKeys(number % 16).timeline(f"burst{number}") for number in range(1000)]
+        assert await asyncio.gather(*(client.exists(name) for name in names)) == [0] * 1000
+    finally:
+        await client.aclose()
+
+
 async def test_a_node_is_refused_where_no_cluster_was_named(cluster: LocalCluster, tmp_path: Path) -> None:
     """One address of a Cluster is a mistake that is said at the start; state.cluster makes it one that is meant."""
     one = cluster.masters[0].url

@@ -94,3 +94,38 @@ def test_actions_are_remembered_until_state_says_otherwise() -> None:
     known.learn("c", None)
     known.learn("never", None)
     assert (known.get("c"), len(known)) == (None, 1)
+
+
+def _reply(*levels: int) -> list[int]:
+    """Of decide.lua, admitted, at server time 7."""
+    return [1, 0, 0, 0, 7, *levels]
+
+
+def test_a_used_budget_is_followed() -> None:
+    """What state says of a budget that is well used is what is left of it here; a little used one is not remembered."""
+    plan = PlanLimits(key=LimitRule(requests_per_min=60))
+    used, calm = reservation(plan, "used"), reservation(plan, "calm")
+    assert used.schedule is not None
+    local = LocalBudgets(1)
+    local.follow(used.schedule, used.names, _reply(30_500_000))
+    local.follow(used.schedule, calm.names, _reply(2_000_000))
+    assert len(local) == 1
+    assert sum(local.charge(reservation(plan, "used"), None) is None for _ in range(60)) == 29
+    assert sum(local.charge(reservation(plan, "calm"), None) is None for _ in range(70)) == 60
+
+
+def test_what_was_charged_here_is_handed_over_once() -> None:
+    """State is told this gateway's share of what it does not know yet, and nothing when it knows as much or more."""
+    plan = PlanLimits(key=LimitRule(requests_per_min=60))
+    local = LocalBudgets(2)
+    for _ in range(15):  # of the 30 that are this gateway's share
+        assert local.charge(reservation(plan), None) is None
+    one = reservation(plan)
+    assert one.schedule is not None
+    (settlement,) = local.hand_over(one.schedule, one.names, _reply(1_000_000))
+    name, at_us, (field, add) = settlement
+    assert (name, at_us, field) == (b"lk:k", 7, "r")
+    assert 14_000_000 < int(add) <= 14_500_000  # half of the 30 s that are to be refilled here, less what state has
+    assert local.hand_over(one.schedule, one.names, _reply(1_000_000)) == []
+    assert local.charge(reservation(plan), None) is None
+    assert local.hand_over(one.schedule, one.names, _reply(59_000_000)) == []

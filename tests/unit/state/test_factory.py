@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.errors import ConfigError
-from app.settings import load
-from app.state.factory import MAX_CONNECTIONS, RETRIES, background_client, parse_address
+from app.settings import StateSettings, load
+from app.state.factory import MAX_CONNECTIONS, RETRIES, background_client, is_cluster, parse_address, parse_addresses
 
 GOOD = {
     "redis://h": {"host": "h"},
@@ -60,3 +60,32 @@ async def test_waits_are_bounded() -> None:
     assert pool.max_connections == MAX_CONNECTIONS
     assert pool.timeout == 0.7
     await client.aclose()
+
+
+def test_nodes_of_a_cluster_share_what_the_first_one_says() -> None:
+    """Later nodes have its scheme, credentials and options; a whole address has its own; one address may be a Cluster's."""
+    found = parse_addresses("rediss://u:p%40w@a:1?ssl_cert_reqs=none,b:2,rediss://u:p%40w@c:3?ssl_cert_reqs=none")
+    assert [(node["host"], node["port"], node["username"], node["password"]) for node in found] == [
+        ("a", 1, "u", "p@w"),
+        ("b", 2, "u", "p@w"),
+        ("c", 3, "u", "p@w"),
+    ]
+    assert {node["ssl_cert_reqs"] for node in found} == {"none"}
+    assert len(parse_addresses("redis://only:7", cluster=True)) == 1
+
+
+@pytest.mark.parametrize("url", ["redis://a:1/3", "unix:///run/hunter2"])
+def test_one_address_of_a_cluster_has_no_database_and_no_socket(url: str) -> None:
+    """Both would be an address of something else."""
+    with pytest.raises(ConfigError, match=r"^state\.redis_url must name the nodes of a Cluster") as caught:
+        parse_addresses(url, cluster=True)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_is_a_cluster_is_said() -> None:
+    """Several nodes are one, a single one where the settings say so; without an address nothing can be one."""
+    assert is_cluster("redis://a,b", StateSettings())
+    assert not is_cluster("redis://a", StateSettings())
+    assert is_cluster("redis://a", StateSettings(redis_url="redis://a", cluster=True))
+    with pytest.raises(ConfigError, match=r"state\.cluster needs state\.redis_url"):
+        load(environ={"STILLWATCH_STATE__CLUSTER": "true"})
