@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 
+from app.cli.program import program as stillwatch
 from app.telemetry import metrics
 from benchmarks.prometheus import shortened
 
@@ -100,6 +102,19 @@ def test_links_between_pages_lead_somewhere() -> None:
     for path in (ROOT / "docs/runbooks").glob("*.md"):
         for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / link).is_file(), f"{path.name}: {link}"
+
+
+def test_commands_of_the_pages_exist() -> None:
+    """Nobody who is on call types a command that is not there."""
+    program: Any = typer.main.get_command(stillwatch)
+    for path in (ROOT / "docs/runbooks").glob("*.md"):
+        for words in re.findall(r"`stillwatch ([a-z-]+(?: [a-z-]+)?)", path.read_text(encoding="utf-8")):
+            command: Any = program
+            for word in words.split():
+                if not hasattr(command, "commands") or word.startswith("-"):
+                    break
+                assert word in command.commands, f"{path.name}: stillwatch {words}"
+                command = command.commands[word]
 
 
 def test_rules_are_about_metrics_that_exist() -> None:
