@@ -215,6 +215,7 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
         APPEAL_OUTCOMES,
     ),
 }  # fmt: skip
+PROCESSES = tuple(_ONLY)
 _NOT_ADMIN = (KILL_SWITCH, POLICY_GENERATION, POLICY_REJECTED, CONTROL_AGE_SECONDS, ORDERS_STANDING)
 
 
@@ -227,6 +228,10 @@ class Shown:
         others += _NOT_ADMIN if process == "admin" else ()
         self._hidden = {family.name for metric in others for family in metric.describe()}  # type: ignore[attr-defined]
 
+    def hides(self, family: str) -> bool:
+        """Whether a metric family is another process's business."""
+        return family in self._hidden
+
     def collect(self) -> Iterator[Metric]:
         """The families, as the registry gives them."""
-        return (family for family in REGISTRY.collect() if family.name not in self._hidden)
+        return (family for family in REGISTRY.collect() if not self.hides(family.name))

@@ -10,10 +10,11 @@ _INTRO = """\
 # Metrics
 
 Every process serves `/metrics` (Prometheus text format) on its own port. Generated from `app/telemetry/metrics.py`; do not
-edit this page. Labels come from fixed lists: no key, path, address or client-supplied model name is ever one.
+edit this page. Labels come from fixed lists: no key, path, address or client-supplied model name is ever one. Where a label's
+values are listed here, their series begin at zero; others begin with their first count. A process shows what it can know.
 
-| Metric | Kind | Labels | Meaning |
-| --- | --- | --- | --- |
+| Metric | Kind | Labels | Shown by | Meaning |
+| --- | --- | --- | --- | --- |
 """
 
 
@@ -26,8 +27,14 @@ def page() -> str:
 def _row(metric: MetricWrapperBase) -> str:
     (family,) = metric.describe()
     name = f"{family.name}_total" if family.type == "counter" else family.name
-    labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "–"
-    return f"| `{name}` | {family.type} | {labels} | {family.documentation} |\n"
+    known = metrics.FIXED.get(metric._name, {})
+    labels = ", ".join(_label(label, known.get(label, ())) for label in metric._labelnames) or "–"
+    shown = ", ".join(process for process in metrics.PROCESSES if not metrics.Shown(process).hides(family.name))
+    return f"| `{name}` | {family.type} | {labels} | {shown} | {family.documentation} |\n"
+
+
+def _label(name: str, values: tuple[str, ...]) -> str:
+    return f"`{name}` ({', '.join(values)})" if values else f"`{name}`"
 
 
 if __name__ == "__main__":
