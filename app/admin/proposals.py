@@ -57,6 +57,7 @@ class Bulks:
         self._ordering = ordering
         self._who = secrets.token_hex(8)
         self._mine: set[str] = set()  # what this process carries out at this moment
+        self._fault = ""  # why one waits, as it was told
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -173,8 +174,10 @@ class Bulks:
                         await self._carry_out(found)
             except StateUnavailable as error:
                 log.warning("bulk orders wait: %s", error)
-            except BadInput as error:
-                log.error("a bulk order cannot be carried out now: %s", error)
+            except BadInput as error:  # too many orders stand: it goes on when some have ended
+                if str(error) != self._fault:
+                    log.error("a bulk order waits: %s", error)
+                self._fault = str(error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SEC)
 
@@ -200,6 +203,10 @@ class Bulks:
             await self._control.allow_put(entry_of(found))
             found = structs.replace(found, done=found.terms.keys)
         while found.done < found.terms.keys:
+            if was == "applying" and _over(found):  # nobody carried it out in time: what is left would have ended already
+                left = found.terms.keys - found.done
+                found = structs.replace(found, done=found.terms.keys, skipped=found.skipped + left)
+                break
             part = await self._store.members(bulk_id, found.done, SLICE)
             if not part:
                 break
@@ -271,6 +278,11 @@ def asked_again(found: Bulk) -> Subjects | None:
     """The question that a proposal was made from; None when it named its keys."""
     subjects = found.terms.subjects
     return Subjects.model_validate(subjects) if "match" in subjects or "org_id" in subjects else None
+
+
+def _over(found: Bulk) -> bool:
+    """What it orders has ended, or is about to."""
+    return now_us() >= found.start_us + (found.terms.ttl_sec - 1) * 1_000_000
 
 
 def _life_ms(found: Bulk) -> int:

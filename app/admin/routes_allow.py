@@ -12,11 +12,11 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
+from app.admin.giving import RESOLVE_SEC
 from app.admin.models_control import MAX_ALLOW_DAYS, SUBJECT, AllowIn, AllowList, AllowOut
 from app.admin.models_orders import SECOND_PERSON_ABOVE, BulkOut, Subjects
 from app.admin.ordering import now_us
 from app.admin.permissions import permit
-from app.admin.routes_orders import RESOLVE_SEC
 from app.admin.views import micros, moment
 from app.errors import BadInput
 from app.state.control import AllowEntry

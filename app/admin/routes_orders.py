@@ -10,8 +10,9 @@ from app.admin import views_orders
 from app.admin.acting import Acting
 from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
-from app.admin.caller import Caller, CallerDep
+from app.admin.caller import CallerDep
 from app.admin.deadline import answered
+from app.admin.giving import GONE, RESOLVE_SEC, act, undo_bulk
 from app.admin.idempotency import once
 from app.admin.models_orders import (
     MAX_KEYS,
@@ -27,10 +28,9 @@ from app.admin.models_orders import (
     UndoneOut,
     UndoQuery,
 )
-from app.admin.ordering import Wanted, now_us
+from app.admin.ordering import now_us
 from app.admin.permissions import allowed, permit
 from app.admin.preview import effect
-from app.admin.subjects import Subject
 from app.errors import BadInput
 from app.state.order_records import OrderRecord
 from app.state.orders import Order
@@ -40,13 +40,6 @@ PREVIEW_PATH = "/v1/orders:preview"
 MAX_ORDER_BYTES = 256 * 1024
 """5,000 key ids and what is said about them."""
 
-RESOLVE_SEC = 10.0
-"""More time than an ordinary question has, to find out which keys an organisation or a match stands for."""
-
-KEYS_PER_SEC = 2_000
-"""And as long as this for giving or undoing orders about several keys at once."""
-
-_GONE = "No order stands or stood under this reference within the last week."
 _EXAMPLE = {
     "subjects": {"match": {"at_least": "suspect", "min_score": 0.9}},
     "action": "throttle",
@@ -103,7 +96,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         body = await request.body()
         async with once(acting.replies, caller, idempotency_key, body) as reply:
             if reply.repeated is None:
-                status, made = await _act(acting, auditor, caller, request, asked)
+                status, made = await act(acting, auditor, caller, request, asked)
                 await reply.keep(status, made)
         return reply.answer()
 
@@ -142,7 +135,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         """
         note = _printable(query.reason)
         if ref.startswith("bulk-"):
-            return await _undo_bulk(acting, auditor, caller, request, response, ref, note)
+            return await undo_bulk(acting, auditor, caller, request, response, ref, note)
         async with answered(RESOLVE_SEC):
             record, standing = await _find(acting, ref)
             if not standing:
@@ -165,72 +158,6 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
     return routes
 
 
-async def _act(
-    acting: Acting, auditor: Auditor, caller: Caller, request: Request, asked: OrderIn
-) -> tuple[int, PlacedOut | BulkOut]:
-    """(status, what was done)."""
-    async with answered(RESOLVE_SEC):
-        subjects = await acting.finder.find(asked.subjects)
-    key_ids = [one.key_id for one in subjects]
-    terms = asked.model_dump(mode="json", exclude={"subjects", "reason"})
-    if len(subjects) == 1:
-        await auditor.record(
-            caller,
-            request,
-            "order.give",
-            f"key:{key_ids[0]}",
-            reason=asked.reason,
-            before=_before(subjects[0]),
-            after=terms,
-        )
-        start_us = now_us()
-        async with answered():
-            records = await acting.ordering.give(subjects, _wanted(asked, caller, start_us))
-        return 201, PlacedOut(keys=1, bulk=None, orders=_told(records))
-    planned = acting.bulks.plan(asked, key_ids, caller)
-    what = "order.propose" if planned.terms.second else "order.give"
-    after = terms | {"keys": len(key_ids), "subjects": planned.terms.subjects, "first_keys": key_ids[:20]}
-    await auditor.record(caller, request, what, f"bulk:{planned.terms.id}", reason=asked.reason, after=after)
-    async with answered():
-        await acting.bulks.keep(planned, key_ids)
-    if planned.terms.second:
-        return 202, views_orders.bulk(planned)
-    async with answered(len(key_ids) / KEYS_PER_SEC + RESOLVE_SEC):
-        await acting.bulks.finish(planned.terms.id)
-        stands = await acting.orders.get_many(key_ids)
-        records_of = await acting.records.get_many([one.ref for one in stands.values()])
-    mine = [record for record in records_of.values() if record.bulk == planned.terms.id]
-    return 201, PlacedOut(keys=len(mine), bulk=planned.terms.id, orders=_told(mine))
-
-
-async def _undo_bulk(
-    acting: Acting, auditor: Auditor, caller: Caller, request: Request, response: Response, ref: str, note: str
-) -> UndoneOut:
-    async with answered():
-        found = await acting.bulks.get(ref)
-    if found is None:
-        raise HTTPException(404, _GONE)
-    keys = found.terms.keys
-    if found.status not in ("proposed", "applying", "done"):
-        raise HTTPException(409, f"This bulk order is {found.status}; nothing is done.")
-    if found.terms.action == "allow" and found.status != "proposed":
-        raise HTTPException(409, f"End it with DELETE /v1/allow/{found.terms.subjects['allow']}; nothing is done.")
-    withdrawn = found.status == "proposed"
-    await auditor.record(
-        caller, request, "order.withdraw" if withdrawn else "order.undo", f"bulk:{ref}", reason=note, before={"keys": keys}
-    )
-    async with answered():
-        await acting.bulks.decide(found, "refused" if withdrawn else "undoing", caller, note or "taken back")
-    if withdrawn:
-        return UndoneOut(ref=ref, status="withdrawn", keys=keys, reinstated=None)
-    if found.terms.second:
-        response.status_code = 202
-        return UndoneOut(ref=ref, status="undoing", keys=keys, reinstated=None)
-    async with answered(keys / KEYS_PER_SEC + RESOLVE_SEC):
-        await acting.bulks.finish(ref)
-    return UndoneOut(ref=ref, status="undone", keys=keys, reinstated=None)
-
-
 async def _find(acting: Acting, ref: str) -> tuple[OrderRecord, bool]:
     """The order of a reference, and whether it stands."""
     record = await acting.records.get(ref)
@@ -241,7 +168,7 @@ async def _find(acting: Acting, ref: str) -> tuple[OrderRecord, bool]:
     async for key_id, one in acting.orders.standing():
         if one.ref == ref:
             return OrderRecord(key_id, one), True
-    raise HTTPException(404, _GONE)
+    raise HTTPException(404, GONE)
 
 
 async def _page(acting: Acting, query: OrderQuery) -> tuple[dict[str, Order], int]:
@@ -260,27 +187,6 @@ async def _page(acting: Acting, query: OrderQuery) -> tuple[dict[str, Order], in
 
 def _fits(one: Order, query: OrderQuery) -> bool:
     return (query.action is None or one.action == query.action) and (query.by is None or one.by == query.by)
-
-
-def _wanted(asked: OrderIn, caller: Caller, start_us: int) -> Wanted:
-    return Wanted(
-        action=asked.action,
-        factor=asked.factor,
-        requests_per_min=asked.requests_per_min,
-        ttl_sec=asked.ttl_sec,
-        reason_code=asked.reason_code,
-        reason=asked.reason,
-        by=caller.name,
-        start_us=start_us,
-    )
-
-
-def _before(one: Subject) -> dict[str, object]:
-    return {"asked": one.fact.verdict, "order": None if one.order is None else one.order.ref}
-
-
-def _told(records: list[OrderRecord]) -> list[OrderOut]:
-    return [views_orders.order(record.key_id, record.order, record, standing=True) for record in records]
 
 
 def _printable(reason: str) -> str:

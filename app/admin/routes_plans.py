@@ -12,11 +12,11 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
+from app.admin.giving import RESOLVE_SEC
 from app.admin.models import NAME
 from app.admin.models_control import PlanDetail, PlanList, PlanOut
 from app.admin.models_orders import SHOWN
 from app.admin.permissions import permit
-from app.admin.routes_orders import RESOLVE_SEC
 from app.enforcement.policy_text import parse_plans
 from app.errors import Conflict
 from app.settings import PlanLimits

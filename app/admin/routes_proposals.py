@@ -12,12 +12,12 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import Caller, CallerDep
 from app.admin.deadline import answered
+from app.admin.giving import RESOLVE_SEC
 from app.admin.models_orders import REF, SHOWN, BulkDetail, BulkList, BulkOut, ChangedSet, DecisionIn, ProposalQuery
 from app.admin.ordering import now_us
 from app.admin.permissions import Permission, allowed, permit
 from app.admin.preview import effect
 from app.admin.proposals import asked_again
-from app.admin.routes_orders import RESOLVE_SEC
 from app.state.bulks import Bulk
 
 BulkId = Annotated[str, Path(pattern=REF, description="id of a bulk order, as it was answered when it was made")]

@@ -40,7 +40,7 @@ def would_have(
 
     Example: [bold]stillwatch report would-have --since 7d > report.md[/bold]
     """
-    from app.offline.would_have import markdown
+    from app.offline.would_have_page import markdown
 
     api = connect(config, sets, url)
     found = api.call("GET", "/v1/reports/would-have", query={"since": since}, wait_sec=SCAN_SEC)

@@ -8,7 +8,7 @@ import time
 import orjson
 
 from app.errors import StateUnavailable
-from app.offline.would_have import markdown
+from app.offline.would_have_page import markdown
 from app.simulate.traffic.http import Http
 
 LOOK_SEC = 1.0

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from app.admin import proposals
 from app.admin.ordering import now_us
@@ -179,3 +180,17 @@ async def test_what_a_crash_interrupts_another_process_goes_on_with(
         for key_id in KEYS[:3]:
             changes = (await other.get(f"/v1/keys/{key_id}/timeline"))["changes"]
             assert [item["what"] for item in changes] == ["ordered", "level"]
+
+
+async def test_what_nobody_carried_out_in_time_ends_without_an_order(acme: Any) -> None:
+    """A bulk order that is taken up after its end is done, with every key skipped, and is not tried for ever."""
+    desk, ann, _ = acme
+    bulk_id = (await desk.as_(ann, "POST", "/v1/orders", json=_order())).json()["id"]
+    store = BulkStore(desk.state)
+    found = await store.get(bulk_id)
+    assert found is not None
+    late = structs.replace(found, status="applying", start_us=now_us() - 2 * 3600 * 1_000_000)
+    assert await store.move(late, "proposed", 60_000)
+    done = await _ended(desk, bulk_id, "done")
+    assert (done["done"], done["skipped"]) == (130, 130)
+    assert (await desk.get("/v1/orders"))["orders"] == []

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from app.errors import BadInput
-from app.offline.would_have import figures, markdown, parse_since
+from app.offline.would_have import figures, parse_since
+from app.offline.would_have_page import markdown
 from app.worker.rows import Row, to_frame
 from detectors.event import Event
 from detectors.fingerprint import fingerprint
