@@ -72,7 +72,8 @@ class LocalBudgets:
         self._most = most
         self._full_at: OrderedDict[tuple[bytes, str], int] = OrderedDict()
         self._in_use: dict[bytes, int] = {}
-        self.owed: OrderedDict[bytes, None] = OrderedDict()  # hashes that were charged here and not in state
+        # Balances that were charged here and not in state, and what state knew of each: when it is full.
+        self.owed: OrderedDict[tuple[bytes, str], int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -108,16 +109,15 @@ class LocalBudgets:
             reply: of decide.lua.
         """
         now = time.monotonic_ns() // 1000
-        fields: dict[bytes, list[str | int]] = {name: [] for name in names[1:3] if name in self.owed}
+        fields: dict[bytes, list[str | int]] = {}
         for at, bucket in enumerate(schedule.buckets):
-            name = names[1 if at < schedule.key_buckets else 2]
-            if name in fields:
-                missing = self._full_at.get((name, bucket.field), 0) - now - reply[5 + at]
-                if missing > self._replicas:
-                    fields[name] += (bucket.field, missing // self._replicas)
-        for name in fields:
-            del self.owed[name]
-        return [(name, reply[4], added) for name, added in fields.items() if added]
+            balance = (names[1 if at < schedule.key_buckets else 2], bucket.field)
+            known = self.owed.pop(balance, None)
+            if known is not None:
+                charged = self._full_at.get(balance, 0) - max(known, now)
+                if charged > self._replicas:
+                    fields.setdefault(balance[0], []).extend((bucket.field, charged // self._replicas))
+        return [(name, reply[4], added) for name, added in fields.items()]
 
     def charge(self, reservation: Reservation, throttle: Action | None) -> Refusal | None:
         """Charge one request, or say which budget refuses it; then nothing is charged.
@@ -157,8 +157,8 @@ class LocalBudgets:
         if refusal is not None:
             return refusal
         for balance, full_at in charges:
+            self.owed.setdefault(balance, self._full_at.get(balance, 0))
             self._put(balance, full_at)
-            self.owed[balance[0]] = None
         while len(self.owed) > self._most:
             self.owed.popitem(last=False)
         for name in reservation.slot_names:

@@ -115,17 +115,17 @@ def test_a_used_budget_is_followed() -> None:
 
 
 def test_what_was_charged_here_is_handed_over_once() -> None:
-    """State is told this gateway's share of what it does not know yet, and nothing when it knows as much or more."""
+    """State is told this gateway's share of what was charged here and has not refilled, and of nothing else."""
     plan = PlanLimits(key=LimitRule(requests_per_min=60))
     local = LocalBudgets(2)
-    for _ in range(15):  # of the 30 that are this gateway's share
-        assert local.charge(reservation(plan), None) is None
     one = reservation(plan)
     assert one.schedule is not None
-    (settlement,) = local.hand_over(one.schedule, one.names, _reply(1_000_000))
+    local.follow(one.schedule, one.names, _reply(20_000_000))
+    assert local.hand_over(one.schedule, one.names, _reply(20_000_000)) == []
+    for _ in range(15):  # of the 20 that are left of this gateway's share
+        assert local.charge(reservation(plan), None) is None
+    (settlement,) = local.hand_over(one.schedule, one.names, _reply(20_000_000))
     name, at_us, (field, add) = settlement
     assert (name, at_us, field) == (b"lk:k", 7, "r")
-    assert 14_000_000 < int(add) <= 14_500_000  # half of the 30 s that are to be refilled here, less what state has
-    assert local.hand_over(one.schedule, one.names, _reply(1_000_000)) == []
-    assert local.charge(reservation(plan), None) is None
-    assert local.hand_over(one.schedule, one.names, _reply(59_000_000)) == []
+    assert 14_500_000 < int(add) <= 15_000_000  # half of 15 times 2 s
+    assert local.hand_over(one.schedule, one.names, _reply(20_000_000)) == []
