@@ -10,8 +10,9 @@ _INTRO = """\
 # Metrics
 
 Every process serves `/metrics` (Prometheus text format) on its own port. Generated from `app/telemetry/metrics.py`; do not
-edit this page. Labels come from fixed lists: no key, path, address or client-supplied model name is ever one. Where a label's
-values are listed here, their series begin at zero; others begin with their first count. A process shows what it can know.
+edit this page. Labels come from fixed lists: no key, path, address or client-supplied model name is ever one. Where the
+values of a label are listed here, their series begin at zero; others begin with their first count. A process shows what it
+can know.
 
 | Metric | Kind | Labels | Shown by | Meaning |
 | --- | --- | --- | --- | --- |
