@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -110,10 +111,12 @@ def eventually(holds: Callable[[], Any], what: object = "", seconds: float = STA
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port nobody has now, of those that the kernel gives to no outgoing connection: it is used some seconds later."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 class Site:
@@ -144,6 +147,13 @@ class Site:
         elif wait:
             process.until_it_serves()
         return process
+
+    def start_all(self) -> list[Process]:
+        """Start every process: the state server first, the others together."""
+        started = [self.start("valkey"), *(self.start(name, wait=False) for name in PROCESSES[1:])]
+        for process in started[1:]:
+            process.until_it_serves()
+        return started
 
     def _asks_valkey(self, process: Process) -> bool:
         assert process.process.poll() is None, process.said

@@ -28,7 +28,7 @@ def _until(holds: Callable[[], Any], seconds: float = 60.0) -> Any:
 def test_the_processes_of_a_deployment_work_together(make_site: Any, kind: str) -> None:
     """As the files have them, traffic is answered, judged and shown, each health check holds, and all end with status 0."""
     site = make_site(kind)
-    started = [site.start(name) for name in ("valkey", "gateway", "worker", "admin")]
+    started = site.start_all()
     for number in range(12):
         assert site.chat(f"sk-deploy-{number % 3}") == 200
     stream = urllib.request.Request(
