@@ -139,6 +139,50 @@ async def test_a_lost_master_takes_only_its_partitions(hurt_cluster: LocalCluste
     await link.stop()
 
 
+async def test_masters_change_places_again_and_again(hurt_cluster: LocalCluster, until: Any) -> None:
+    """Over twenty failovers, under load, every answer is the caller's own and the link heals by itself each time."""
+    link = ClusterLink(hurt_cluster.url, 500, PARTITIONS)
+    assert await link.start()
+    pairs = [list(pair) for pair in zip(hurt_cluster.masters, hurt_cluster.replicas, strict=True)]
+    stop = False
+    answered = 0
+
+    async def ask() -> None:
+        nonlocal answered
+        number = 0
+        while not stop:
+            number += 1
+            partition = number % PARTITIONS
+            with contextlib.suppress(StateUnavailable):
+                reply = await link.call(pack("SET", NAMES[partition], str(number), "GET"), partition)
+                if not isinstance(reply, Exception):  # an error of the server is a value
+                    assert reply is None or int(reply) % PARTITIONS == partition
+                    answered += 1
+            await asyncio.sleep(0.001)
+
+    asking = asyncio.create_task(ask())
+    for turn in range(20):
+        pair = pairs[turn % 3]
+        master, replica = pair
+        await until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))  # noqa: B023
+        replica.ask("CLUSTER", "FAILOVER")
+        await until(lambda: "role:master" in replica.ask("INFO", "replication"))  # noqa: B023
+        pair[:] = [replica, master]
+        assert await until(lambda: link.whole) < 5.0
+        for number in range(PARTITIONS):
+            async with asyncio.timeout(5):
+                while True:
+                    with contextlib.suppress(StateUnavailable):
+                        if await link.call(pack("EXISTS", NAMES[number]), number) in (0, 1):
+                            break
+                    await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
+    stop = True
+    await asking
+    assert answered > 100
+    await link.stop()
+
+
 async def test_the_link_finds_a_cluster_that_was_away_at_the_start(cluster: LocalCluster, until: Any) -> None:
     """Starting says that nobody answers, soon; as soon as one named node does, the others are found."""
     for node in cluster.masters:
