@@ -111,13 +111,15 @@ def figures(archive: Path, since_us: int) -> Figures | None:
         rows = (
             pl.scan_parquet(files, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False)
             .filter(pl.col("at_us") >= since_us)
-            .with_columns(
-                action=pl.col("action").fill_null(""),
-                plan=pl.col("plan").fill_null(""),
-                org_id=pl.col("org_id").fill_null(""),
-                tokens=pl.col("input_tokens") + pl.col("output_tokens"),
+            .group_by("key_id", *(pl.col(name).fill_null("") for name in ("org_id", "plan", "action", "decision")))
+            .agg(
+                pl.len().alias("requests"),
+                (pl.col("input_tokens") + pl.col("output_tokens")).sum().alias("tokens"),
+                pl.col("at_us").max(),
             )
-            .collect()
+            # A day may hold more exchanges than fit into memory; there are a few rows for each key.
+            .collect(engine="streaming")
+            .sort("at_us", "key_id", "action", "decision")
         )
     except (PolarsError, OSError) as error:
         raise BadInput(f"archive {archive}: cannot be read ({type(error).__name__})") from None
@@ -125,27 +127,28 @@ def figures(archive: Path, since_us: int) -> Figures | None:
 
 
 def _summed(rows: pl.DataFrame, since_us: int) -> Figures:
+    """`rows`: for each key, organisation, plan, action and decision how many requests, their tokens, and the newest."""
     asked = pl.col("action").str.strip_prefix(_WOULD).replace({"refuse": "throttle"})  # what refuses is a throttle's budget
     refuses = (pl.col("action") == f"{_WOULD}refuse") | asked.is_in(["step_up", "suspend"])
     refused = pl.col("decision").is_in(["limited", "blocked", "refused"])
     rows = rows.with_columns(
         asked=asked,
         really=(pl.col("action") != "") & ~pl.col("action").str.starts_with(_WOULD),
-        touched=pl.col("action") != "",
-        stopped=(pl.col("action") != "") & (refuses | refused),
+        touched=pl.col("requests") * (pl.col("action") != ""),
+        stopped=pl.col("requests") * ((pl.col("action") != "") & (refuses | refused)),
         rung=asked.replace_strict({name: at for at, name in enumerate(LADDER)}, default=0, return_dtype=pl.Int64),
         customer=pl.when(pl.col("org_id") != "").then("org:" + pl.col("org_id")).otherwise("key:" + pl.col("key_id")),
     )
     named = pl.col("org_id").filter(pl.col("org_id") != "").n_unique()
     newest = rows["at_us"].max()
-    requests, tokens = len(rows), int(rows["tokens"].sum())
+    requests, tokens = int(rows["requests"].sum()), int(rows["tokens"].sum())
     actions = (
-        rows.filter("touched")
+        rows.filter(pl.col("touched") > 0)
         .group_by("asked", "really")
         .agg(
             pl.col("key_id").n_unique().alias("keys"),
             named.alias("organisations"),
-            pl.len().alias("requests"),
+            pl.col("requests").sum(),
             pl.col("tokens").sum(),
             pl.col("rung").first(),
         )
@@ -155,8 +158,8 @@ def _summed(rows: pl.DataFrame, since_us: int) -> Figures:
         rows.group_by("plan")
         .agg(
             pl.col("key_id").n_unique().alias("keys"),
-            pl.col("key_id").filter("touched").n_unique().alias("touched_keys"),
-            pl.len().alias("requests"),
+            pl.col("key_id").filter(pl.col("touched") > 0).n_unique().alias("touched_keys"),
+            pl.col("requests").sum(),
             pl.col("touched").sum().alias("touched_requests"),
         )
         .sort("touched_requests", "requests", "plan", descending=[True, True, False])
@@ -167,7 +170,7 @@ def _summed(rows: pl.DataFrame, since_us: int) -> Figures:
         tokens=tokens,
         keys=rows["key_id"].n_unique(),
         organisations=int(rows.select(named).item()),
-        would_refuse=int((rows["action"] == f"{_WOULD}refuse").sum()),
+        would_refuse=int(rows.filter(pl.col("action") == f"{_WOULD}refuse")["requests"].sum()),
         actions=tuple(
             {
                 "action": row["asked"],
@@ -188,13 +191,14 @@ def _summed(rows: pl.DataFrame, since_us: int) -> Figures:
 
 def _customers(rows: pl.DataFrame) -> tuple[Customer, ...]:
     hit = (
-        rows.group_by("customer")
+        rows.sort("touched", "key_id", descending=[True, False])
+        .group_by("customer", maintain_order=True)
         .agg(
             pl.col("key_id").n_unique().alias("keys"),
-            pl.col("key_id").filter("touched").value_counts(sort=True).struct.field("key_id").head(KEYS_OF_CUSTOMER),
-            pl.col("plan").last(),
+            pl.col("key_id").filter(pl.col("touched") > 0).unique(maintain_order=True).head(KEYS_OF_CUSTOMER),
+            pl.col("plan").sort_by("at_us").last(),
             pl.col("rung").max(),
-            pl.len().alias("requests"),
+            pl.col("requests").sum(),
             pl.col("touched").sum(),
             pl.col("stopped").sum(),
         )
