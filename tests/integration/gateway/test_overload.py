@@ -79,7 +79,7 @@ def test_idle_connections_give_way_the_oldest_first(rig: Any, key: str, raw: Any
 
 def test_burst_larger_than_a_turn_is_served_whole(rig: Any, key: str) -> None:
     """Many requests at once are begun a few at a time, and every one of them is answered."""
-    gateway = rig.gateway()
+    gateway = rig.gateway(sections={"gateway": {"max_wait_ms": 60_000}})
     address = urlsplit(gateway.url)
     with ExitStack() as stack:
         socks = [
