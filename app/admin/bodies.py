@@ -17,12 +17,14 @@ SCHEMA_REF = "#/components/schemas/{model}"
 _M = TypeVar("_M", bound=BaseModel)
 
 
-def described(model: type[BaseModel], media_type: str = "application/json", example: Any = None) -> dict[str, Any]:
+def described(
+    model: type[BaseModel], media_type: str = "application/json", example: Any = None, *, required: bool = True
+) -> dict[str, Any]:
     """`openapi_extra` of a route that reads its body here. Schemas inside stay with it until `openapi.describe`."""
     content: dict[str, Any] = {"schema": model.model_json_schema(ref_template=SCHEMA_REF)}
     if example is not None:
         content["example"] = example
-    return {"requestBody": {"required": True, "content": {media_type: content}}}
+    return {"requestBody": {"required": required, "content": {media_type: content}}}
 
 
 async def read_body(request: Request, model: type[_M]) -> _M:

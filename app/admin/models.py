@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.state.gateways import Mode
 from detectors.contract import Use
@@ -52,6 +52,16 @@ def _in_utc(value: datetime) -> datetime:
 
 
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+def _written_out(value: object) -> object:
+    """In an address everything is text, and a bare number would be taken for seconds."""
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+AskedMoment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
 
 class AccountQuery(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from app.admin.models import KEY_PREFIX, NAME, AccountOut, LevelChoice, LevelName, LevelOrNone, Moment, Out
+from app.admin.models import KEY_PREFIX, NAME, AccountOut, AskedMoment, LevelChoice, LevelName, LevelOrNone, Out
 from app.admin.models_control import AllowOut
 from app.admin.models_orders import OrderAction, OrderOut
 from app.admin.words import without_credential
@@ -40,8 +40,8 @@ class KeyQuery(BaseModel):
     )
     min_score: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="only judged keys from this score on")
     max_score: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="only keys up to this score")
-    seen_after: Moment | None = Field(None, description="only keys last seen at this time or later")
-    seen_before: Moment | None = Field(None, description="only keys last seen before this time")
+    seen_after: AskedMoment | None = Field(None, description="only keys last seen at this time or later")
+    seen_before: AskedMoment | None = Field(None, description="only keys last seen before this time")
     limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="keys in one page")
     cursor: Annotated[str, Field(max_length=256)] = Field("", description="next_cursor of the page before")
 

@@ -91,7 +91,9 @@ def router(reader: StateReader, accounts: AccountStore, lifting: Lifting, audito
         "/accounts:import",
         dependencies=[permit("accounts.write")],
         response_model=ImportOut,
-        openapi_extra=described(AccountLine, JSON_LINES, {"key_id": "1e1c62b667e743a8fcef373929cf7839", **_EXAMPLE}),
+        openapi_extra=described(
+            AccountLine, JSON_LINES, {"key_id": "1e1c62b667e743a8fcef373929cf7839", **_EXAMPLE}, required=False
+        ),
     )
     async def import_accounts(request: Request, query: Annotated[ImportQuery, Query()], caller: CallerDep) -> Any:
         """Make or replace many accounts, one JSON object with its `key_id` on each line: all of them or none.

@@ -109,7 +109,7 @@ async def test_a_frozen_state_server_is_a_503_within_the_deadline(admin_settings
             assert time.monotonic() - started < 3 * ANSWER_SEC
             assert {answer.status_code for answer in answers} == {503}
             assert {answer.headers["retry-after"] for answer in answers} == {"5"}
-            assert {answer.json()["detail"] for answer in answers} == {"the state server did not answer in time"}
+            assert all("the state server did not answer" in answer.json()["detail"] for answer in answers)
             os.kill(state.pid, signal.SIGCONT)
             async with asyncio.timeout(10):
                 while (await http.get("/v1/keys")).status_code != 200:  # noqa: ASYNC110 - it is the server's turn
