@@ -94,6 +94,7 @@ async def _play(stack: ExitStack) -> Seen:
         seen.sent = sum(tally.sent for tally in (*calm, *hostile))
         await _until(prometheus, "sum(stillwatch_requests_total)", seen.sent)
         await _until(prometheus, "sum(stillwatch_events_applied_total)", seen.sent)
+        await asyncio.sleep(1.2)  # one more scrape, so that a count that goes on beyond is seen
         seen.counted = prometheus.value("sum(stillwatch_requests_total)")
         seen.applied = prometheus.value("sum(stillwatch_events_applied_total)")
 
@@ -121,4 +122,3 @@ async def _play(stack: ExitStack) -> Seen:
 async def _until(prometheus: Prometheus, expr: str, least: float) -> None:
     """Waits until a value is there, a while at most: what it became is for the tests to say."""
     await asyncio.to_thread(wait_for_value, prometheus, expr, least, LIMIT_SEC)
-    await asyncio.sleep(1.2)  # one more scrape, so that a count that goes on beyond is seen
