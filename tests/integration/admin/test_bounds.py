@@ -136,7 +136,11 @@ async def test_an_import_may_be_larger_than_other_bodies(desk: Any) -> None:
     """The import takes megabytes; nothing else does, and the import has its bound too."""
     lines = b"".join(b'{"key_id":"%032x","org_id":"%0100x"}\n' % (number, number) for number in range(5000))
     assert len(lines) > 10 * MAX_BODY_BYTES
-    assert (await desk.call("POST", "/v1/accounts:import", content=lines)).json() == {"lines": 5000, "stored": 5000, "dry_run": False}
+    assert (await desk.call("POST", "/v1/accounts:import", content=lines)).json() == {
+        "lines": 5000,
+        "stored": 5000,
+        "dry_run": False,
+    }
     assert (await desk.call("PUT", PUT, content=lines)).status_code == 413
     assert (await desk.call("POST", "/v1/keys", content=lines)).status_code == 413
 
