@@ -113,6 +113,8 @@ class SpoolFile:
         if len(raw) < _HEAD.size:
             return Head(size, body_at, 0, 0, 0, 1)
         length, checksum, partition, events = _HEAD.unpack(raw)
+        if not length:  # nothing is that short: zeros, as a file system leaves them where power was lost
+            return Head(size, body_at, 0, 0, 0, 1)
         if body_at + length > size:
             return Head(size, body_at, 0, 0, partition, events)
         return Head(body_at + length, body_at, length, checksum, partition, events)

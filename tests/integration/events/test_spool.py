@@ -78,6 +78,16 @@ def test_a_torn_last_record_costs_its_own_events_only(tmp_path: Path, cut: int) 
     assert lost == (0 if left <= 0 else 1 if left < 12 else 3)
 
 
+def test_zeros_at_the_end_are_one_damage(tmp_path: Path) -> None:
+    """What a file system leaves where power was lost is counted once, and what was written before it is read."""
+    spool = Spool(tmp_path, 10**6)
+    spool.write(UNITS)
+    spool.rotate()
+    (path,) = tmp_path.glob("*.spool")
+    path.write_bytes(path.read_bytes() + b"\0" * 10_000)
+    assert contents(claimed(spool)) == (UNITS, 1)
+
+
 def test_a_damaged_record_costs_its_own_events_only(tmp_path: Path) -> None:
     """A flipped bit is found by the checksum, and the records behind it are read."""
     spool = Spool(tmp_path, 10**6)

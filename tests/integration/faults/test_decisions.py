@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from app.settings import load
 from app.simulate.fault_proxy import FaultProxy, Flow
 from app.simulate.state_servers import StateServerProcess
 from app.state.events import EventLog
+from app.telemetry import metrics
 
 LIMIT = 1_000_000
 
@@ -134,3 +136,19 @@ async def test_what_was_used_without_state_is_charged_when_it_is_back(proxy: Fau
     assert (await limiter.decide(_ask("light"))).budgets[0].remaining >= 598
     await limiter.stop()
     await events.stop(0.1)
+
+
+async def test_the_gauges_say_who_decides(limiter: Limiter, proxy: FaultProxy, until: Any) -> None:
+    """state_up and fallback_active change when state is lost and when it is back."""
+
+    def says() -> tuple[float | None, float | None]:
+        value = metrics.REGISTRY.get_sample_value
+        return value("stillwatch_state_up"), value("stillwatch_fallback_active")
+
+    assert says() == (1.0, 0.0)
+    proxy.refuse = True
+    await proxy.reset()
+    await until(lambda: says() == (0.0, 1.0))
+    assert (await limiter.decide(_ask("away"))).degraded == "local"
+    await proxy.heal()
+    assert await until(lambda: says() == (1.0, 0.0)) < 5.0
