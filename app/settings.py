@@ -127,7 +127,7 @@ class GatewaySettings(Section):
         4096, description="clients connected at once, and so requests in progress; beyond it new ones are refused with 503"
     )
     max_wait_ms: Annotated[int, Field(ge=10)] = Field(
-        500,
+        1000,
         description="wait of a request for its turn, when the process is overloaded, after which it is refused with 503",
     )
     allowed_hosts: tuple[str, ...] = Field(("*",), description="Host values that are served; * serves any")

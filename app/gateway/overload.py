@@ -7,7 +7,8 @@ Order of shedding, cheapest first; what has begun is never shed:
    a second at most; the others wait for their refusal, so that clients who come back at once cost little;
 3. requests begin in the order in which they came (`Turnstile`), a few in each turn of the loop, so that a burst neither
    floods the state server nor starves the answers that are on their way; one whose client has left is forgotten, and one
-   that has waited longer than `gateway.max_wait_ms` is refused unread: its client will not wait for the answer either.
+   that has waited longer than `gateway.max_wait_ms` is refused unread, since its client will hardly wait for the answer,
+   and for a while its connection is not read.
 
 A refusal is the dialect's own 503 or 529 with the time after which to try again. It has no request id, is not charged, and
 is no event: nobody has looked who sent it.
@@ -35,6 +36,10 @@ has answered them before the decision's time is over (measured: `python -m bench
 
 RETRY_MS = (600, 850, 1100, 1350, 1600, 1850, 2100, 2350)
 """Waits that refused clients are told in turn, so that they do not all come back at once."""
+
+PAUSE_SEC = 0.6
+"""How long a connection whose request was refused is not read: the shortest wait that is told. Who obeys notices nothing,
+and who does not costs no more refusals than that."""
 
 OTHER_FILES = 64
 """Files and connections of a gateway besides those of clients and upstream, generously."""

@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 from app.enforcement import wire_errors
 from app.enforcement.wire_errors import Headers
 from app.gateway.deadlines import Deadlines
-from app.gateway.overload import Turnstile, refusal
+from app.gateway.overload import PAUSE_SEC, Turnstile, refusal
 from app.settings import GatewaySettings
 from app.telemetry import metrics
 
@@ -91,6 +91,19 @@ class _Idle:
         self._protocol.timeout_keep_alive_handler()
 
 
+class _Pause:
+    """The end of the time for which a client that was refused is not heard."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: GuardedProtocol) -> None:
+        self._protocol = protocol
+
+    def expired(self) -> None:
+        """It may ask again."""
+        self._protocol.flow.resume_reading()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One client connection."""
 
@@ -98,6 +111,7 @@ class GuardedProtocol(HttpToolsProtocol):
     deadlines: Deadlines
     stalls: Deadlines
     idles: Deadlines
+    pauses: Deadlines
     turnstile: Turnstile
     max_head_bytes: int
 
@@ -113,6 +127,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.watcher: Watcher | None = None
         self._stall = _Stall(self)
         self._idle = _Idle(self)
+        self._pause = _Pause(self)
         self._in_head = False
         self._head_bytes = 0
         self._pipelined = False
@@ -132,6 +147,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.deadlines.clear(self)
         self.stalls.clear(self._stall)
         self.idles.clear(self._idle)
+        self.pauses.clear(self._pause)
         super().connection_lost(exc)
         if self.watcher is not None:
             self.watcher.client_gone()
@@ -167,10 +183,13 @@ class GuardedProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, self.app)
 
     def _refuse_late(self, cycle: RequestResponseCycle) -> None:
-        """Answer a request without having looked at it."""
+        """Answer a request without having looked at it; what comes next is not even read for a while."""
         metrics.SHED.labels("request").inc()
         self.transport.write(refusal(self.url, keep=cycle.keep_alive))
         self._whole_is_sent(cycle)
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.pauses.set(self._pause)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Called by uvicorn when a request's head is there, or the answer before it is sent."""
@@ -367,6 +386,7 @@ def guarded(settings: GatewaySettings) -> type[GuardedProtocol]:
             "deadlines": Deadlines(settings.header_timeout_sec),
             "stalls": Deadlines(settings.send_timeout_sec),
             "idles": Deadlines(KEEP_ALIVE_SEC),
+            "pauses": Deadlines(PAUSE_SEC),
             "turnstile": Turnstile(settings.max_wait_ms),
             "max_head_bytes": settings.max_header_bytes,
         },
