@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.admin.deadline import answered
 from app.admin.ordering import Ordering
 from app.admin.proposals import Bulks
 from app.admin.subjects import Finder
@@ -17,6 +21,9 @@ from app.state.order_records import OrderRecords
 from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.replies import Replies
+
+RESOLVE_SEC = 10.0
+"""More time than an ordinary question has, to find out which keys an organisation or a match stands for."""
 
 
 class Acting:
@@ -47,6 +54,18 @@ class Acting:
         self.ordering = Ordering(self.finder, orders, self.records)
         self.bulks = Bulks(BulkStore(client), self.store, self.finder, self.ordering)
         self.traffic = Traffic(settings.archive_dir)
+
+    @asynccontextmanager
+    async def patiently(self, more_sec: float = RESOLVE_SEC) -> AsyncIterator[None]:
+        """As `answered`, for what asks about many keys; a server that is away is found out first, and in ordinary time.
+
+        Raises:
+            StateUnavailable: it is.
+        """
+        async with answered():
+            await self.store.get()
+        async with answered(more_sec):
+            yield
 
     async def start(self) -> None:
         """Follow what is in force, and carry out what is approved.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import HTTPException, Request, Response
 
 from app.admin import views_orders
-from app.admin.acting import Acting
+from app.admin.acting import RESOLVE_SEC, Acting
 from app.admin.auditing import Auditor
 from app.admin.caller import Caller
 from app.admin.deadline import answered
@@ -13,9 +13,6 @@ from app.admin.models_orders import BulkOut, OrderIn, OrderOut, PlacedOut, Undon
 from app.admin.ordering import Wanted, now_us
 from app.admin.subjects import Subject
 from app.state.order_records import OrderRecord
-
-RESOLVE_SEC = 10.0
-"""More time than an ordinary question has, to find out which keys an organisation or a match stands for."""
 
 KEYS_PER_SEC = 2_000
 """And as long as this for giving or undoing orders about several keys at once."""
@@ -32,7 +29,7 @@ async def act(
         BadInput: a key is not known, or the subjects stand for too many; nothing was done.
         StateUnavailable: nothing was done; or, once a bulk order is stored, it is carried out when the server is back.
     """
-    async with answered(RESOLVE_SEC):
+    async with acting.patiently():
         subjects = await acting.finder.find(asked.subjects)
     key_ids = [one.key_id for one in subjects]
     terms = asked.model_dump(mode="json", exclude={"subjects", "reason"})

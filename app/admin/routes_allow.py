@@ -12,7 +12,6 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
-from app.admin.giving import RESOLVE_SEC
 from app.admin.models_control import MAX_ALLOW_DAYS, SUBJECT, AllowIn, AllowList, AllowOut
 from app.admin.models_orders import SECOND_PERSON_ABOVE, BulkOut, Subjects
 from app.admin.ordering import now_us
@@ -75,7 +74,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             by=caller.name,
             created_us=at_us,
         )
-        async with answered(RESOLVE_SEC):
+        async with acting.patiently():
             before = await acting.store.allow_get(subject)
             flagged = await _flagged(acting, subject)
         second = len(flagged) > SECOND_PERSON_ABOVE

@@ -12,7 +12,7 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
-from app.admin.giving import GONE, RESOLVE_SEC, act, undo_bulk
+from app.admin.giving import GONE, act, undo_bulk
 from app.admin.idempotency import once
 from app.admin.models_orders import (
     MAX_KEYS,
@@ -72,7 +72,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
     async def preview_order(request: Request) -> EffectOut:
         """What an order would touch: keys, organisations, paying customers, traffic, what is done already. Does nothing."""
         asked = await read_body(request, PreviewIn)
-        async with answered(RESOLVE_SEC):
+        async with acting.patiently():
             subjects = await acting.finder.find(asked.subjects)
             return await effect(subjects, asked.action, acting.traffic, acting.store, now_us())
 
@@ -117,7 +117,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
     @routes.get("/orders/{ref}", dependencies=[permit("keys.read")])
     async def get_order(ref: Ref) -> OrderOut:
         """One order by its reference, also one that has ended within the last week."""
-        async with answered(RESOLVE_SEC):
+        async with acting.patiently():
             record, standing = await _find(acting, ref)
         return views_orders.order(record.key_id, record.order, record, standing=standing)
 
@@ -136,7 +136,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         note = _printable(query.reason)
         if ref.startswith("bulk-"):
             return await undo_bulk(acting, auditor, caller, request, response, ref, note)
-        async with answered(RESOLVE_SEC):
+        async with acting.patiently():
             record, standing = await _find(acting, ref)
             if not standing:
                 raise HTTPException(409, "This order does not stand any more; nothing is done.")

@@ -12,7 +12,6 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
-from app.admin.giving import RESOLVE_SEC
 from app.admin.models import NAME
 from app.admin.models_control import PlanDetail, PlanList, PlanOut
 from app.admin.models_orders import SHOWN
@@ -47,7 +46,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             found = _plans(acting, await acting.store.get())
         if name not in found:
             raise HTTPException(404, _NONE)
-        async with answered(RESOLVE_SEC):
+        async with acting.patiently():
             key_ids, orgs = await _on_it(acting, name, set(found))
         return PlanDetail(
             **dict(found[name]), accounts=len(key_ids), organisations=len(orgs), examples=sorted(key_ids)[:SHOWN]

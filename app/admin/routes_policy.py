@@ -92,7 +92,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
     async def preview_policy(request: Request) -> PolicyPreview:
         """What a policy would do about the keys as they are judged now, and what that changes. Does nothing."""
         candidate, _ = await _candidate(request)
-        async with answered(PREVIEW_SEC):
+        async with acting.patiently(PREVIEW_SEC):
             return await preview(acting, candidate)
 
     return routes

@@ -12,7 +12,6 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import Caller, CallerDep
 from app.admin.deadline import answered
-from app.admin.giving import RESOLVE_SEC
 from app.admin.models_orders import REF, SHOWN, BulkDetail, BulkList, BulkOut, ChangedSet, DecisionIn, ProposalQuery
 from app.admin.ordering import now_us
 from app.admin.permissions import Permission, allowed, permit
@@ -40,7 +39,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
     @routes.get("/proposals/{bulk_id}", dependencies=[permit("keys.read")])
     async def get_proposal(bulk_id: BulkId) -> BulkDetail:
         """One of them: how far it has come, or, while it waits, what it would touch now and how its keys have changed."""
-        async with answered(RESOLVE_SEC):
+        async with acting.patiently():
             found = await _get(acting, bulk_id)
             if found.status != "proposed":
                 return views_orders.bulk_detail(found, None, None)
@@ -63,7 +62,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         Nothing is done about keys that do not match any more, nor about those that match only since.
         """
         asked = await read_body(request, DecisionIn)
-        async with answered(RESOLVE_SEC):
+        async with acting.patiently():
             found = await _open(acting, bulk_id)
             _check_second(found, caller)
             changed = await _changed(acting, found, await acting.bulks.members(bulk_id))

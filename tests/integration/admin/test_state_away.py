@@ -32,6 +32,10 @@ CALLS = [
     ("PUT", f"/v1/accounts/{KEY}", b"{}"),
     ("DELETE", f"/v1/accounts/{KEY}", None),
     ("POST", "/v1/accounts:import", b'{"key_id":"%s"}' % KEY.encode()),
+    ("POST", "/v1/orders:preview", b'{"subjects":{"org_id":"acme"},"action":"cap"}'),
+    ("DELETE", "/v1/orders/sw-b3x7qk2m5aduc", None),
+    ("POST", "/v1/policy:preview", b"{}"),
+    ("GET", "/v1/plans/default", None),
 ]
 
 
