@@ -172,14 +172,19 @@ class Bulks:
                     found = await self._store.get(bulk_id)
                     if found is not None:
                         await self._carry_out(found)
+                self._fault = ""
             except StateUnavailable as error:
-                log.warning("bulk orders wait: %s", error)
+                self._waits(str(error), logging.WARNING)
             except BadInput as error:  # too many orders stand: it goes on when some have ended
-                if str(error) != self._fault:
-                    log.error("a bulk order waits: %s", error)
-                self._fault = str(error)
+                self._waits(str(error), logging.ERROR)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SEC)
+
+    def _waits(self, fault: str, level: int) -> None:
+        """Said once, not every two seconds."""
+        if not self._fault:
+            log.log(level, "bulk orders wait: %s", fault)
+        self._fault = fault
 
     async def _carry_out(self, found: Bulk) -> bool:
         """To the end, where nobody else does; false when another one does."""
