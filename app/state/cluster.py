@@ -256,7 +256,7 @@ class ClusterLink:
             return None
         try:
             return _read_map(info, slots, host, self._wanted)
-        except (ValueError, TypeError, IndexError):
+        except (ValueError, TypeError, LookupError, AttributeError):
             log.error("a node of the state's Cluster told its map in an unknown form")
             return None
 
@@ -287,7 +287,7 @@ def _read_map(info: bytes, slots: Iterable[Any], host: str, wanted: frozenset[in
     """CLUSTER INFO and CLUSTER SLOTS of the node at `host`.
 
     Raises:
-        ValueError, TypeError, IndexError: they are none.
+        ValueError, TypeError, LookupError, AttributeError: they are none.
     """
     fields = dict(line.partition(":")[::2] for line in info.decode().splitlines())
     masters: dict[int, Place] = {}
