@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table, settle
 from app.errors import BadInput, StateUnavailable
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.admin.lifting import Lifting
     from app.admin.models_keys import ActionOut, HoldOut, KeyItem, TimelineItem, VerdictOut
     from app.admin.searching import Search
     from app.state.gateways import Mode
@@ -49,10 +49,9 @@ class LevelName(StrEnum):
 
 @dataclass(frozen=True)
 class _Desk:
-    """What a command may ask and do."""
+    """What a command may ask."""
 
     reader: StateReader
-    lifting: Lifting
     search: Search
 
 
@@ -198,8 +197,9 @@ def show_key(key_id: KeyId, as_json: AsJson = False, config: Config = None, sets
 @group.command("lift")
 def lift_key(
     key_id: KeyId,
-    reason: Annotated[str, typer.Option("--reason", help="Why, in one line; it is kept with the key.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, in one line; kept in the audit log and with the key.")],
     hours: Annotated[float, typer.Option("--hours", help="For how long, at most 720.")] = 24.0,
+    url: AdminUrl = "",
     config: Config = None,
     sets: Sets = None,
 ) -> None:
@@ -207,28 +207,15 @@ def lift_key(
 
     Example: [bold]stillwatch keys lift 3f9a --reason "agreed with the customer" --hours 48[/bold]
     """
-    from pydantic import ValidationError
-
-    from app.admin import views
-    from app.admin.deadline import answered
-    from app.admin.models_keys import LiftIn
-
-    try:
-        asked = LiftIn(reason=reason, hours=hours)
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        rule = fault["msg"].removeprefix("Value error, ")
-        raise typer.BadParameter(rule, param_hint=f"--{fault['loc'][0]}") from None
-
-    async def lift(desk: _Desk) -> tuple[str, Any]:
-        async with answered():
-            stored = await _find(desk.reader, key_id)
-            return stored.key_id, await desk.lifting.lift(stored.key_id, asked.reason, asked.hours)
-
-    name, hold = _ask(settle(config, sets), lift)
-    if hold is None:
-        raise BadInput("the key was forgotten this moment")
-    out.print(f"{name}: nothing is done about it until {_when(views.moment(hold.until_us))}", soft_wrap=True)
+    api = connect(config, sets, url)
+    found = api.get("/v1/keys", q=key_id, limit=2)["keys"]
+    if not found:
+        raise BadInput(f"no key's id starts with {key_id[:64]}")
+    if len(found) > 1:
+        raise BadInput(f"the ids of several keys start with {key_id[:64]}; give more of it")
+    name = found[0]["key_id"]
+    order = api.call("POST", f"/v1/keys/{part(name)}:lift", {"reason": reason, "hours": hours})
+    out.print(f"{name}: nothing is done about it until {_when(datetime.fromisoformat(order['until']))}", soft_wrap=True)
 
 
 def _listed(settings: Settings, limit: int, asked: dict[str, Any]) -> list[KeyItem]:
@@ -327,17 +314,14 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
     Raises:
         StateUnavailable: the server does not answer in time.
     """
-    from app.admin.lifting import Lifting
     from app.admin.searching import Search
     from app.state import meta
     from app.state.accounts import AccountStore
     from app.state.calls import reachable
     from app.state.factory import background_client
     from app.state.keys import META
-    from app.state.orders import Orders
     from app.state.reading import StateReader
     from app.state.server import StateServer
-    from detectors.model import rules_only
 
     async def ask() -> _T:
         now = asyncio.get_running_loop().time
@@ -355,9 +339,8 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
                 limit.reschedule(None)  # each question has its own deadline from here on
                 number = settings.state.partitions
                 reader, accounts = StateReader(client, number), AccountStore(client)
-                lifting = Lifting(reader, accounts, Orders(client), rules_only().policy, number)
                 search = Search(reader, accounts, number, settings.identity.default_plan)
-                return await question(_Desk(reader, lifting, search))
+                return await question(_Desk(reader, search))
             finally:
                 await client.aclose()
 

@@ -40,19 +40,25 @@ def test_a_reader_with_other_settings_says_what_the_gateway_does(start: Any, run
     assert _listed(run, 6) == key_id
     shown = json.loads(run("keys", "show", key_id, "--json").stdout)
     assert (shown["action"]["mode"], shown["hold"], shown["level"]) == ("enforce", None, "clear")
-    lifted = run("keys", "lift", key_id[:8], "--reason", "agreed [on] the phone", "--hours", "3")
+    admin = ("--admin-url", start("admin").addresses()["admin"])
+    lifted = run("keys", "lift", key_id[:8], "--reason", "agreed [on] the phone", "--hours", "3", *admin)
     assert lifted.returncode == 0, lifted.stderr
     assert lifted.stdout.startswith(f"{key_id}: nothing is done about it until ")
     said = run("keys", "show", key_id).stdout
     assert "action: none, lifted until " in said
     assert said.count("agreed [on] the phone") == 2
     for wrong in (["--reason", "x", "--hours", "0"], ["--reason", " "], []):
-        assert run("keys", "lift", key_id, *wrong).returncode == 2
+        assert run("keys", "lift", key_id, *wrong, *admin).returncode == 2
+    assert run("keys", "lift", "0" * 9, "--reason", "no such key here", *admin).returncode == 1
+    told = json.loads(run("audit", "list", "--json", *admin).stdout)
+    assert [(record["action"], record["subject"]) for record in told if "lift" in record["action"]] == [
+        ("key.lift", f"key:{key_id}")
+    ]
     assert gateway.stop() == 0
     assert json.loads(run("keys", "show", key_id, "--json").stdout)["action"]["mode"] == "unknown"
 
 
-@pytest.mark.parametrize("command", [["list"], ["show", "0a"], ["lift", "0a", "--reason", "x"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["list"], ["show", "0a"]], ids=" ".join)
 def test_a_state_server_that_hangs_is_one_sentence(run: Any, tmp_path: Path, command: list[str]) -> None:
     """Within seconds, with status 1, and without a word of the server's log."""
     server = StateServer(StateSettings(data_dir=tmp_path / "data")).open()
