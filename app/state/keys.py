@@ -212,7 +212,7 @@ def appeal_words(appeal_id: str) -> str:
 
 
 def appeals_of_key(key_id: str) -> str:
-    """Zset, as APPEALS_OPEN, of the newest appeals about one key; at most app.state.appeals.MAX_OF_KEY; TTL FLAG_TTL_SEC."""
+    """Zset, as APPEALS_OPEN, of a key's newest appeals; at most app.state.appeals.MAX_OF_KEY; TTL FLAG_TTL_SEC."""
     return f"{PREFIX}:{{apl}}:k:{key_id}"
 
 
