@@ -6,6 +6,7 @@ have come. A worker that dies leaves the registry and its leases after one lease
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -68,9 +69,19 @@ class LeaseKeeper:
         metrics.PARTITIONS_OWNED.set(0)
 
     async def _renew(self) -> None:
-        for partition, lease in list(self.held.items()):
-            if not await self._ownership.renew(lease):
+        """Renews all together: where one node of a Cluster is away, the leases of the others must not run out meanwhile."""
+        held = list(self.held.items())
+        renewals = await asyncio.gather(*(self._ownership.renew(lease) for _, lease in held), return_exceptions=True)
+        away: StateUnavailable | None = None
+        for (partition, _), renewed in zip(held, renewals, strict=True):
+            if isinstance(renewed, StateUnavailable):
+                away = renewed
+            elif isinstance(renewed, BaseException):
+                raise renewed
+            elif not renewed:
                 await self.drop(partition)
+        if away is not None and all(isinstance(renewed, StateUnavailable) for renewed in renewals):
+            raise away
 
     async def _give_up(self, partition: int) -> None:
         lease = self.held.pop(partition, None)

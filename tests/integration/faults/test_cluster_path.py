@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from redis.exceptions import RedisClusterException, RedisError
 
 from app.admin import server as admin_server
 from app.enforcement.control import Control
@@ -25,12 +28,13 @@ from app.state.accounts import Account, AccountStore
 from app.state.cluster import slot_of
 from app.state.control import ControlStore
 from app.state.factory import background_client
-from app.state.keys import PartitionKeys
+from app.state.keys import PartitionKeys, partition_of
 from app.state.orders import Order, Orders
 from app.state.reading import StateReader
 from app.telemetry.exposition import listen
 from app.worker.worker import Worker, load_analysis
 from benchmarks.fault_lab import ask
+from detectors.event import Event, encode
 
 KEYS = 12
 
@@ -235,3 +239,56 @@ async def test_every_list_of_the_admin_api_answers_on_a_cluster(cluster: LocalCl
             assert answer.status_code == 200, answer.text
     finally:
         await admin.stop()
+
+
+async def test_a_worker_goes_on_with_what_it_can_reach(tmp_path: Path, until: Any) -> None:
+    """While a master without a replica is away, events of other partitions are applied; its own follow when it is back."""
+    cluster = await asyncio.to_thread(LocalCluster, tmp_path / "cluster")
+    settings = _settings(cluster.url, tmp_path)
+    state = settings.state.model_copy(update={"background_timeout_ms": 300})
+    settings = settings.model_copy(update={"state": state})
+    client = background_client(cluster.url, settings)
+    stop = asyncio.Event()
+    worker = Worker(client, settings, load_analysis(settings), "w1")
+    working = asyncio.create_task(worker.run(stop))
+    victim = cluster.master_of(slot_of(0))
+    keys = {number: _key_in(number) for number in range(16)}
+    kept = [number for number in keys if cluster.master_of(slot_of(number)) is not victim]
+
+    async def append(number: int) -> None:
+        event = Event(event_id=f"e{number}", at_us=time.time_ns() // 1000, key_id=keys[number])
+        await client.xadd(PartitionKeys(number).stream, {"e": encode(event)})
+
+    async def applied(number: int) -> bool:
+        return await client.zscore(PartitionKeys(number).seen, keys[number]) is not None
+
+    try:
+        await until(lambda: len(worker.owned) == 16)
+        victim.signal(signal.SIGKILL)
+        for number in kept:
+            await append(number)
+        async with asyncio.timeout(10):
+            while not all([await applied(number) for number in kept]):  # noqa: ASYNC110 - the worker does it
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(2.5)  # longer than a lease
+        assert worker.owned >= set(kept)
+        await asyncio.to_thread(victim.start)
+        async with asyncio.timeout(20):
+            for number in set(keys) - set(kept):
+                while True:
+                    with contextlib.suppress(RedisError, RedisClusterException, OSError):
+                        await append(number)
+                        break
+                    await asyncio.sleep(0.1)
+            while not all([await applied(number) for number in keys]):  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.05)
+    finally:
+        stop.set()
+        await working
+        await client.aclose()
+        cluster.close()
+
+
+def _key_in(partition: int) -> str:
+    """A key id that lives in the partition."""
+    return next(name for name in map("{:032x}".format, itertools.count()) if partition_of(name, 16) == partition)
