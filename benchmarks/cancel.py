@@ -14,7 +14,8 @@ from app.simulate.state_servers import StateServerProcess
 from app.state.events import EventLog
 from app.state.factory import background_client
 from app.state.keys import PartitionKeys, partition_of
-from app.state.link import Link, pack
+from app.state.link import Link
+from app.state.wire import pack
 
 AT_ONCE = 200
 KEYS = 20

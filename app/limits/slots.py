@@ -8,7 +8,8 @@ import time
 from app.errors import StateUnavailable
 from app.limits.reservation import Reservation
 from app.state.decisions import SLOT_SEC
-from app.state.link import Caller, pack
+from app.state.link import Caller
+from app.state.wire import pack
 
 RENEW_SEC = SLOT_SEC / 4
 """Three renewals may fail before a running request loses its slot."""

@@ -8,8 +8,8 @@ import hiredis
 
 from app.state.decisions import read_script
 from app.state.keys import WRITER_TTL_SEC, PartitionKeys
-from app.state.link import pack
 from app.state.spool import Unit
+from app.state.wire import pack
 
 RESERVATION_SEC = 3600
 """A reservation that is older stays as it was charged; what a budget has refilled since must not be given back again."""

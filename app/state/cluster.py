@@ -21,7 +21,8 @@ from app.errors import StateUnavailable
 from app.settings import StateSettings
 from app.state.factory import is_cluster, parse_addresses
 from app.state.keys import PartitionKeys
-from app.state.link import CONNECT_SEC, Attempt, Caller, Link, pack, too_late
+from app.state.link import CONNECT_SEC, Caller, Link
+from app.state.wire import Attempt, pack, too_late
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import hiredis
 
 from app.errors import StateUnavailable
-from app.state.link import Caller, pack, too_late
+from app.state.link import Caller
 from app.state.schedule import Schedule
+from app.state.wire import pack, too_late
 
 _LUA = Path(__file__).parent / "lua"
 

@@ -15,7 +15,8 @@ from app.errors import ConfigError, StateUnavailable
 from app.simulate.state_servers import LocalCluster
 from app.state.cluster import ClusterLink, slot_of
 from app.state.keys import PartitionKeys
-from app.state.link import Link, pack
+from app.state.link import Link
+from app.state.wire import pack
 
 PARTITIONS = 16
 NAMES = [PartitionKeys(number).tag + ":test" for number in range(PARTITIONS)]

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from app.errors import StateUnavailable
-from app.state.link import MAX_WAITING, Link, pack
+from app.state.link import MAX_WAITING, Link
+from app.state.wire import pack
 
 
 @pytest.fixture
