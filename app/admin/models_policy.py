@@ -77,6 +77,7 @@ class WouldAction(Out):
     keys: int
     organisations: int
     requests: int
+    refused: int = Field(description="of those, the ones that were refused, or would have been")
     tokens: int = Field(description="input and output")
     requests_share: float = Field(description="of all requests of the period, 0–1")
     tokens_share: float

@@ -2,7 +2,8 @@
 
 Each archived exchange says what an action meant for it (`Event.action`): it was done, or only counted because policy is in
 shadow mode or the key is outside the enforced share. So the report is true of the requests that came, whatever the policy
-was then; what another policy would do is a question for the preview of a policy.
+was then; what another policy would do is a question for the preview of a policy. An exchange does not say who asked for
+its action, policy or a person's order: both are in the sums.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ KEYS_OF_CUSTOMER = 50
 
 MAX_DAYS = 90
 
-_COLUMNS = ("at_us", "key_id", "org_id", "plan", "action", "decision", "input_tokens", "output_tokens")
+_COLUMNS = ("at_us", "key_id", "org_id", "plan", "action", "decision", "outcome", "input_tokens", "output_tokens")
+_PARTS = ("org_id", "plan", "action", "decision", "outcome")
 _AGO = re.compile(r"(\d{1,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _WOULD = "would_"
@@ -111,7 +113,7 @@ def figures(archive: Path, since_us: int) -> Figures | None:
         rows = (
             pl.scan_parquet(files, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False)
             .filter(pl.col("at_us") >= since_us)
-            .group_by("key_id", *(pl.col(name).fill_null("") for name in ("org_id", "plan", "action", "decision")))
+            .group_by("key_id", *(pl.col(name).fill_null("") for name in _PARTS))
             .agg(
                 pl.len().alias("requests"),
                 (pl.col("input_tokens") + pl.col("output_tokens")).sum().alias("tokens"),
@@ -119,7 +121,7 @@ def figures(archive: Path, since_us: int) -> Figures | None:
             )
             # A day may hold more exchanges than fit into memory; there are a few rows for each key.
             .collect(engine="streaming")
-            .sort("at_us", "key_id", "action", "decision")
+            .sort("at_us", "key_id", *_PARTS)
         )
     except (PolarsError, OSError) as error:
         raise BadInput(f"archive {archive}: cannot be read ({type(error).__name__})") from None
@@ -127,10 +129,11 @@ def figures(archive: Path, since_us: int) -> Figures | None:
 
 
 def _summed(rows: pl.DataFrame, since_us: int) -> Figures:
-    """`rows`: for each key, organisation, plan, action and decision how many requests, their tokens, and the newest."""
+    """`rows`: how many requests of each key and of each combination of `_PARTS`, their tokens, and the newest."""
     asked = pl.col("action").str.strip_prefix(_WOULD).replace({"refuse": "throttle"})  # what refuses is a throttle's budget
     refuses = (pl.col("action") == f"{_WOULD}refuse") | asked.is_in(["step_up", "suspend"])
-    refused = pl.col("decision").is_in(["limited", "blocked", "refused"])
+    # A throttled request says so whether its smaller budget let it pass or not; the outcome tells which.
+    refused = pl.col("decision").is_in(["limited", "blocked", "refused"]) | (pl.col("outcome") == "refused")
     rows = rows.with_columns(
         asked=asked,
         really=(pl.col("action") != "") & ~pl.col("action").str.starts_with(_WOULD),
@@ -149,6 +152,7 @@ def _summed(rows: pl.DataFrame, since_us: int) -> Figures:
             pl.col("key_id").n_unique().alias("keys"),
             named.alias("organisations"),
             pl.col("requests").sum(),
+            pl.col("stopped").sum(),
             pl.col("tokens").sum(),
             pl.col("rung").first(),
         )
@@ -178,6 +182,7 @@ def _summed(rows: pl.DataFrame, since_us: int) -> Figures:
                 "keys": row["keys"],
                 "organisations": row["organisations"],
                 "requests": row["requests"],
+                "refused": row["stopped"],
                 "tokens": row["tokens"],
                 "requests_share": round(row["requests"] / max(1, requests), 6),
                 "tokens_share": round(row["tokens"] / max(1, tokens), 6),

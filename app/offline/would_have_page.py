@@ -8,6 +8,11 @@ from typing import Any
 
 from app.offline.would_have import TOP
 
+_WHO = (
+    "Who asked is not told apart: an archived exchange says what was done about it, not whether policy or a person's order "
+    "asked for it. Orders of people are in `stillwatch orders list` and, also those that ended, in the audit log."
+)
+
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The JSON of the report (`GET /v1/reports/would-have`) as Markdown."""
@@ -24,10 +29,12 @@ def markdown(report: Mapping[str, Any]) -> str:
         "",
         "## By action",
         "",
+        _WHO,
+        "",
     ]
     if report["actions"]:
         lines += _table(
-            ("action", "", "keys", "organisations", "requests", "of all", "tokens", "of all"),
+            ("action", "", "keys", "organisations", "requests", "of all", "refused", "tokens", "of all"),
             [
                 (
                     one["action"],
@@ -36,6 +43,7 @@ def markdown(report: Mapping[str, Any]) -> str:
                     f"{one['organisations']:,}",
                     f"{one['requests']:,}",
                     f"{one['requests_share']:.2%}",
+                    f"{one['refused']:,}",
                     f"{one['tokens']:,}",
                     f"{one['tokens_share']:.2%}",
                 )

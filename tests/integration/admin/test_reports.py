@@ -80,5 +80,5 @@ async def test_the_demonstration_prints_it(new_desk: Any, token: str) -> None:
         ]
         await desk.work(events)
         text = await waiting
-    assert "| throttle | done | 1 | 0 | 3 | 100.00% |" in text
+    assert "| throttle | done | 1 | 0 | 3 | 100.00% | 0 |" in text
     assert f"key:{KEY}" in text

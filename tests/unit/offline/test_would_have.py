@@ -69,6 +69,44 @@ def test_sums_are_those_of_the_exchanges(tmp_path: Path) -> None:
     assert found.customers[0].key_ids == ("a", "b")
 
 
+def test_a_throttled_request_counts_as_refused_when_it_was(tmp_path: Path) -> None:
+    """Every column of an archive whose counts are known, with throttled requests that passed and that got a 429."""
+    shed = {"plan": "free", "decision": "throttled", "outcome": "refused", "status": 429}
+    passed = {"plan": "free", "decision": "throttled"}
+    gone = {"plan": "team", "decision": "blocked", "outcome": "stopped"}
+    kinds: list[tuple[int, str, str, str, dict[str, Any]]] = [
+        (5, "a", "", "throttle", shed),
+        (3, "a", "", "throttle", passed),
+        (2, "b", "acme", "would_throttle", {"plan": "team"}),
+        (4, "b", "acme", "would_refuse", {"plan": "team"}),
+        (1, "c", "acme", "cap", {**shed, "plan": "team"}),
+        (2, "c", "acme", "cap", {**passed, "plan": "team"}),
+        (6, "d", "", "suspend", {**shed, "decision": "blocked", "status": 403}),
+        (1, "d", "", "suspend", gone),
+        (7, "e", "", "", {"plan": "free", "decision": "limited", "outcome": "refused", "status": 429}),
+    ]
+    each = [(key, org, action, more) for times, key, org, action, more in kinds for _ in range(times)]
+    _write(tmp_path, [_row(at, key, action, org, **more) for at, (key, org, action, more) in enumerate(each)])
+    found = figures(tmp_path, DAY_MS * 1000)
+    assert found is not None
+    assert (found.requests, found.tokens, found.keys, found.organisations, found.would_refuse) == (31, 3100, 5, 1, 4)
+    told = {(one["action"], one["really"]): (one["keys"], one["requests"], one["refused"]) for one in found.actions}
+    assert told == {
+        ("suspend", True): (1, 7, 7),
+        ("cap", True): (1, 3, 1),
+        ("throttle", True): (1, 8, 5),
+        ("throttle", False): (1, 6, 4),
+    }
+    plans = {one["plan"]: tuple(one.values())[1:] for one in found.plans}
+    assert plans == {"free": (3, 2, 21, 14), "team": (3, 3, 10, 10)}
+    customers = [(one.customer, one.action, one.keys, one.requests, one.touched, one.refused) for one in found.customers]
+    assert customers == [
+        ("org:acme", "cap", 2, 9, 9, 5),
+        ("key:a", "throttle", 1, 8, 8, 5),
+        ("key:d", "suspend", 1, 7, 7, 7),
+    ]
+
+
 def test_only_the_period_counts_and_files_of_an_earlier_release_are_read(tmp_path: Path) -> None:
     """Exchanges before the time are left out, and a file without actions has none."""
     _write(tmp_path, [_row(0, "a"), _row(1, "a")], without=("action",))
@@ -122,7 +160,7 @@ def test_the_page_says_what_the_sums_say() -> None:
         "actions": [
             {
                 "action": "throttle", "really": False, "keys": 1, "organisations": 1, "requests": 1000,
-                "tokens": 25, "requests_share": 0.25, "tokens_share": 0.25,
+                "refused": 3, "tokens": 25, "requests_share": 0.25, "tokens_share": 0.25,
             }
         ],
         "plans": [{"plan": "", "keys": 2, "touched_keys": 1, "requests": 4000, "touched_requests": 1000}],
@@ -134,7 +172,8 @@ def test_the_page_says_what_the_sums_say() -> None:
         ],
     }  # fmt: skip
     text = markdown(report)
-    assert "| throttle | only counted | 1 | 1 | 1,000 | 25.00% | 25 | 25.00% |" in text
+    assert "| throttle | only counted | 1 | 1 | 1,000 | 25.00% | 3 | 25 | 25.00% |" in text
+    assert "Who asked is not told apart" in text
     assert "would have refused 3 of the requests only counted" in text
     assert "| org:acme | team | throttle | 1 | 2,000 | 1,000 | 3 | suspect | a \\| b |" in text
     assert "| (none) | 2 | 1 | 4,000 | 1,000 |" in text
