@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from app.enforcement.policy_text import parse_policy
@@ -46,3 +47,11 @@ def test_the_shipped_settings_and_policy_are_valid(root: Path) -> None:
     settings = load(path, {"STILLWATCH_GATEWAY__UPSTREAM": "http://model", "STILLWATCH_PEPPER": "p" * 16})
     assert problems(settings) == []
     assert parse_policy((root / "deploy/config/policy.toml").read_text(), "policy.toml").mode == "shadow"
+
+
+def test_the_version_and_the_description_are_the_same_everywhere(root: Path) -> None:
+    """The changelog's first heading is about the version of the package, and the image describes itself as it does."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    headings = re.findall(r"^## \[([^\]]+)\]", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == project["version"]
+    assert project["description"] in (root / "deploy/Dockerfile").read_text()
