@@ -20,6 +20,10 @@ def demo(
         float, typer.Option("--seconds", min=10, max=600, help="How long traffic runs before the table.")
     ] = 40,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the invented clients and texts.")] = 1,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Let policy only count, and print the report of what it would have done."),
+    ] = False,
     keep: Annotated[
         Path | None,
         typer.Option(
@@ -37,4 +41,4 @@ def demo(
     """
     from app.demo.show import Wish, run
 
-    raise typer.Exit(run(Wish(once=once, seconds=seconds, seed=seed, keep=keep)))
+    raise typer.Exit(run(Wish(once=once, seconds=seconds, seed=seed, keep=keep, shadow=shadow)))

@@ -23,6 +23,7 @@ from app import main
 from app.demo import cast, history, screen
 from app.demo.findings import Finding, Observer, shortfall
 from app.demo.stage import Ground, Stage, check_borrowed
+from app.demo.would_have import would_have
 from app.errors import ConfigError, StillwatchError
 from app.gateway.identity import Hasher
 from app.main import unless
@@ -49,6 +50,7 @@ class Wish:
     seconds: float
     seed: int
     keep: Path | None
+    shadow: bool = False
 
 
 def run(wish: Wish) -> int:
@@ -59,7 +61,7 @@ def run(wish: Wish) -> int:
     """
     view = screen.console()
     with _terminable(), _folder(wish.keep, view) as (folder, leave):
-        ground = Ground.new(folder, os.environ.get("STILLWATCH_REDIS_URL", ""))
+        ground = Ground.new(folder, os.environ.get("STILLWATCH_REDIS_URL", ""), "shadow" if wish.shadow else "enforce")
         asyncio.run(check_borrowed(ground))
         clients = cast.live(wish.seed)
         past = _past(ground, wish, view)
@@ -132,7 +134,7 @@ class _Show:
         attackers = sum(client.kind.attack for client in self._clients)
         self._view.print(
             f"Sending traffic of {len(self._clients) - attackers} honest keys and {attackers} attackers through the "
-            f"gateway for {self._wish.seconds:.0f} s; policy is enforced.",
+            f"gateway for {self._wish.seconds:.0f} s; policy is {'only counted' if self._wish.shadow else 'enforced'}.",
             soft_wrap=True,
         )
         playing = asyncio.create_task(player.run())
@@ -145,7 +147,10 @@ class _Show:
                 await playing
                 await self._caught_up(observer)
             found = await observer.look(self._clients, player.tallies)
-            self._conclude(found, stage)
+            self._conclude(found)
+            if self._wish.shadow:
+                await self._report(stage, sum(finding.tally.sent for finding in found))
+            self._where_next(found, stage)
             if not self._wish.once:
                 self._view.print("\nTraffic goes on. Ctrl-C ends the demonstration.")
                 await self._watch(observer, player, stop, until=lambda _findings, _seconds: False)
@@ -180,7 +185,7 @@ class _Show:
                     await asyncio.sleep(0.3)
                     quiet = 0 if await observer.waiting() else quiet + 1
 
-    def _conclude(self, findings: Sequence[Finding], stage: Stage) -> None:
+    def _conclude(self, findings: Sequence[Finding]) -> None:
         view = self._view
         view.print()
         screen.result(view, findings)
@@ -188,11 +193,15 @@ class _Show:
         self.status = MISSED if wrong else 0
         limited = sum(found.tally.limited for found in findings if found.client.kind.attack)
         attackers = sum(found.client.kind.attack for found in findings)
-        good = (
-            f"All {attackers} attackers are flagged, {limited:,} of their requests were refused, no honest key is acted on."
-        )
+        refused = "nothing is done about them" if self._wish.shadow else f"{limited:,} of their requests were refused"
+        good = f"All {attackers} attackers are flagged, {refused}, no honest key is acted on."
         view.print(f"[red]Not as it should be: {wrong}.[/]" if wrong else f"[green]{good}[/]", soft_wrap=True)
-        self._where_next(findings, stage)
+
+    async def _report(self, stage: Stage, requests: int) -> None:
+        """What policy would have done, as an operator reads it before it is let act."""
+        found = await would_have(stage.addresses["admin"], self._ground.token, requests=requests)
+        self._view.print()
+        self._view.print(found, soft_wrap=True, markup=False)
 
     def _where_next(self, findings: Sequence[Finding], stage: Stage) -> None:
         lines = [] if self._wish.once else self._while_it_runs(findings, stage)
@@ -225,6 +234,10 @@ class _Show:
         return [
             ("flagged keys, with reasons", f"curl -H 'Authorization: Bearer {token}' '{admin}/v1/keys?level=flagged'"),
             ("one of them", f"curl -H 'Authorization: Bearer {token}' {admin}/v1/keys/{worst.key_id}"),
+            (
+                "what policy does to whom",
+                f"STILLWATCH_ADMIN_TOKEN={token} {_command('report', 'would-have', '--admin-url', admin, '--since', '1h')}",
+            ),
             ("metrics", f"curl {stage.addresses['gateway metrics']}"),
             ("be a client", _as_client(self._clients[0], stage.addresses["gateway"])),
         ]

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from app.errors import ConfigError
 from app.main import Ready
@@ -44,11 +44,12 @@ class Ground:
     pepper: str
     token: str
     redis_url: str
+    mode: Literal["shadow", "enforce"] = "enforce"
 
     @classmethod
-    def new(cls, folder: Path, redis_url: str) -> Ground:
+    def new(cls, folder: Path, redis_url: str, mode: Literal["shadow", "enforce"] = "enforce") -> Ground:
         """Secrets are made for the run and known to nobody else."""
-        return cls(folder, secrets.token_hex(24), secrets.token_hex(24), redis_url)
+        return cls(folder, secrets.token_hex(24), secrets.token_hex(24), redis_url, mode)
 
     @property
     def accounts_file(self) -> Path:
@@ -73,8 +74,8 @@ class Ground:
                 "grace_sec": 3,
             },
             "limits": {"plans": {plan: {"key": {"requests_per_min": limit}} for plan, limit in PLANS.items()}},
-            "enforcement": {"mode": "enforce", **ACTIONS},
-            "worker": {"poll_ms": 100, "metrics_port": 0, "model_dir": model_dir, "archive_sec": 15},
+            "enforcement": {"mode": self.mode, **ACTIONS},
+            "worker": {"poll_ms": 100, "metrics_port": 0, "model_dir": model_dir, "archive_sec": 5},
             "admin": {"port": 0, "token": self.token},
         }
         return Settings.model_validate(tree)

@@ -140,6 +140,18 @@ def test_the_live_run_replays_to_the_live_verdicts(shown: Shown, stillwatch: Sti
     assert (tmp_path / "report.md").exists()
 
 
+def test_in_shadow_the_report_says_what_would_have_been_done(stillwatch: Stillwatch) -> None:
+    """Policy only counts: no request is refused, and every request that was sent is in the report's first sentence."""
+    done = stillwatch("demo", "--once", "--shadow", "--seconds", "15")
+    assert "# What enforcement did, and would have done" in done.stdout, done.stdout + done.stderr
+    table, _, report = done.stdout.partition("# What enforcement did, and would have done")
+    rows = [match.groupdict() for line in table.splitlines() if (match := ROW.match(line))]
+    assert {row["limited"] for row in rows} == {"0"}
+    (told,) = re.findall(r"^([\d,]+) requests and", report, re.MULTILINE)
+    assert int(told.replace(",", "")) == sum(int(row["requests"]) for row in rows)
+    assert re.search(r"^\| throttle \| only counted \| [1-9]", report, re.MULTILINE)
+
+
 @pytest.fixture
 def temporary() -> Iterator[Path]:
     """Where temporary folders are made; short, because a socket's path must be."""
