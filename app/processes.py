@@ -67,7 +67,7 @@ class Child:
         )  # fmt: skip
         child = cls(name, process)
         try:
-            await child._begin({"role": role, "settings": revealed(settings)})
+            await child._begin({"name": name, "role": role, "settings": revealed(settings)})
         except BaseException:
             await child.stop(grace_sec=5.0)
             raise
@@ -207,7 +207,7 @@ def _child() -> None:
     order = msgspec.json.decode(sys.stdin.buffer.readline())
     settings = Settings.model_validate(order["settings"])
     module, _, function = order["role"].partition(":")
-    logs.configure(settings)
+    logs.configure(settings, order["name"])
 
     served = False
 

@@ -122,7 +122,7 @@ def _run(process: str, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]
     from app import main
     from app.telemetry import logging as logs
 
-    logs.configure(settings)
+    logs.configure(settings, process)
     warn_of_strangers()
     main.run(work)
 

@@ -37,21 +37,24 @@ _CREDENTIALS = re.compile(
 _REMOVED = "[removed]"
 
 
-def configure(settings: Settings) -> None:
-    """Set up as the settings say."""
-    setup(settings.log.level, settings.log.format)
+def configure(settings: Settings, process: str = "") -> None:
+    """Set up as the settings say, for one kind of process."""
+    setup(settings.log.level, settings.log.format, process=process)
 
 
-def setup(level: str = "INFO", fmt: Literal["plain", "json"] = "plain", stream: TextIO | None = None) -> None:
+def setup(
+    level: str = "INFO", fmt: Literal["plain", "json"] = "plain", stream: TextIO | None = None, *, process: str = ""
+) -> None:
     """Make the root logger write to `stream` (standard error), and nothing else.
 
     Args:
         level: least level of our own loggers; others are written from WARNING on.
         fmt: plain for people, json for one object per line.
         stream: where to.
+        process: its kind, in every line: those of `stillwatch all` write to one place. "" leaves it out.
     """
     handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if fmt == "json" else PlainFormatter())
+    handler.setFormatter(JsonFormatter(process) if fmt == "json" else PlainFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -61,25 +64,34 @@ def setup(level: str = "INFO", fmt: Literal["plain", "json"] = "plain", stream: 
 
 
 class PlainFormatter(logging.Formatter):
-    """``2026-11-25T14:03:07.123Z WARNING app.worker.worker: the worker waits: … partition=3``."""
+    """``2026-11-25T14:03:07.123Z WARNING worker app.worker.worker: the worker waits: … partition=3``."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = f"{process} " if process else ""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and one for each frame of an exception."""
         extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
-        line = f"{_moment(record)} {record.levelname} {record.name}: {message_of(record)}{extras}"
+        line = f"{_moment(record)} {record.levelname} {self._process}{record.name}: {message_of(record)}{extras}"
         if record.exc_info and record.exc_info[1] is not None:
             line += f" ({describe(record.exc_info[1])})\n" + "\n".join(f"  {place}" for place in _places(record))
         return line.rstrip("\n")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: at, level, logger, message, the extra fields, and error and trace of an exception."""
+    """One JSON object per line: at, level, process, logger, message, extra fields, and error and trace of an exception."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = {"process": process} if process else {}
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
         line: dict[str, Any] = {
             "at": _moment(record),
             "level": record.levelname.lower(),
+            **self._process,
             "logger": record.name,
             "message": message_of(record),
             **_extras(record),

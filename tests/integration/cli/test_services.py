@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -154,7 +155,7 @@ def test_an_upstream_that_goes_away_is_told_in_the_log(start: Any, chat: Any) ->
     address = program.addresses()["gateway"]
     assert chat(address, "sk-one") == 200
     thread.stop()
-    _eventually(lambda: chat(address, "sk-one") != 200 and "WARNING app.gateway.presence" in program.said)
+    _eventually(lambda: chat(address, "sk-one") != 200 and "WARNING gateway app.gateway.presence" in program.said)
     for _ in range(5):
         assert chat(address, "sk-one") != 200
     assert program.said.count("gateway.upstream: ") == 1
@@ -197,6 +198,8 @@ def test_everything_waits_for_a_state_server_that_is_away(
     found = program.addresses()
     assert chat(found["gateway"], "sk-one") == 200  # by limits.on_state_loss
     assert program.said.count("the worker waits for it") == 1
+    for process in ("gateway", "worker"):
+        assert re.search(rf"^\S+ WARNING {process} app\.", program.said, re.MULTILINE)
     server.open()
     try:
         _eventually(lambda: json.loads(fetch(f"{found['admin']}/v1/keys", TOKEN)[1] or b"{}").get("keys"))

@@ -145,6 +145,14 @@ def test_the_last_word_of_a_process(written: Lines) -> None:
 def test_settings_choose_level_and_form(written: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """`log.level` and `log.format` are what a process sets up."""
     seen: list[Any] = []
-    monkeypatch.setattr(logs, "setup", lambda *args: seen.append(args))
-    logs.configure(load(environ={"STILLWATCH_LOG__LEVEL": "WARNING", "STILLWATCH_LOG__FORMAT": "json"}))
-    assert seen == [("WARNING", "json")]
+    monkeypatch.setattr(logs, "setup", lambda *args, **more: seen.append((args, more)))
+    logs.configure(load(environ={"STILLWATCH_LOG__LEVEL": "WARNING", "STILLWATCH_LOG__FORMAT": "json"}), "worker")
+    assert seen == [(("WARNING", "json"), {"process": "worker"})]
+
+
+def test_every_line_tells_whose_it_is() -> None:
+    """The lines of several processes that write to one place can be told apart, in both forms."""
+    record = logging.LogRecord("app.state.link", logging.WARNING, "file.py", 1, "it is away", (), None)
+    assert logs.PlainFormatter("worker").format(record).split(" ", 1)[1] == "WARNING worker app.state.link: it is away"
+    assert json.loads(logs.JsonFormatter("worker").format(record))["process"] == "worker"
+    assert logs.PlainFormatter().format(record).split(" ", 1)[1] == "WARNING app.state.link: it is away"
