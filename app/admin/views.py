@@ -244,6 +244,20 @@ def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
     )
 
 
+_REJECTED = {
+    "file": "The policy file is wrong or gone at {where}; what was in force stays so, but none of them would start again.",
+    "state": "The stored policy or plans are wrong at {where}; what was in force stays so.",
+}
+
+
+def _not_in_force(found: StateHealth, source: str) -> str:
+    """Where the policy of a source is not in force though it should be; "" for nowhere."""
+    gateways, workers = found.gateways.rejecting(source), found.workers_rejecting.get(source, 0)
+    each = ((gateways, found.gateways.count, "gateways"), (workers, found.workers, "workers"))
+    where = " and ".join(f"{number} of {of} {what}" for number, of, what in each if number)
+    return _REJECTED[source].format(where=where) + " Their logs name field and rule." if where else ""
+
+
 def health(
     found: StateHealth, settings: Settings, model_id: str | None, audit_head: str, kill: str = "", switched_off: str = ""
 ) -> Health:
@@ -253,6 +267,7 @@ def health(
         problems.append(f"The kill switch is on at {found.gateways.killed} of {found.gateways.count} gateways.")
     if len(found.gateways.policies) > 1:
         problems.append(f"The gateways follow {len(found.gateways.policies)} different policies.")
+    problems += [told for told in (_not_in_force(found, source) for source in _REJECTED) if told]
     if not found.workers:
         problems.append("No worker is running: exchanges are logged but not judged.")
     if not found.gateways.count:

@@ -25,6 +25,9 @@ from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
+FILE, POLICY, PLANS = "policy file", "stored policy", "stored plans"
+_SOURCE = {FILE: "file", POLICY: "state", PLANS: "state"}
+
 
 class Control:
     """The rules of one process; `app.enforcement.rules.Rules` is what most of the code sees of it.
@@ -35,6 +38,7 @@ class Control:
         policy: in force; another object after each change.
         policy_digest: the same in two processes whose policies say the same.
         policy_source: file, state or settings.
+        faults: what is there by precedence but not in force, by its name (FILE, POLICY or PLANS) → what is wrong with it.
         generation: how many policies were in force in this process.
         plans: limits with the stored plans.
         kill: the kill switch.
@@ -59,7 +63,7 @@ class Control:
         self._started_at = time.monotonic()
         self._file_kill: Kill = ""
         self._policy_text = self._plans_text = ""  # the stored ones that were looked at last
-        self._fault = ""  # what is wrong with the policy file, as it was told
+        self.faults: dict[str, str] = {}
         self.policy: EnforcementSettings = settings.enforcement
         self.policy_digest = digest(self.policy)
         self.policy_source = "settings"
@@ -144,11 +148,11 @@ class Control:
         try:
             policy = await asyncio.to_thread(self._file.changed)
         except ConfigError as error:
-            self._reject("file", str(error))
+            self._reject(FILE, str(error))
         else:
             if policy is not None:
+                self._mended(FILE)
                 self._use(policy, "file")
-                self._fault = ""
 
     def _stored(self) -> None:
         """The copy of the state's part has changed."""
@@ -161,8 +165,9 @@ class Control:
             self._plans_text = doc.plans_json
             try:
                 self.plans = with_plans(self._settings.limits, parse_plans(doc.plans_json, "the stored plans"))
+                self._mended(PLANS)
             except ConfigError as error:
-                self._reject("state", str(error))
+                self._reject(PLANS, str(error))
         self._switch(tell=False)
         self._tell()
 
@@ -171,12 +176,12 @@ class Control:
         if self._file is not None:
             return
         try:
-            if text:
-                self._use(parse_policy(text, "the stored policy"), "state")
-            else:
-                self._use(self._settings.enforcement, "settings")
+            policy = parse_policy(text, "the stored policy") if text else self._settings.enforcement
         except ConfigError as error:
-            self._reject("state", str(error))
+            self._reject(POLICY, str(error))
+        else:
+            self._mended(POLICY)
+            self._use(policy, "state" if text else "settings")
 
     def _use(self, policy: EnforcementSettings, source: str) -> None:
         """Puts a policy in force."""
@@ -189,14 +194,25 @@ class Control:
         self.policy_source = source
         self._tell()
 
-    def _reject(self, source: str, fault: str) -> None:
+    @property
+    def rejected(self) -> str:
+        """The sources that hold what is not in force, as they are told in state: "", file, state, or file,state."""
+        return ",".join(sorted({_SOURCE[name] for name in self.faults}))
+
+    def _reject(self, what: str, fault: str) -> None:
         """The last good one holds; said and counted once for each fault, though a missing file is looked for again."""
-        if source == "file":
-            if fault == self._fault:
-                return
-            self._fault = fault
+        if what == FILE and fault == self.faults.get(FILE):
+            return
+        self.faults[what] = fault
         log.error("%s; what was in force stays so", fault)
-        metrics.POLICY_REJECTED.labels(source=source).inc()
+        metrics.POLICY_REJECTED.labels(source=_SOURCE[what]).inc()
+        self._tell()
+
+    def _mended(self, what: str) -> None:
+        """It is good, or not there any more: the same fault is news again."""
+        if self.faults.pop(what, ""):
+            log.warning("the %s is good again", what)
+            self._tell()
 
     def _switch(self, *, tell: bool = True) -> None:
         """The kill switch is the strongest of all."""
@@ -242,6 +258,8 @@ class Control:
     def _show(self) -> None:
         metrics.KILL_SWITCH.set(STRENGTH[self.kill])
         metrics.POLICY_GENERATION.set(self.generation)
+        for source in metrics.POLICY_SOURCES:
+            metrics.POLICY_BAD.labels(source=source).set(source in self.rejected)
         actions = Counter(action.action for action in self._feed.orders.values()) if self._feed is not None else Counter()
         for action in LADDER:
             metrics.ORDERS_STANDING.labels(action=action).set(actions[action])

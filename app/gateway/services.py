@@ -177,9 +177,10 @@ class Services:
         """Says what this gateway does now."""
         await registration.beat(*self._says())
 
-    def _says(self) -> tuple[str, str, str]:
-        """Mode, kill switch and policy."""
-        return self.control.policy.mode, self.control.kill, self.control.policy_digest
+    def _says(self) -> tuple[str, str, str, str]:
+        """Mode, kill switch, policy, and where a policy is that is not in force."""
+        control = self.control
+        return control.policy.mode, control.kill, control.policy_digest, control.rejected
 
     async def _check_later(self, client: Client, settings: Settings) -> None:
         """What the start could not check. It is too late to refuse then, so the gateway takes itself out of service."""

@@ -1,6 +1,7 @@
 """Which gateways run, whether they act, and by which policy: each says so in state, so that readers need not guess.
 
-An entry is "<mode>|<gateway>|<kill switch>|<policy>"; those of earlier versions end after the second field.
+An entry is "<mode>|<gateway>|<kill switch>|<policy>|<rejected>"; those of earlier versions end after the second or the
+fourth field.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class LiveGateway:
         mode: of its policy: enforce or shadow.
         kill: scope of the kill switch there; "" for off.
         policy: digest of the policy in force there; "" where an earlier version does not say.
+        rejected: sources whose policy is wrong or gone there, file, state or both with a comma; "" for none.
     """
 
     name: str
     mode: str
     kill: str = ""
     policy: str = ""
+    rejected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class LiveGateways:
         """Digests of the policies in force; more than one for a moment after a change, and no longer."""
         return frozenset(one.policy for one in self.each if one.policy)
 
+    def rejecting(self, source: str) -> int:
+        """Gateways at which the policy of a source, file or state, is wrong or gone."""
+        return sum(source in one.rejected.split(",") for one in self.each)
+
     @property
     def count(self) -> int:
         """All of them."""
@@ -73,21 +80,21 @@ class Registration:
     """One gateway's entry. Every method raises StateUnavailable when the server is away.
 
     Attributes:
-        says: mode, kill switch and policy, as they were said last; None before the first time.
+        says: mode, kill switch, policy and rejected sources, as they were said last; None before the first time.
     """
 
     def __init__(self, client: Client, gateway: str) -> None:
         self._client = client
         self._gateway = gateway
         self._member = ""
-        self.says: tuple[str, str, str] | None = None
+        self.says: tuple[str, str, str, str] | None = None
 
-    async def beat(self, mode: str, kill: str, policy: str) -> None:
+    async def beat(self, mode: str, kill: str, policy: str, rejected: str = "") -> None:
         """Says that this gateway runs and what it does, for one registration; what it said before is taken back with it."""
-        member = f"{mode}|{self._gateway}|{kill}|{policy}"
+        member = f"{mode}|{self._gateway}|{kill}|{policy}|{rejected}"
         await self._say("beat", member, self._member if self._member != member else "")
         self._member = member
-        self.says = (mode, kill, policy)
+        self.says = (mode, kill, policy, rejected)
 
     async def leave(self) -> None:
         """Takes it out at once."""
@@ -103,7 +110,7 @@ def count(members: Iterable[tuple[bytes, float]], now_ms: int) -> LiveGateways:
     each = []
     for member, ends_ms in members:
         if ends_ms > now_ms:
-            mode, name, kill, policy = (member.decode().split("|") + [""] * 3)[:4]
-            each.append(LiveGateway(name, mode, kill, policy))
+            mode, name, *rest = member.decode().split("|")
+            each.append(LiveGateway(name, mode, *rest[:3]))
     acting = sum(one.mode == "enforce" and not one.kill for one in each)
     return LiveGateways(acting, len(each) - acting, tuple(each))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.state.calls import Client, reachable
@@ -39,6 +40,7 @@ class StateHealth:
     keys: int
     levels: dict[Level, int]
     partitions: tuple[PartitionHealth, ...]
+    workers_rejecting: Mapping[str, int] = field(default_factory=dict)  # source of a policy that is not in force → workers
 
 
 async def measure(client: Client, partitions: Sequence[PartitionKeys]) -> StateHealth:
@@ -53,11 +55,11 @@ async def measure(client: Client, partitions: Sequence[PartitionKeys]) -> StateH
         seconds, micros = await client.time()
         now_ms = seconds * 1000 + micros // 1000
         measured = await _measure(client, partitions)
-        workers = await client.zcount(WORKERS, now_ms, "+inf")
+        members: Any = await client.zrangebyscore(WORKERS, now_ms, "+inf")
         registered: Any = await client.zrange(GATEWAYS, 0, -1, withscores=True)
     parts = tuple(_partition_health(number, values, now_ms) for number, values in enumerate(measured))
     return StateHealth(
-        workers=int(workers),
+        workers=len(members),
         gateways=count(registered, now_ms),
         waiting=sum(part.waiting for part in parts),
         oldest_sec=max((part.oldest_sec for part in parts), default=0.0),
@@ -67,6 +69,9 @@ async def measure(client: Client, partitions: Sequence[PartitionKeys]) -> StateH
         keys=sum(part.keys for part in parts),
         levels=_levels(measured),
         partitions=parts,
+        workers_rejecting=Counter(
+            source for member in members for source in member.decode().partition("|")[2].split(",") if source
+        ),
     )
 
 

@@ -6,7 +6,7 @@ it owns the partition, but the next owner has raised the fence, so its commit is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.state.calls import Client, reachable, run_script
@@ -31,24 +31,38 @@ class Lease:
 
 
 class Ownership:
-    """The lease calls of one worker. Every method raises StateUnavailable when the server is away."""
+    """The lease calls of one worker. Every method raises StateUnavailable when the server is away.
 
-    def __init__(self, client: Client, worker: str, lease_ms: int) -> None:
+    Args:
+        client: of the state server.
+        worker: its id; leases carry it.
+        lease_ms: of a lease and of the registration.
+        rejected: says with each beat whose policy is not in force here, as `Control.rejected` does. The registry then
+            has "<worker>|<rejected>"; that of a worker without trouble is the id alone, as in earlier versions.
+    """
+
+    def __init__(self, client: Client, worker: str, lease_ms: int, rejected: Callable[[], str] | None = None) -> None:
         self._client = client
         self.worker = worker
         self.lease_ms = lease_ms
+        self._rejected = rejected
+        self._member = worker
 
     async def beat(self) -> int:
         """Registers this worker for one lease time; returns how many workers live."""
+        rejected = self._rejected() if self._rejected is not None else ""
+        member = f"{self.worker}|{rejected}" if rejected else self.worker
+        replaced = self._member if self._member != member else ""
         with reachable("worker registry"):
-            return int(
-                await run_script(self._client, "workers", [WORKERS], ["beat", self.worker, self.lease_ms, MAX_WORKERS])
-            )
+            asked: list[str | int | bytes] = ["beat", member, self.lease_ms, MAX_WORKERS, replaced]
+            live = int(await run_script(self._client, "workers", [WORKERS], asked))
+        self._member = member
+        return live
 
     async def leave(self) -> None:
         """Takes this worker out of the registry, so that the others take its share at once."""
         with reachable("worker registry"):
-            await run_script(self._client, "workers", [WORKERS], ["leave", self.worker, self.lease_ms, MAX_WORKERS])
+            await run_script(self._client, "workers", [WORKERS], ["leave", self._member, self.lease_ms, MAX_WORKERS])
 
     async def unowned(self, partitions: Sequence[int]) -> list[int]:
         """Those of `partitions` that nobody else owns now, in the same order."""

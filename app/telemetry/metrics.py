@@ -85,6 +85,7 @@ BROKEN_RULES = (
     "unknown_key", "unlogged", "upgrade",
 )  # fmt: skip
 ENDINGS = ("complete", "disconnected", "upstream_cut", "upstream_error", "refused", "stopped")
+POLICY_SOURCES = ("file", "state")
 OWN_ERRORS = ("internal", "unavailable", "unlogged", "upstream", "upstream_busy")
 
 BUILD_INFO = _gauge("build_info", "Always 1; the version that runs.", "version", "process")
@@ -138,7 +139,12 @@ FALLBACK_ACTIVE = _gauge("fallback_active", "1 while decisions are made by failu
 KILL_SWITCH = _gauge("kill_switch", "0 off, 1 no action is taken, 2 limits are off too.")
 POLICY_GENERATION = _gauge("policy_generation", "Rises with every policy that came into force.")
 POLICY_REJECTED = _counter(
-    "policy_rejected_total", "Policies that were refused; the last good one stays.", source=("file", "state")
+    "policy_rejected_total", "Policies that were refused; the last good one stays.", source=POLICY_SOURCES
+)
+POLICY_BAD = _gauge(
+    "policy_bad",
+    "1 while the policy file (file), or the policy or plans in state, are wrong or gone and an earlier one is in force.",
+    source=POLICY_SOURCES,
 )
 CONTROL_AGE_SECONDS = _gauge("control_age_seconds", "Age of the local copy of policy, orders and kill switch.")
 ORDERS_STANDING = _gauge("orders_standing", "Standing orders of people, by action.", action=("observe", *ACTIONS_TAKEN))
@@ -216,7 +222,7 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
     ),
 }  # fmt: skip
 PROCESSES = tuple(_ONLY)
-_NOT_ADMIN = (KILL_SWITCH, POLICY_GENERATION, POLICY_REJECTED, CONTROL_AGE_SECONDS, ORDERS_STANDING)
+_NOT_ADMIN = (KILL_SWITCH, POLICY_GENERATION, POLICY_REJECTED, POLICY_BAD, CONTROL_AGE_SECONDS, ORDERS_STANDING)
 
 
 class Shown:

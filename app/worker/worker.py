@@ -89,7 +89,7 @@ class Worker:
         self._waiting: set[_Turn] = set()  # loops that wait for the state server
         self._eraser = Eraser(client, settings.state.partitions, settings.archive_dir)
         self._retention = Retention(settings.archive_dir, settings.worker.archive_days)
-        ownership = Ownership(client, self.id, settings.worker.lease_ms)
+        ownership = Ownership(client, self.id, settings.worker.lease_ms, lambda: self.control.rejected)
         self._leases = LeaseKeeper(ownership, settings.state.partitions, self._gain, self._lose)
 
     @property

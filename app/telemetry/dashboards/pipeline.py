@@ -193,10 +193,13 @@ PIPELINE = Dashboard(
                 ),
                 Panel(
                     "Policies rejected",
-                    "Policies in the last day that broke a rule, by where they came from; the last good one stays in "
-                    "force.",
+                    "Policies in the last day that broke a rule, by where they came from, and processes where that is "
+                    "still so; the last good one stays in force.",
                     "short",
-                    (Query("sum by (source) (increase(stillwatch_policy_rejected_total[1d]))", "{{source}}"),),
+                    (
+                        Query("sum by (source) (increase(stillwatch_policy_rejected_total[1d]))", "{{source}}"),
+                        Query("sum by (source) (stillwatch_policy_bad)", "{{source}}, still"),
+                    ),
                     width=12,
                     runbook="StillwatchPolicyRejected",
                 ),

@@ -176,8 +176,13 @@ async def test_a_bad_document_leaves_the_last_good_one(
         await until(lambda: "the stored plans: free.key.requests_per_min" in caplog.text)
         assert set(control.plans.plans) == {"default"}
         assert metrics.POLICY_REJECTED.labels(source="state")._value.get() - before == 5
+        assert set(control.faults) == {"stored policy", "stored plans"}
         await store.set_policy('mode = "enforce"\nenforced_percent = 5')
         await until(lambda: control.policy.enforced_percent == 5)
+        assert (control.rejected, metrics.POLICY_BAD.labels(source="state")._value.get()) == ("state", 1)
+        await store.set_plans("")
+        await until(lambda: not control.faults)
+        assert metrics.POLICY_BAD.labels(source="state")._value.get() == 0
 
 
 async def test_a_copy_that_fell_behind_reads_everything(
@@ -292,10 +297,12 @@ async def test_the_policy_file_wins_and_keeps_the_last_good(
             await asyncio.sleep(0.1)
             assert caplog.text.count(said) == 1
             assert control.policy_digest == first
+            assert (control.rejected, metrics.POLICY_BAD.labels(source="file")._value.get()) == ("file", 1)
         assert metrics.POLICY_REJECTED.labels(source="file")._value.get() - before == 5
         path.write_text('mode = "shadow"\n')
         await until(lambda: control.policy.mode == "shadow")
         assert control.policy_source == "file"
+        assert (control.rejected, metrics.POLICY_BAD.labels(source="file")._value.get()) == ("", 0)
 
 
 async def test_a_start_with_a_bad_policy_file_is_refused(tmp_path: Path) -> None:

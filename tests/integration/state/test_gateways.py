@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.admin import views
 from app.gateway import services as module
 from app.gateway.services import Services
 from app.settings import Settings, StateSettings, load
@@ -14,9 +15,10 @@ from app.state import gateways
 from app.state.control import ControlStore
 from app.state.factory import background_client
 from app.state.gateways import LiveGateways
-from app.state.keys import GATEWAYS
+from app.state.keys import GATEWAYS, WORKERS
 from app.state.reading import StateReader
 from app.state.server import StateServer
+from app.worker.worker import Worker, load_analysis
 
 
 def _settings(data_dir: Path, mode: str = "shadow", **more: str) -> Settings:
@@ -67,9 +69,54 @@ async def test_each_gateway_says_its_policy_and_kill_switch(redis_db: str, data_
         await one.stop()
         await two.stop()
     assert await reader.gateways() == LiveGateways()
+    await client.zadd(GATEWAYS, {"enforce|old-2-abc||00ff": 9e12})
+    assert (await reader.gateways()).rejecting("file") == 0
+    await client.zrem(GATEWAYS, "enforce|old-2-abc||00ff")
     await client.zadd(GATEWAYS, {"enforce|old-1-abc": 9e12})
     old = await reader.gateways()
     assert (old.mode, old.killed, old.policies, [each.name for each in old.each]) == ("enforce", 0, set(), ["old-1-abc"])
+    await client.aclose()
+
+
+async def test_health_says_where_the_policy_file_is_bad_until_it_is_mended(redis_db: str, data_dir: Path) -> None:
+    """A gateway and a worker whose file is wrong, then gone, are counted in one sentence; it goes when the file is good."""
+    path = data_dir / "policy.toml"
+    path.write_text('mode = "enforce"')
+    settings = _settings(
+        data_dir,
+        STILLWATCH_CONTROL__POLICY_FILE=str(path),
+        STILLWATCH_CONTROL__POLL_MS="20",
+        STILLWATCH_WORKER__LEASE_MS="1000",
+    )
+    client = background_client(redis_db, settings)
+    reader, stop = StateReader(client, 16), asyncio.Event()
+    gateway = await Services.start(settings, redis_db)
+    working = asyncio.create_task(Worker(client, settings, load_analysis(settings)).run(stop))
+
+    async def told(*words: str) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                found = views.health(await reader.health(), settings, None, "0")
+                about = [sentence for sentence in found.problems if "policy file" in sentence]
+                if found.workers == 1 and len(about) == bool(words) and all(word in about[0] for word in words):
+                    return
+                await asyncio.sleep(0.02)
+
+    try:
+        await told()
+        path.write_text('mode = "enforc"')
+        await told("1 of 1 gateways", "1 of 1 workers")
+        path.unlink()
+        await told("1 of 1 gateways", "1 of 1 workers")
+        path.write_text('mode = "shadow"')
+        await told()
+        path.unlink()
+        await told("1 of 1 gateways", "1 of 1 workers")
+    finally:
+        stop.set()
+        await working
+        await gateway.stop()
+    assert not await client.zcard(WORKERS)
     await client.aclose()
 
 
