@@ -35,8 +35,8 @@ _SLOT_WAIT_MS = 1000
 
 _CLOSED_WAIT_MS = 1000
 
-FALLBACK_SEC = 1.0
-"""How long after a request that was decided without state that counts as going on."""
+FALLBACK_SEC = 3.0
+"""How long after a request that was decided without state that counts as going on: time for a link to find out itself."""
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):

@@ -5,13 +5,15 @@ reply is never given to another caller: a call that timed out or was cancelled k
 has come and been thrown away, and a broken connection takes its queue with it.
 
 A slow server costs a call at most its timeout. After `BREAK_AFTER` failures in a row the circuit opens: calls fail at once,
-and a probe asks every `PROBE_SEC` whether the server answers again. Nothing is ever sent twice from here, but what a node
+and a probe asks every `PROBE_SEC` whether the server answers again. Where nobody calls, a PING every `IDLE_SEC` stands for
+the calls, so that a loss is seen before somebody has to wait for it. Nothing is ever sent twice from here, but what a node
 of a Cluster refused because it is not the place for it (`app.state.cluster`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Mapping
@@ -31,6 +33,9 @@ BREAK_AFTER = 5
 
 PROBE_SEC = 0.25
 """Pause between two attempts to connect, or to hear an answer while the circuit is open."""
+
+IDLE_SEC = 0.4
+"""Pause between two questions whether the server still answers while nobody calls: a loss shows after some 2 s."""
 
 CONNECT_SEC = 0.5
 """Longest wait for a connection and its greeting."""
@@ -234,7 +239,7 @@ class Link:
             elif self._open:
                 await self._probe(self._wire)
             else:
-                await self._wake.wait()
+                await self._watch(self._wire)
 
     def _close_circuit(self) -> None:
         if self._open:
@@ -242,6 +247,16 @@ class Link:
         self._failures = 0
         self._open = False
         self._connected_once.set()
+
+    async def _watch(self, wire: Wire) -> None:
+        """Waits for something to do; after a while without calls asks the server itself, and its silence counts, too."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SEC):
+                await self._wake.wait()
+            return
+        if wire.idle_sec > IDLE_SEC / 2:
+            with contextlib.suppress(StateUnavailable):
+                await wire.send(_PING)
 
     async def _probe(self, wire: Wire) -> None:
         try:

@@ -61,6 +61,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._used_at = loop.time()  # kept by the timer, which every call arms: a time for each call would cost each call
         self._expired = 0  # how many at the head of the queue have run out of time
         # (who waits, until when, the attempt where it may be sent elsewhere), oldest first
         self.waiting: deque[tuple[asyncio.Future[Any], float, Attempt | None]] = deque()
@@ -71,6 +72,11 @@ class Wire(asyncio.Protocol):
     def deaf(self) -> bool:
         """Nothing has come back for long."""
         return bool(self.waiting) and self._loop.time() > self.waiting[0][1] + DEAF_SEC
+
+    @property
+    def idle_sec(self) -> float:
+        """How long ago the last call was answered or given up, give or take its timeout; 0.0 while one is under way."""
+        return self._loop.time() - self._used_at if self._timer is None else 0.0
 
     def send(self, command: bytes, partition: int = 0) -> asyncio.Future[Any]:
         """Queues a command for the write at the end of this turn."""
@@ -162,6 +168,7 @@ class Wire(asyncio.Protocol):
         waiting = self.waiting
         number = 0
         self._timer = None
+        self._used_at = now
         while self._expired < len(waiting):
             future, deadline, _ = waiting[self._expired]
             if deadline > now:

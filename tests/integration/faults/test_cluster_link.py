@@ -140,6 +140,21 @@ async def test_a_lost_master_takes_only_its_partitions(hurt_cluster: LocalCluste
     await link.stop()
 
 
+async def test_a_frozen_master_shows_though_nobody_calls(cluster: LocalCluster, until: Any) -> None:
+    """Each node is asked while it is idle, so that the state is known to be incomplete; the others stay ready."""
+    link = ClusterLink(cluster.url, 50, PARTITIONS)
+    assert await link.start()
+    victim = cluster.master_of(slot_of(0))
+    victim.signal(signal.SIGSTOP)
+    try:
+        assert await until(lambda: not link.whole) < 5.0
+        assert link.ready
+    finally:
+        victim.signal(signal.SIGCONT)
+    await until(lambda: link.whole)
+    await link.stop()
+
+
 async def test_masters_change_places_again_and_again(hurt_cluster: LocalCluster, until: Any) -> None:
     """Over twenty failovers, under load, every answer is the caller's own and the link heals by itself each time."""
     link = ClusterLink(hurt_cluster.url, 500, PARTITIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -152,3 +153,22 @@ async def test_the_gauges_say_who_decides(limiter: Limiter, proxy: FaultProxy, u
     assert (await limiter.decide(_ask("away"))).degraded == "local"
     await proxy.heal()
     assert await until(lambda: says() == (1.0, 0.0)) < 5.0
+
+
+async def test_a_frozen_server_shows_while_nobody_asks(limiter: Limiter, server: StateServerProcess, until: Any) -> None:
+    """One request that fell back, and none after it: the gauges say so from that moment on, until the server goes on."""
+
+    def says(name: str) -> float | None:
+        return metrics.REGISTRY.get_sample_value(f"stillwatch_{name}")
+
+    server.signal(signal.SIGSTOP)
+    assert (await limiter.decide(_ask("one"))).degraded == "local"
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while says("state_up") == 1.0:
+        assert says("fallback_active") == 1.0
+        assert loop.time() - began < 5.0
+        await asyncio.sleep(0.05)
+    assert says("fallback_active") == 1.0
+    server.signal(signal.SIGCONT)
+    await until(lambda: (says("state_up"), says("fallback_active")) == (1.0, 0.0))

@@ -6,14 +6,14 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import redis
 
 from app.errors import StateUnavailable
-from app.state.link import MAX_WAITING, Link
+from app.state.link import IDLE_SEC, MAX_WAITING, Link
 from app.state.wire import pack
 
 
@@ -161,3 +161,40 @@ async def test_a_stall_of_our_own_is_not_taken_for_one_of_the_server(redis_db: s
         assert await call == str(number).encode()
     assert link.ready
     await link.stop()
+
+
+async def test_a_loss_shows_though_nobody_calls(own_server: Any) -> None:
+    """The link asks by itself while it is idle, so that a frozen server is known within seconds, and so is its return."""
+    link = Link(own_server.url, 50)
+    assert await link.start()
+    own_server.signal(signal.SIGSTOP)
+    await _until(lambda: not link.ready)
+    own_server.signal(signal.SIGCONT)
+    await _until(lambda: link.ready)
+    await link.stop()
+
+
+async def test_a_busy_link_asks_nothing_by_itself(own_server: Any) -> None:
+    """Calls tell enough: the server is sent no PING beside them, and some while there are none."""
+    link = Link(own_server.url, 1000)
+    assert await link.start()
+
+    async def pings() -> int:
+        told = await link.call(pack("INFO", "commandstats"))
+        return int(told.partition(b"cmdstat_ping:calls=")[2].partition(b",")[0])
+
+    before = await pings()
+    for _ in range(12):
+        await asyncio.sleep(0.1)
+        assert await link.call(pack("GET", "x")) is None
+    assert await pings() <= before + 1  # one, where the machine stood still for a while
+    before = await pings()
+    await asyncio.sleep(4 * IDLE_SEC)
+    assert await pings() > before
+    await link.stop()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - the link's own task sets it
+            await asyncio.sleep(0.01)
