@@ -12,6 +12,7 @@ from app.admin.roles import Permission, Role
 PUBLIC_ID = r"^[0-9A-Za-z]{8}$"
 LABEL = r"^[0-9A-Za-z_.:@ -]{1,64}$"
 MAX_DAYS = 366
+AUDIT_CURSOR = r"^(\d{1,15}-\d{1,15})?$"
 
 
 class _In(BaseModel):
@@ -65,7 +66,7 @@ class AuditQuery(_In):
     """Which records."""
 
     limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="records on a page")
-    cursor: Annotated[str, Field(pattern=r"^(\d{1,15}-\d{1,15})?$")] = Field(
+    cursor: Annotated[str, Field(pattern=AUDIT_CURSOR)] = Field(
         "", description="next_cursor of the page before"
     )
 

@@ -12,6 +12,7 @@ from app.admin.models_orders import ReasonText
 from app.settings import PlanLimits
 
 SUBJECT = r"^(key:[0-9a-f]{32}|org:[0-9A-Za-z_.:@-]{1,128})$"
+OWNER = r"^[ -~]+$"
 
 MAX_ALLOW_DAYS = 400
 """An exemption is looked at again at least once a year, with some slack for the renewal of a contract."""
@@ -47,7 +48,7 @@ class AllowIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    owner: Annotated[str, Field(min_length=2, max_length=128, pattern=r"^[ -~]+$")] = Field(
+    owner: Annotated[str, Field(min_length=2, max_length=128, pattern=OWNER)] = Field(
         description="who answers for it: a person or a team, in plain ASCII"
     )
     reason: ReasonText = Field(description="one line")

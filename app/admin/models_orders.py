@@ -47,6 +47,7 @@ MIN_REASON_CHARS = 10
 MAX_REASON_CHARS = 500
 
 REF = r"^[0-9a-z][0-9a-z-]{3,63}$"
+IDEMPOTENCY_KEY = r"^[!-~]{8,128}$"
 
 SHOWN = 20
 """Key ids that an answer shows as examples."""

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.admin.models import Out
 
+SINCE = r"^(\d{1,4}[mhd]|\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z?)?)$"
+VERSION = r'^"?\d{1,15}"?$'
+
 
 class PolicyOut(Out):
     """The response policy."""
@@ -64,7 +67,7 @@ class WouldQuery(BaseModel):
 
     since: str = Field(
         "1d",
-        pattern=r"^(\d{1,4}[mhd]|\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z?)?)$",
+        pattern=SINCE,
         description="a time in UTC, or so long before now: 30m, 12h, 7d; at most 90 days",
     )
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from app.admin.models import RULES
+from app.admin.fault_words import rule_of
 from app.errors import BadInput, Conflict, StateUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -104,11 +104,10 @@ def install(app: FastAPI) -> None:
 
 def field_error(fault: dict[str, Any]) -> FieldError:
     """What a validator found, as place and rule in our words."""
-    return FieldError(field=_place(fault["loc"]), rule=_rule(fault))
+    return FieldError(field=_place(fault["loc"]), rule=rule_of(fault))
 
 
 _FIELD_NAME = re.compile(r"[a-z][a-z_]{0,31}|body line \d+")
-_PATTERNS = {f"String should match pattern '{pattern}'": rule for pattern, rule in RULES.items()}
 _SENTENCES = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 
 
@@ -118,14 +117,3 @@ def _place(location: Sequence[int | str]) -> str:
         location = [str(part).replace("-", "_") for part in location]
     parts = [str(part) if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "?" for part in location]
     return ".".join(parts) or "request"
-
-
-def _rule(error: dict[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        return "must be valid JSON"
-    if error["type"] == "extra_forbidden":
-        return "is not a field here"
-    if error["type"] == "string_pattern_mismatch":
-        return _PATTERNS.get(error["msg"], str(error["msg"]))
-    # One wording for all rules; pydantic's would speak of an "input" that the caller knows by its field.
-    return str(error["msg"]).removeprefix("Value error, ").replace("Input should be ", "must be ", 1)

@@ -15,6 +15,7 @@ from app.admin.deadline import answered
 from app.admin.giving import GONE, act, undo_bulk
 from app.admin.idempotency import once
 from app.admin.models_orders import (
+    IDEMPOTENCY_KEY,
     MAX_KEYS,
     REF,
     BulkOut,
@@ -53,7 +54,7 @@ Ref = Annotated[str, Path(pattern=REF, description="reference of an order, or id
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        pattern=r"^[!-~]{8,128}$",
+        pattern=IDEMPOTENCY_KEY,
         description="a name of the client's for this request; repeated within a day with the same body it has the same "
         "answer and does nothing again",
     ),

@@ -14,10 +14,10 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import MAX_ERRORS, described, faults_of
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
-from app.admin.models_policy import PolicyOut, PolicyPreview
+from app.admin.models_policy import VERSION, PolicyOut, PolicyPreview
 from app.admin.permissions import permit
 from app.admin.policy_effect import preview, warnings
-from app.enforcement.policy_text import digest, parse_policy
+from app.enforcement.policy_text import digest, own_names, parse_policy
 from app.enforcement.policy_toml import render, render_whole
 from app.errors import BadInput, ConfigError
 from app.settings import EnforcementSettings
@@ -31,7 +31,7 @@ _FILE = "A policy file is configured (control.policy_file), which wins over what
 _EXAMPLE = {"mode": "shadow", "suspect": {"action": "throttle", "factor": 0.25, "ttl_sec": 3600}}
 
 IfMatch = Annotated[
-    str, Header(pattern=r'^"?\d{1,15}"?$', description="version that was read before; another one is a conflict")
+    str, Header(pattern=VERSION, description="version that was read before; another one is a conflict")
 ]
 
 
@@ -117,7 +117,8 @@ async def _candidate(request: Request) -> tuple[EnforcementSettings, str]:
         # What is stored is read again by every process in this way.
         parse_policy(text, "body")
     except ValidationError as error:
-        raise RequestValidationError(faults_of(error, "body")[:MAX_ERRORS]) from None
+        faults = faults_of(error, "body")[:MAX_ERRORS]
+        raise RequestValidationError([{**fault, "msg": own_names(fault["msg"])} for fault in faults]) from None
     except UnicodeDecodeError:
         raise BadInput("body: must be UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import typer
 
+from app.cli import places
 from app.cli.common import settle
 from app.errors import BadInput, ConfigError, Refused, StateUnavailable
 from app.main import NEEDS_LOGIN
@@ -103,7 +104,7 @@ class Api:
         status, data = self._exchange(method, target, content, sent, wait_sec)
         if status < 300:
             return json.loads(data) if data else None
-        raise _refusal(status, data, self.url)
+        raise _refusal(status, data, self.url, path)
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The lines of a long answer with their ends, as they come.
@@ -117,7 +118,7 @@ class Api:
             connection.request("GET", self._base + path, headers={"authorization": f"Bearer {self._token}"})
             answer = connection.getresponse()
             if answer.status >= 300:
-                raise _refusal(answer.status, answer.read(MAX_ANSWER_BYTES), self.url)
+                raise _refusal(answer.status, answer.read(MAX_ANSWER_BYTES), self.url, path)
             yield from answer
         except (OSError, http.client.HTTPException) as error:
             raise StateUnavailable(
@@ -172,11 +173,11 @@ def _configured(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _refusal(status: int, data: bytes, url: str) -> Exception:
-    """What a problem document says, as an error of the program."""
+def _refusal(status: int, data: bytes, url: str, path: str) -> Exception:
+    """What a problem document says, as an error of the program; fields have the names of the command's options."""
     try:
         problem = json.loads(data)
-        told = [f"{fault['field']}: {fault['rule']}" for fault in problem.get("errors", ())]
+        told = [places.told(path, fault["field"], fault["rule"]) for fault in problem.get("errors", ())]
         more = f"; and {len(told) - MAX_TOLD:,} more" if len(told) > MAX_TOLD else ""
         sentence = "; ".join(told[:MAX_TOLD]) + more if told else str(problem["detail"])
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -12,11 +12,16 @@ import typer
 from app.cli.acting import Yes, print_json, read_bytes, sure
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
-from app.errors import BadInput
+from app.errors import BadInput, Refused
 
 group = typer.Typer(help="List the plans, show who is on one, change one while the gateways run.")
 
 MAX_PLAN_BYTES = 64 * 1024
+
+_SHAPE = (
+    "A plan has the tables [key], [org] and [models.NAME], each with budgets such as requests_per_min = 60; what "
+    "'stillwatch plans show NAME --json' has under limits is one"
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a plan, as accounts have it.")]
 
@@ -74,7 +79,10 @@ def set_plan(
         listed = {one["name"] for one in api.get("/v1/plans")["plans"]}
         on_it = api.get(f"/v1/plans/{part(name)}")["accounts"] if name in listed else 0
         sure(f"{on_it:,} accounts are on {name} now. Change it?", yes)
-    done = api.call("PUT", f"/v1/plans/{part(name)}", body)
+    try:
+        done = api.call("PUT", f"/v1/plans/{part(name)}", body)
+    except Refused as refused:
+        raise Refused(f"{refused}. {_SHAPE}", refused.faults) from None
     if as_json:
         print_json(done)
         return

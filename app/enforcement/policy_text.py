@@ -29,7 +29,12 @@ def parse_policy(text: str, where: str) -> EnforcementSettings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is no valid TOML: {error}") from None
     except ValidationError as error:
-        raise ConfigError(f"{where}: {sentence(error)}") from None
+        raise ConfigError(f"{where}: {own_names(sentence(error))}") from None
+
+
+def own_names(rule: str) -> str:
+    """A rule of the section `enforcement`, for a document in which its fields are at the top."""
+    return rule.replace("enforcement.", "")
 
 
 def parse_plans(text: str, where: str) -> dict[str, PlanLimits]:

@@ -38,6 +38,8 @@ def test_a_policy_has_one_digest_however_it_is_written() -> None:
     [
         ("mode = ", "P is no valid TOML"),
         ("mode = 1", "P: mode: must be 'shadow' or 'enforce'"),
+        ('[suspect]\naction = "suspend"', "P: suspect.action must not be above automatic_up_to, which is throttle"),
+        ('automatic_up_to = "suspend"\n[watch]\naction = "step_up"', "P: step_up_url must be set, for watch.action is"),
         ("[suspect]\nfactor = 2", "P: suspect.factor: must be less than or equal to 1"),
         ("[enforcement]\nmode = 'shadow'", "P: enforcement: no such setting"),
         ("enforced_percent = 'many'", "P: enforced_percent: must be a number"),
