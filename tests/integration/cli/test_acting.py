@@ -112,7 +112,7 @@ def test_a_policy_is_shown_tried_set_and_reset(say: Say, tmp_path: Path) -> None
     assert (shown["source"], shown["policy"]["mode"]) == ("state", "enforce")
     path.write_text('mode = "off"\n')
     status, _, error = say("policy", "set", str(path), "--yes")
-    assert (status, "body.mode" in error) == (2, True)
+    assert (status, "mode: must be 'shadow' or 'enforce'" in error) == (2, True)
     assert say("policy", "reset", "--yes")[0] == 0
     assert _json(say("policy", "show", "--json"))["source"] == "settings"
     assert say("policy", "set", str(tmp_path / "none.toml"), "--yes")[0] == 1
