@@ -107,7 +107,7 @@ class WouldCustomer(Out):
     touched_requests: int
     refused: int = Field(description="of those, the ones that were refused, or would have been")
     level: str = Field(description="of its most suspicious key now")
-    reason: str = Field(description="the first reason of that key's verdict; empty where it is forgotten")
+    reason: str = Field(description="the reason of that key's verdict that stands out most; empty where it is forgotten")
 
 
 class WouldReport(Out):

@@ -13,6 +13,7 @@ from app.admin.acting import Acting
 from app.admin.deadline import answered
 from app.admin.models_policy import WouldAction, WouldCustomer, WouldPlan, WouldQuery, WouldReport
 from app.admin.permissions import permit
+from app.admin.telling import telling
 from app.admin.views import micros, moment
 from app.errors import StateUnavailable
 from app.offline.would_have import Customer, Figures, figures, parse_since
@@ -69,7 +70,7 @@ def _report(acting: Acting, since: datetime, found: Figures | None, customers: S
 
 
 async def _told(acting: Acting, one: Customer) -> WouldCustomer:
-    """With level and first reason of its most suspicious key, as they are now."""
+    """With level and most telling reason of its most suspicious key, as they are now."""
     subjects = await acting.finder.look(one.key_ids)
     worst = max(subjects, key=lambda subject: (subject.fact.level, subject.fact.score), default=None)
     reason = ""
@@ -79,7 +80,8 @@ async def _told(acting: Acting, one: Customer) -> WouldCustomer:
                 verdict = stored_verdict(data, key_id, "key")
             except BadProfile:  # of another release
                 continue
-            reason = verdict.reasons[0].text if verdict is not None and verdict.reasons else ""
+            said = None if verdict is None else telling(verdict)
+            reason = "" if said is None else said.text
     return WouldCustomer(
         customer=one.customer,
         keys=one.keys,

@@ -70,7 +70,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     if report["customers"]:
         lines += ["", f"## Customers touched most (at most {TOP})", ""]
         lines += _table(
-            ("customer", "plan", "action", "keys", "requests", "touched", "refused", "level now", "first reason"),
+            ("customer", "plan", "action", "keys", "requests", "touched", "refused", "level now", "what stands out"),
             [
                 (
                     one["customer"],
