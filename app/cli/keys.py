@@ -1,4 +1,8 @@
-"""keys: who is suspicious and why, read from the state that the workers write; and lifting what is done about one."""
+"""keys: who is suspicious and why; and lifting what is done about one.
+
+With the address of the admin API (--admin-url) it is asked, with the person's token; without it a local operator reads
+the state that the workers write.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table, settle
+from app.cli.key_pages import KeyPage, listed, shown
 from app.errors import BadInput, StateUnavailable
 from app.settings import Settings
 
@@ -64,6 +70,7 @@ def list_keys(
     prefix: Annotated[str, typer.Option("--prefix", metavar="ID", help="Only keys whose id starts so.")] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
     as_json: AsJson = False,
+    url: AdminUrl = "",
     config: Config = None,
     sets: Sets = None,
 ) -> None:
@@ -72,7 +79,7 @@ def list_keys(
     Example: [bold]stillwatch keys list --level flagged[/bold]
     """
     query = {"level": None if level is None else level.value, "q": prefix or None}
-    items = _listed(settle(config, sets), limit, query)
+    items = _listed(config, sets, url, limit, query)
     if as_json:
         print(json.dumps([item.model_dump(mode="json") for item in items], indent=2))
         return
@@ -107,6 +114,7 @@ def search_keys(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
     as_json: AsJson = False,
+    url: AdminUrl = "",
     config: Config = None,
     sets: Sets = None,
 ) -> None:
@@ -125,7 +133,7 @@ def search_keys(
         "seen_after": seen_after,
         "seen_before": seen_before,
     }
-    items = _listed(settle(config, sets), limit, query)
+    items = _listed(config, sets, url, limit, query)
     if as_json:
         print(json.dumps([item.model_dump(mode="json") for item in items], indent=2))
         return
@@ -139,10 +147,38 @@ def search_keys(
 
 
 @group.command("show")
-def show_key(key_id: KeyId, as_json: AsJson = False, config: Config = None, sets: Sets = None) -> None:
+def show_key(key_id: KeyId, as_json: AsJson = False, url: AdminUrl = "", config: Config = None, sets: Sets = None) -> None:
     """Show one key: level, score, reasons, what is done about it, and how that changed.
 
     Example: [bold]stillwatch keys show 3f9a[/bold]
+    """
+    page = shown(connect(config, sets, url), key_id) if url else _page(settle(config, sets), key_id)
+    if as_json:
+        print(json.dumps(page.json(), indent=2))
+        return
+    verdict = page.verdict
+    out.print(f"[bold]{page.key_id}[/bold]  partition {page.partition}", soft_wrap=True)
+    if verdict is None:
+        out.print("unjudged: seen, but too little for a verdict")
+    elif verdict.level == "unjudged":
+        out.print(f"unjudged: warming up, {verdict.evidence} answered exchanges so far")
+    else:
+        out.print(
+            f"{verdict.level}, score {verdict.score:.3f}, since {_when(verdict.since)}, "
+            f"{verdict.leaked} valuable answers leaked"
+        )
+    out.print(_action_line(page.action, page.hold, verdict), soft_wrap=True, markup=False)
+    for reason in verdict.reasons if verdict else ():
+        out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
+    for item in page.timeline:
+        out.print(f"  {_when(item.at)}  {_change(item)}", soft_wrap=True, markup=False)
+
+
+def _page(settings: Settings, key_id: str) -> KeyPage:
+    """From the state itself.
+
+    Raises:
+        BadInput: no key is known so, or several are, or another release wrote it.
     """
     from app.admin import views
     from app.admin.deadline import answered
@@ -155,43 +191,22 @@ def show_key(key_id: KeyId, as_json: AsJson = False, config: Config = None, sets
             stored = await _find(desk.reader, key_id)
             return stored, await desk.reader.timeline(stored.key_id), (await desk.reader.gateways()).mode
 
-    stored, changes, mode = _ask(settle(config, sets), read)
+    stored, changes, mode = _ask(settings, read)
     try:
         state = None if stored.state is None else EntityState.from_bytes(stored.state)
     except BadProfile:
         raise BadInput(f"what is stored about key {stored.key_id} was written by another release") from None
     found = None if state is None else state.verdict
-    verdict = None if found is None else views.verdict(found)
-    action = views.action(stored.verdict, mode, time.time_ns() // 1000)
-    hold = views.hold(stored.order)
-    timeline = [views.timeline_item(item) for item in changes]
-    if as_json:
-        answer = {
-            "key_id": stored.key_id,
-            "partition": stored.partition,
-            "level": level_or_none(found),
-            "verdict": None if verdict is None else verdict.model_dump(mode="json"),
-            "action": action.model_dump(mode="json"),
-            "hold": None if hold is None else hold.model_dump(mode="json"),
-            "timeline": [item.model_dump(mode="json") for item in timeline],
-        }
-        print(json.dumps(answer, indent=2))
-        return
-    out.print(f"[bold]{stored.key_id}[/bold]  partition {stored.partition}", soft_wrap=True)
-    if verdict is None:
-        out.print("unjudged: seen, but too little for a verdict")
-    elif verdict.level == "unjudged":
-        out.print(f"unjudged: warming up, {verdict.evidence} answered exchanges so far")
-    else:
-        out.print(
-            f"{verdict.level}, score {verdict.score:.3f}, since {_when(verdict.since)}, "
-            f"{verdict.leaked} valuable answers leaked"
-        )
-    out.print(_action_line(action, hold, verdict), soft_wrap=True, markup=False)
-    for reason in verdict.reasons if verdict else ():
-        out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
-    for item in timeline:
-        out.print(f"  {_when(item.at)}  {_change(item)}", soft_wrap=True, markup=False)
+    return KeyPage(
+        key_id=stored.key_id,
+        partition=stored.partition,
+        level=level_or_none(found),
+        verdict=None if found is None else views.verdict(found),
+        action=views.action(stored.verdict, mode, time.time_ns() // 1000),
+        hold=views.hold(stored.order),
+        order=stored.order,
+        timeline=[views.timeline_item(item) for item in changes],
+    )
 
 
 @group.command("lift")
@@ -218,8 +233,8 @@ def lift_key(
     out.print(f"{name}: nothing is done about it until {_when(datetime.fromisoformat(order['until']))}", soft_wrap=True)
 
 
-def _listed(settings: Settings, limit: int, asked: dict[str, Any]) -> list[KeyItem]:
-    """The first keys that fit; an option that breaks its rule is named."""
+def _listed(config: Path | None, sets: list[str] | None, url: str, limit: int, asked: dict[str, Any]) -> list[KeyItem]:
+    """The first keys that fit, from the API where its address is given; an option that breaks its rule is named."""
     from pydantic import ValidationError
 
     from app.admin import views
@@ -245,7 +260,7 @@ def _listed(settings: Settings, limit: int, asked: dict[str, Any]) -> list[KeyIt
         rule = str(fault["msg"]).removeprefix("Value error, ").replace("Input should ", "must ", 1)
         name = {"q": "ID", "org_id": "--org"}.get(str(fault["loc"][0]), f"--{str(fault['loc'][0]).replace('_', '-')}")
         raise typer.BadParameter(rule, param_hint=name) from None
-    return _ask(settings, read)
+    return listed(connect(config, sets, url), limit, asked) if url else _ask(settle(config, sets), read)
 
 
 async def _find(reader: StateReader, start: str) -> StoredKey:

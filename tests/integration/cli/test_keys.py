@@ -25,7 +25,35 @@ def _listed(run: Any, exchanges: int) -> str:
         assert time.monotonic() < until
 
 
-def test_a_reader_with_other_settings_says_what_the_gateway_does(start: Any, run: Any, chat: Any, model_api: str) -> None:
+def _same_with_a_token(run: Any, tmp_path: Path, key_id: str, url: str) -> None:
+    """A person with an address and a token, and no state, is told the same; without the right, nothing."""
+    token = run("tokens", "make", "ann", "--role", "analyst", "--admin-url", url).stdout.strip()
+    person = {"STILLWATCH_ADMIN_URL": url, "STILLWATCH_ADMIN__TOKEN": token}
+    elsewhere = {**person, "STILLWATCH_STATE__DATA_DIR": str(tmp_path / "no-state")}
+    for command in (
+        ["list"],
+        ["list", "--json"],
+        ["list", "--level", "clear", "--prefix", key_id[:4]],
+        ["search", key_id[:4], "--json"],
+        ["search", "--org", "nobody"],
+        ["show", key_id[:8]],
+        ["show", key_id, "--json"],
+    ):
+        asked, read = run("keys", *command, **elsewhere), run("keys", *command)
+        assert (asked.returncode, asked.stderr) == (0, ""), command
+        assert asked.stdout == read.stdout, command
+    assert run("keys", "show", "0" * 9, **elsewhere).returncode == 1
+    nobody = {**elsewhere, "STILLWATCH_ADMIN__TOKEN": "a token that nobody was given"}
+    for command in (["list"], ["search"], ["show", key_id]):
+        refused = run("keys", *command, **nobody)
+        assert (refused.returncode, refused.stdout) == (2, ""), command
+    refused = run("keys", "list", "--prefix", "xyz", **elsewhere)
+    assert (refused.returncode, "--q" in refused.stderr, "ID" in refused.stderr) == (2, False, True)
+
+
+def test_a_reader_with_other_settings_says_what_the_gateway_does(
+    start: Any, run: Any, chat: Any, model_api: str, tmp_path: Path
+) -> None:
     """The gateway enforces and the reader's setting says shadow: the gateway counts; lifting shows in page and timeline."""
     gateway = start("serve", "--upstream", model_api, "--set", "enforcement.mode=enforce")
     worker = start("worker")
@@ -50,6 +78,7 @@ def test_a_reader_with_other_settings_says_what_the_gateway_does(start: Any, run
     for wrong in (["--reason", "x", "--hours", "0"], ["--reason", " "], []):
         assert run("keys", "lift", key_id, *wrong, *admin).returncode == 2
     assert run("keys", "lift", "0" * 9, "--reason", "no such key here", *admin).returncode == 1
+    _same_with_a_token(run, tmp_path, key_id, admin[1])
     told = json.loads(run("audit", "list", "--json", *admin).stdout)
     assert [(record["action"], record["subject"]) for record in told if "lift" in record["action"]] == [
         ("key.lift", f"key:{key_id}")

@@ -1,0 +1,93 @@
+"""Keys as the admin API tells them to a person with a token, where its address is given: the role decides who sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from app.cli.api import Api, part
+from app.cli.whole import whole_key
+
+if TYPE_CHECKING:
+    from app.admin.models_keys import ActionOut, HoldOut, KeyItem, TimelineItem, VerdictOut
+
+PAGE = 500
+"""Keys of one answer of the API, at most."""
+
+
+class Ordered(Protocol):
+    """What is told of a person's order."""
+
+    @property
+    def by(self) -> str:
+        """Who gave it."""
+        ...
+
+    @property
+    def ref(self) -> str:
+        """Its reference."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """What `keys show` tells of one key, from the API or from the state itself."""
+
+    key_id: str
+    partition: int
+    level: str
+    verdict: VerdictOut | None
+    action: ActionOut
+    hold: HoldOut | None
+    order: Ordered | None
+    timeline: list[TimelineItem]
+
+    def json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "key_id": self.key_id,
+            "partition": self.partition,
+            "level": self.level,
+            "verdict": None if self.verdict is None else self.verdict.model_dump(mode="json"),
+            "action": self.action.model_dump(mode="json"),
+            "hold": None if self.hold is None else self.hold.model_dump(mode="json"),
+            "timeline": [item.model_dump(mode="json") for item in self.timeline],
+        }
+
+
+def listed(api: Api, limit: int, asked: Mapping[str, Any]) -> list[KeyItem]:
+    """The first keys that fit; raises as `Api.call`."""
+    from app.admin.models_keys import KeyItem
+
+    items: list[KeyItem] = []
+    cursor: str | None = ""
+    while cursor is not None and len(items) < limit:
+        page = api.get("/v1/keys", **asked, limit=min(PAGE, limit - len(items)), cursor=cursor or None)
+        items += [KeyItem.model_validate(one) for one in page["keys"]]
+        cursor = page["next_cursor"]
+    return items
+
+
+def shown(api: Api, start: str) -> KeyPage:
+    """The one key whose id starts so; raises as `Api.call`, and BadInput where none or several do."""
+    from app.admin.models_keys import KeyDetail, Timeline
+
+    where = f"/v1/keys/{part(whole_key(api, start))}"
+    found = KeyDetail.model_validate(api.get(where))
+    changes = Timeline.model_validate(api.get(f"{where}/timeline"))
+    return KeyPage(
+        key_id=found.key_id,
+        partition=found.partition,
+        level=found.level,
+        verdict=found.verdict,
+        action=found.action,
+        hold=found.hold,
+        order=found.order,
+        timeline=changes.changes,
+    )
