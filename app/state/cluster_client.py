@@ -104,6 +104,16 @@ class ClusterClient(aioredis.RedisCluster):
                 found.setdefault(node.name if node is not None else "", []).append(partition)
         return list(found.values())
 
+    async def ask_masters(self, *command: str) -> list[Any]:
+        """What each master says to a command without keys, or the error that it said, or that kept it from saying it.
+
+        A node is asked by itself: for one that is silent redis-py's own way closes the connections to all others, too.
+        """
+        async with self._room, self.watched():
+            await self.initialize()
+            masters = self.get_primaries()
+            return await asyncio.gather(*(node.execute_command(*command) for node in masters), return_exceptions=True)
+
     async def attempts(self, work: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
         """Runs a pipeline; again where a connection broke.
 

@@ -184,6 +184,11 @@ MODEL_WRITTEN = _gauge(
 )
 ARCHIVED_ROWS = _counter("archived_rows_total", "Rows in finished archive files.")
 LEASES_LOST = _counter("leases_lost_total", "Partitions whose lease was taken over before a commit.")
+STATE_MEMORY_BYTES = _gauge(
+    "state_memory_bytes",
+    "Memory in use at the state server, of a Cluster at its fullest master; 0 where the server does not tell.",
+)
+STATE_MEMORY_LIMIT_BYTES = _gauge("state_memory_limit_bytes", "What that server may use (maxmemory); 0 for no limit.")
 
 # Admin
 ADMIN_REQUESTS = _counter("admin_requests_total", "Admin API requests by route name and status class.", "route", "status")
@@ -214,7 +219,7 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
     "worker": (
         EVENTS_APPLIED, EVENTS_DEAD, PARTITIONS_OWNED, STREAM_LAG, STREAM_AGE_SECONDS, BATCH_SECONDS, STATES_RESET,
         ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
-        LEASES_LOST, EVENTS_ERASED,
+        LEASES_LOST, EVENTS_ERASED, STATE_MEMORY_BYTES, STATE_MEMORY_LIMIT_BYTES,
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,

@@ -28,7 +28,7 @@ from app.state.row_store import RowStore
 from app.telemetry import metrics
 from app.worker.archive import ArchiveWriter
 from app.worker.consume import Consumer
-from app.worker.gauges import Gauges
+from app.worker.gauges import MEMORY_SEC, Gauges
 from app.worker.hot import HotStates
 from app.worker.leases import LeaseKeeper
 from app.worker.upkeep import ERASE_CHECK_SEC, Eraser, Retention
@@ -110,6 +110,7 @@ class Worker:
             self._loop(self._archive, ARCHIVE_CHECK_SEC, stop),
             self._loop(self._tidy, ERASE_CHECK_SEC, stop),
             self._loop(self._orders.step, REPAIR_CHECK_SEC, stop),
+            self._loop(self._gauges.ask_memory, MEMORY_SEC, stop),
         )
         try:
             async with asyncio.TaskGroup() as group:

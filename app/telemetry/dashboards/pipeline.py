@@ -48,6 +48,17 @@ PIPELINE = Dashboard(
                     runbook="StillwatchPolicyRejected",
                 ),
                 Panel(
+                    "Memory of the state",
+                    "Memory in use at the state server, at the fullest master of a Cluster, and what it may use "
+                    "(maxmemory; 0 for no limit, or where the server does not tell). A full server refuses writes.",
+                    "bytes",
+                    (
+                        Query("max (stillwatch_state_memory_bytes)", "in use"),
+                        Query("max (stillwatch_state_memory_limit_bytes)", "limit"),
+                    ),
+                    runbook="StillwatchStateMemory",
+                ),
+                Panel(
                     "Decisions by failure policy",
                     "Requests a second decided without state: local (a bucket in memory), open or closed.",
                     "reqps",

@@ -44,6 +44,8 @@ def test_the_processes_of_a_deployment_work_together(make_site: Any, kind: str) 
     for process in started:
         assert site.check(process.name) == [0] * len(site.specs[process.name].checks)
     assert site.counted(9101, "stillwatch_failure_mode_total") == 0
+    _until(lambda: site.counted(9102, "stillwatch_state_memory_bytes") > 0)  # the worker's user may ask for it
+    assert site.counted(9102, "stillwatch_state_memory_limit_bytes") == 1024**3
     # Nobody was refused a command or a key by the server.
     assert _denied(site) == []
     for process in reversed(started):
