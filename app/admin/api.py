@@ -85,7 +85,7 @@ def create_admin(
     # Who asks is looked up for each of these routes, whatever else it declares: what is forgotten is closed, not open.
     guarded = APIRouter(dependencies=[Depends(current), Depends(failures_recorded)], responses=problems.RESPONSES)
     policy = (model or rules_only()).policy
-    lifting = Lifting(reader, accounts, orders, policy, settings.state.partitions)
+    lifting = Lifting(reader, accounts, orders, acting.records, policy, settings.state.partitions)
     # Before the keys' own routes: an address with a verb looks like an id to them.
     guarded.include_router(routes_erasure.router(erasures, accounts, orders, casebook, auditor))
     guarded.include_router(routes_keys.router(casebook, lifting, auditor, model))

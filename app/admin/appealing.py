@@ -86,6 +86,8 @@ class Appealing:
     async def decide(self, before: Appeal, after: Appeal) -> None:
         """Stores the decision, keeps its label and releases the key, if that was asked for.
 
+        An order that is overturned ends for good, whatever release was asked for, and no undoing brings it back.
+
         Raises:
             Conflict: somebody else was faster; nothing was done.
         """
@@ -113,18 +115,22 @@ class Appealing:
                 )
 
     async def _release(self, found: Appeal) -> None:
-        if found.release == "none":
-            return
         acting = self._casebook.acting
+        overturned = found.by_person and found.outcome == "overturned"
+        if overturned:
+            (subject,) = await acting.finder.look([found.key_id])
+            await acting.ordering.overturn(subject, found.ref, found.note, found.decided_by)
+        if found.release == "none" or (found.release == "end" and overturned):
+            return
         subjects = await acting.finder.look([found.key_id])
         if found.release == "end":
-            await acting.ordering.undo(subjects, [found.ref], found.note)
+            await acting.ordering.undo(subjects, [found.ref], found.note, found.decided_by)
             return
         wanted = Wanted(
             action="observe",
             factor=1.0,
             requests_per_min=None,
-            ttl_sec=max(60, round(found.hours * 3600)),
+            ttl_sec=found.release_sec,
             reason_code="appeal",
             reason=found.note,
             by=found.decided_by,

@@ -31,6 +31,10 @@ class Caller:
     name: str
     role: Role
 
+    def is_named(self, name: str) -> bool:
+        """It is this person's name, letter case and spaces aside, as names of tokens are told apart."""
+        return self.name.lower().split() == name.lower().split()
+
 
 _scheme = HTTPBearer(auto_error=False, description="admin.token, or a token made with POST /v1/tokens")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]

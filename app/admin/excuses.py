@@ -10,7 +10,7 @@ from app.state.reading import MAX_PAGE, StateReader
 from detectors.contract import Level
 
 
-async def excuse_imported(reader: StateReader, lifting: Lifting, accounts: Mapping[str, Account]) -> None:
+async def excuse_imported(reader: StateReader, lifting: Lifting, accounts: Mapping[str, Account], by: str) -> None:
     """Goes through the flagged keys, which are few, rather than through the accounts, of which there may be many.
 
     Raises:
@@ -24,7 +24,7 @@ async def excuse_imported(reader: StateReader, lifting: Lifting, accounts: Mappi
         for row in page.rows:
             account = accounts.get(row.key_id)
             if account is not None:
-                await lifting.excuse(row.key_id, account)
+                await lifting.excuse(row.key_id, account, by)
         cursor = page.cursor
         if not cursor:
             return

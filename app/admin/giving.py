@@ -46,7 +46,8 @@ async def act(
         start_us = now_us()
         async with answered():
             records = await acting.ordering.give(subjects, _wanted(asked, caller, start_us))
-        return 201, PlacedOut(keys=1, bulk=None, orders=_told(records))
+            told = await _told(acting, records)
+        return 201, PlacedOut(keys=1, bulk=None, orders=told)
     planned = acting.bulks.plan(asked, key_ids, caller)
     what = "order.propose" if planned.terms.second else "order.give"
     after = terms | {"keys": len(key_ids), "subjects": planned.terms.subjects, "first_keys": key_ids[:20]}
@@ -59,8 +60,9 @@ async def act(
         await acting.bulks.finish(planned.terms.id)
         stands = await acting.orders.get_many(key_ids)
         records_of = await acting.records.get_many([one.ref for one in stands.values()])
-    mine = [record for record in records_of.values() if record.bulk == planned.terms.id]
-    return 201, PlacedOut(keys=len(mine), bulk=planned.terms.id, orders=_told(mine))
+        mine = [record for record in records_of.values() if record.bulk == planned.terms.id]
+        told = await _told(acting, mine)
+    return 201, PlacedOut(keys=len(mine), bulk=planned.terms.id, orders=told)
 
 
 async def undo_bulk(
@@ -113,5 +115,8 @@ def _before(one: Subject) -> dict[str, object]:
     return {"asked": one.fact.verdict, "order": None if one.order is None else one.order.ref}
 
 
-def _told(records: list[OrderRecord]) -> list[OrderOut]:
-    return [views_orders.order(record.key_id, record.order, record, standing=True) for record in records]
+async def _told(acting: Acting, records: list[OrderRecord]) -> list[OrderOut]:
+    beneath = await acting.records.beneath(records, now_us())
+    return [
+        views_orders.order(one.key_id, one.order, one, standing=True, beneath=beneath.get(one.order.ref)) for one in records
+    ]

@@ -1,4 +1,7 @@
-"""What a person, or an account that a person changed, does about an action: lift it for a time, or take that back."""
+"""What a person, or an account that a person changed, does about an action: lift it for a time, or take that back.
+
+A lift replaces an order that stood, for good: when it ends, what policy asks for is done.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from app.enforcement import timeline
 from app.enforcement.policy import decode_verdict, reference
 from app.state.accounts import Account, AccountStore
 from app.state.keys import partition_of
+from app.state.order_records import OrderRecord, OrderRecords
 from app.state.orders import Order, Orders
 from app.state.reading import StateReader, StoredKey
 from detectors.analysis import stored_verdict
@@ -26,20 +30,27 @@ class Lifting:
     """Over one deployment's state. Every method raises StateUnavailable when the server is away."""
 
     def __init__(
-        self, reader: StateReader, accounts: AccountStore, orders: Orders, policy: Policy, partitions: int
+        self,
+        reader: StateReader,
+        accounts: AccountStore,
+        orders: Orders,
+        records: OrderRecords,
+        policy: Policy,
+        partitions: int,
     ) -> None:
         self._reader = reader
         self._accounts = accounts
         self._orders = orders
+        self._records = records
         self._policy = policy
         self._partitions = partitions
 
-    async def lift(self, key_id: str, reason: str, hours: float) -> Order | None:
+    async def lift(self, key_id: str, reason: str, hours: float, by: str) -> Order | None:
         """From the next request on nothing is done about the key; None when it was never seen."""
         stored = await self._reader.key_state(key_id)
-        return None if stored is None else await self._lift(stored, reason, hours, "lifted", "admin")
+        return None if stored is None else await self._lift(stored, reason, hours, timeline.LIFTED, by)
 
-    async def undo(self, key_id: str) -> bool | None:
+    async def undo(self, key_id: str, by: str) -> bool | None:
         """What policy asks for is done again from the next request on; false when nothing was lifted, None for a stranger.
 
         An order to do something about the key is none of a lift's business.
@@ -51,11 +62,13 @@ class Lifting:
         if lift is None or lift.action != "observe":
             return False
         verdict = _verdict(stored)
-        item = timeline.item(verdict, what="lift_ended", action="", at_us=_now_us(), who="admin")
+        item = timeline.item(
+            verdict, what=timeline.LIFT_ENDED, action="", at_us=_now_us(), who="admin", by=by, ref=lift.ref
+        )
         return await self._orders.end(key_id, await self._places(stored), item, ref=lift.ref)
 
-    async def excuse(self, key_id: str, account: Account) -> None:
-        """Lifts at once what an account that was just stored excuses, instead of at the key's next verdict.
+    async def excuse(self, key_id: str, account: Account, by: str) -> None:
+        """Lifts at once what an account that `by` has just stored excuses, instead of at the key's next verdict.
 
         Where the account moves the key to another partition, an order about the key follows at once.
         """
@@ -80,9 +93,9 @@ class Lifting:
         _, excused = level_called(self._policy, moment, verdict.scores)
         if excused:
             reason = f"the account allows {' and '.join(account.authorised)}"
-            await self._lift(stored, reason, EXCUSE_HOURS, "authorised", "admin")
+            await self._lift(stored, reason, EXCUSE_HOURS, timeline.AUTHORISED, by)
 
-    async def _lift(self, stored: StoredKey, reason: str, hours: float, what: str, who: str) -> Order:
+    async def _lift(self, stored: StoredKey, reason: str, hours: float, what: str, by: str) -> Order:
         now_us = _now_us()
         verdict = _verdict(stored)
         order = Order(
@@ -92,11 +105,20 @@ class Lifting:
             until_us=now_us + round(hours * _HOUR_US),
             reason_code="agreement",
             reason=reason,
-            by=who,
+            by=by,
         )
         item = timeline.item(
-            verdict, what=what, action="observe", at_us=now_us, who=who, note=reason, until_us=order.until_us
+            verdict,
+            what=what,
+            action="observe",
+            at_us=now_us,
+            who="admin",
+            by=by,
+            note=reason,
+            ref=order.ref,
+            until_us=order.until_us,
         )
+        await self._records.put([OrderRecord(stored.key_id, order)], now_us)
         await self._orders.place(stored.key_id, await self._places(stored), order, item)
         return order
 

@@ -5,24 +5,34 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.admin.caller import BOOTSTRAP
 from app.admin.roles import Permission, Role
 
 PUBLIC_ID = r"^[0-9A-Za-z]{8}$"
 LABEL = r"^[0-9A-Za-z_.:@ -]{1,64}$"
-MAX_DAYS = 366
 AUDIT_CURSOR = r"^(\d{1,15}-\d{1,15})?$"
+MAX_DAYS = 366
 
 
 class _In(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _free(name: str) -> str:
+    if name.strip().lower() == BOOTSTRAP:
+        raise ValueError(f"must not be {BOOTSTRAP}, which is the token of the settings")
+    return name
+
+
 class TokenIn(_In):
     """A token to be made."""
 
-    name: Annotated[str, Field(pattern=LABEL, description="who or what will use it")]
+    name: Annotated[str, Field(pattern=LABEL), AfterValidator(_free)] = Field(
+        description="who or what will use it, in every record; no other token that counts may have it, whatever its letter "
+        "case, and bootstrap is that of the settings' own"
+    )
     role: Role = Field(description="what it may do")
     days: Annotated[int, Field(ge=1, le=MAX_DAYS)] = Field(90, description="for how long it counts")
 
@@ -66,9 +76,7 @@ class AuditQuery(_In):
     """Which records."""
 
     limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="records on a page")
-    cursor: Annotated[str, Field(pattern=AUDIT_CURSOR)] = Field(
-        "", description="next_cursor of the page before"
-    )
+    cursor: Annotated[str, Field(pattern=AUDIT_CURSOR)] = Field("", description="next_cursor of the page before")
 
 
 class AuditRecord(BaseModel):

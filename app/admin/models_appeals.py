@@ -60,8 +60,9 @@ class DecideIn(_In):
     )
     release: Literal["none", "end", "observe"] = Field(
         "none",
-        description="what is done about the key with the same call; none: nothing changes; end: the person's order of this "
-        "reference ends; observe: nothing is done about the key for `hours`, whatever is found",
+        description="what is done about the key with the same call; none: nothing more; end: the person's order of this "
+        "reference ends; observe: nothing is done about the key for `hours`, whatever is found. A person's order that is "
+        "overturned ends with each of them, for good",
     )
     hours: Annotated[float, Field(gt=0, le=MAX_HOURS)] = Field(168.0, description="how long an observe order stands")
     label: Literal["benign", "abusive", "none"] | None = Field(
@@ -96,6 +97,8 @@ class AppealOut(Out):
     decided_by: str
     note: str
     label: str = Field(description="benign or abusive, where the decision became a label")
+    release: Literal["none", "end", "observe"] = Field(description="what was done about the key with the decision")
+    released_until: datetime | None = Field(description="end of the observe order that came of it; null for none")
 
 
 class AppealList(Out):

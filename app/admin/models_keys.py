@@ -166,6 +166,8 @@ class HoldOut(Out):
     since: datetime
     until: datetime = Field(description="from then on the next verdict acts again")
     reason: str
+    by: str = Field(description="who lifted it")
+    ref: str = Field(description="reference, for /v1/orders/{ref}")
 
 
 def _line(value: str) -> str:
@@ -265,19 +267,21 @@ class TimelineItem(Out):
 
     at: datetime
     who: str = Field(description="worker, or admin: a person")
+    by: str = Field(description="name of that person; empty for the worker")
     what: str = Field(
         description="level: it changed; authorised: what the contract covers changed; lifted; lift_ended: taken back; "
         "order: a person gave one; order_ended: before its time"
     )
+    ref: str = Field(description="reference of the order or lift that it is about; empty for none")
     note: str = Field(description="the person's reason; empty for the worker")
-    until: datetime | None = Field(description="end of a lift")
+    until: datetime | None = Field(description="end of a lift or an order")
     was: LevelName
     level: LevelName
     score: float
     leaked: int
     evidence: int
     authorised: bool
-    action: str = Field(description="what the policy asks for from then on; empty for clear")
+    action: str = Field(description="what is asked for from then on; empty for clear, and for what policy asks for again")
     model_id: str
     reasons: list[TimelineReason]
 

@@ -135,14 +135,26 @@ class OrderQuery(BaseModel):
     cursor: Annotated[str, Field(max_length=256)] = Field("", description="next_cursor of the page before")
 
 
-class UndoQuery(BaseModel):
-    """Why an order is undone."""
+def _printable(value: str) -> str:
+    if value and not value.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return without_credential(value.strip())
+
+
+class ReasonQuery(BaseModel):
+    """Why something is undone or changed, where the body has no place for it or there is none."""
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, Field(max_length=MAX_REASON_CHARS)] = Field(
-        "", description="for the audit log and the timeline; printable"
+    reason: Annotated[str, Field(max_length=MAX_REASON_CHARS), AfterValidator(_printable)] = Field(
+        "", description="why, for the audit log, and the timeline where it is about a key; one printable line"
     )
+
+
+class EndQuery(ReasonQuery):
+    """Whose orders are ended, and why."""
+
+    key_id: KeyId = Field(description="the key")
 
 
 class ProposalQuery(BaseModel):
@@ -151,6 +163,15 @@ class ProposalQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=200)] = Field(50, description="the newest so many")
+
+
+class BeneathOut(Out):
+    """An order that stands again when the one above it is undone."""
+
+    ref: str
+    action: str
+    until: datetime
+    by: str
 
 
 class OrderOut(Out):
@@ -169,9 +190,12 @@ class OrderOut(Out):
     by: str = Field(description="who gave it")
     standing: bool = Field(description="false: it has ended, was undone, or another one replaced it")
     bulk: str | None = Field(description="the bulk order it is a part of")
-    replaces: str | None = Field(
-        description="the order that stood before, which stands again when this one is undone in time"
+    replaces: str | None = Field(description="the order that stood before")
+    reinstates: BeneathOut | None = Field(
+        description="what stands again when this one is undone now: the order that it replaces, or one beneath that where "
+        "it was overturned; null: what policy asks for, or this one stands no more"
     )
+    overturned: bool = Field(description="an appeal about it was granted: it never stands again")
 
 
 class OrderList(Out):
@@ -236,6 +260,13 @@ class UndoneOut(Out):
     )
     keys: int = Field(description="keys that the order was about")
     reinstated: str | None = Field(description="the order that stands again, as it did before this one")
+
+
+class EndedOut(Out):
+    """What ending the orders about a key did."""
+
+    key_id: str
+    ended: list[str] = Field(description="the order that stood, and those that it would have given way to")
 
 
 class ChangedSet(Out):

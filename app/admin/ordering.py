@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.admin.models_orders import OrderAction
 from app.admin.subjects import Finder, Subject
@@ -79,10 +80,16 @@ class Ordering:
         )
         return made
 
-    async def undo(self, subjects: Sequence[Subject], refs: Sequence[str], note: str) -> int:
+    async def undo(self, subjects: Sequence[Subject], refs: Sequence[str], note: str, by: str) -> int:
         """Put back, for each key, what stood before the order of that reference: another order, or what policy asks for.
 
-        Keys about which another order stands, or none, are left alone.
+        Keys about which another order stands, or none, are left alone. An order that was overturned never stands again.
+
+        Args:
+            subjects: the keys.
+            refs: the order of each.
+            note: why.
+            by: name of the person.
 
         Returns:
             How many orders were ended.
@@ -91,20 +98,50 @@ class Ordering:
         verdicts = await self._verdicts([one for one, _ in standing])
         records = await self._records.get_many([ref for _, ref in standing])
         at_us = now_us()
+        beneath = await self._records.beneath(records.values(), at_us)
         ends, places = [], []
         for one, ref in standing:
-            record = records.get(ref)
-            before = None if record is None else record.replaced
-            item = timeline.item(
-                verdicts.get(one.key_id), what="order_ended", action="", at_us=at_us, who="admin", note=note
-            )
-            if before is not None and before.until_us > at_us:
+            before = beneath.get(ref)
+            item = _ended(verdicts.get(one.key_id), ref, at_us, note, by)
+            if before is not None:
                 item |= {"action": before.action, "until_us": before.until_us}
                 places.append((one.key_id, self._finder.places(one), before, item))
             else:
                 ends.append((one.key_id, self._finder.places(one), item))
         await self._orders.place_many(places)
         return len(places) + await self._orders.end_many(ends)
+
+    async def end_all(self, subject: Subject, note: str, by: str) -> bool:
+        """The order about the key ends, and those beneath it never stand again: what policy asks for is done.
+
+        Returns:
+            False when the order that was seen to stand does so no more; nothing was done.
+        """
+        top = subject.order
+        if top is None:
+            return False
+        verdicts = await self._verdicts([subject])
+        item = _ended(verdicts.get(subject.key_id), top.ref, now_us(), note, by)
+        return await self._orders.end(subject.key_id, self._finder.places(subject), item, ref=top.ref)
+
+    async def stack(self, top: Order) -> list[Order]:
+        """Orders that would stand again one after the other if each was undone, beneath one that stands."""
+        found: list[Order] = []
+        ref = top.ref
+        while (record := await self._records.get(ref)) is not None:
+            before = (await self._records.beneath([record], now_us())).get(ref)
+            if before is None:
+                break
+            found.append(before)
+            ref = before.ref
+        return found
+
+    async def overturn(self, subject: Subject, ref: str, note: str, by: str) -> None:
+        """The order of that reference never stands again; where it stands it ends, as by `undo`."""
+        record = await self._records.get(ref)
+        if record is not None:
+            await self._records.overturn(record)
+        await self.undo([subject], [ref], note, by)
 
     async def _verdicts(self, subjects: Sequence[Subject]) -> dict[str, Verdict]:
         found = {}
@@ -138,13 +175,19 @@ def _given(verdict: Verdict | None, order: Order) -> dict[str, object]:
     """The item of the key's timeline."""
     return timeline.item(
         verdict,
-        what="lifted" if order.action == "observe" else "ordered",
+        what=timeline.LIFTED if order.action == "observe" else timeline.ORDERED,
         action=order.action,
         at_us=order.since_us,
         who="admin",
+        by=order.by,
         note=order.reason,
+        ref=order.ref,
         until_us=order.until_us,
     )
+
+
+def _ended(verdict: Verdict | None, ref: str, at_us: int, note: str, by: str) -> dict[str, Any]:
+    return timeline.item(verdict, what=timeline.ORDER_ENDED, action="", at_us=at_us, who="admin", by=by, note=note, ref=ref)
 
 
 def now_us() -> int:

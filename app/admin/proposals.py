@@ -226,7 +226,7 @@ class Bulks:
         subjects = await self._finder.look(key_ids)
         if found.status == "undoing":
             refs = [reference(one.key_id, found.start_us) for one in subjects]
-            return await self._ordering.undo(subjects, refs, found.decision)
+            return await self._ordering.undo(subjects, refs, found.decision, found.decided_by)
         fitting = [one for one in subjects if fits(one, found.terms.subjects)]
         await self._ordering.give(fitting, wanted(found))
         return len(fitting)

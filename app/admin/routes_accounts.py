@@ -67,7 +67,7 @@ def router(reader: StateReader, accounts: AccountStore, lifting: Lifting, audito
         await auditor.record(caller, request, "account.put", f"key:{key_id}", before=before, after=after)
         async with answered():
             await accounts.put(key_id, account)
-            await lifting.excuse(key_id, account)
+            await lifting.excuse(key_id, account, caller.name)
         return views.account(key_id, account)
 
     @routes.delete(
@@ -114,7 +114,7 @@ def router(reader: StateReader, accounts: AccountStore, lifting: Lifting, audito
         found = {line.key_id: views.stored_account(line) for line in lines}
         async with answered(len(lines) / ACCOUNTS_PER_SEC):
             await accounts.import_many(found)
-            await excuse_imported(reader, lifting, found)
+            await excuse_imported(reader, lifting, found, caller.name)
         return ImportOut(lines=len(lines), stored=len(lines), dry_run=False)
 
     return routes

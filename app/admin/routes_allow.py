@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from app.admin import views_orders
 from app.admin.acting import Acting
@@ -13,7 +13,7 @@ from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
 from app.admin.models_control import MAX_ALLOW_DAYS, SUBJECT, AllowIn, AllowList, AllowOut
-from app.admin.models_orders import SECOND_PERSON_ABOVE, BulkOut, Subjects
+from app.admin.models_orders import SECOND_PERSON_ABOVE, BulkOut, ReasonQuery, Subjects
 from app.admin.ordering import now_us
 from app.admin.permissions import permit
 from app.admin.views import micros, moment
@@ -97,13 +97,16 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         return Response(views_orders.bulk(planned).model_dump_json(), status_code=202, media_type="application/json")
 
     @routes.delete("/allow/{subject}", status_code=204, response_class=Response, dependencies=[permit("allow.write")])
-    async def delete_allowed(subject: SubjectPath, request: Request, caller: CallerDep) -> None:
+    async def delete_allowed(
+        subject: SubjectPath, request: Request, query: Annotated[ReasonQuery, Query()], caller: CallerDep
+    ) -> None:
         """Take an entry off the list: with the next verdict policy acts again."""
         async with answered():
             before = await acting.store.allow_get(subject)
         if before is None:
             raise HTTPException(404, _NONE)
-        await auditor.record(caller, request, "allow.delete", subject, before=_out(before).model_dump(mode="json"))
+        shown = _out(before).model_dump(mode="json")
+        await auditor.record(caller, request, "allow.delete", subject, reason=query.reason, before=shown)
         async with answered():
             await acting.store.allow_delete(subject)
 

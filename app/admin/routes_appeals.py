@@ -61,7 +61,7 @@ def router(casebook: Casebook, auditor: Auditor) -> APIRouter:
         if found is None:
             raise HTTPException(404, _NO_APPEAL)
         before, _ = found
-        if before.placed_by and before.placed_by == caller.name:
+        if before.placed_by and caller.is_named(before.placed_by):
             raise HTTPException(403, "Who gave an order does not decide the appeal about it; another person must.")
         if is_repeat(before, asked, caller.name):
             after = before

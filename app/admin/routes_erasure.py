@@ -59,8 +59,15 @@ def router(erasures: Erasures, accounts: AccountStore, orders: Orders, casebook:
         """
         asked = await read_body(request, EraseIn)
         async with answered():
-            if await orders.get(key_id) is not None:
-                raise HTTPException(409, "An order about this key stands; end it before its reasons are erased.")
+            standing = await orders.get(key_id)
+            stack = [] if standing is None else [standing, *await casebook.acting.ordering.stack(standing)]
+        if stack:
+            refs = ", which replaced ".join(one.ref for one in stack)
+            raise HTTPException(
+                409,
+                f"An order about this key stands: {refs}. End it before its reasons are erased, with all that it replaced: "
+                f"DELETE /v1/orders?key_id={key_id} (stillwatch orders undo --all -k {key_id}).",
+            )
         await auditor.record(
             caller, request, "key.erase", f"key:{key_id}", reason=asked.reason, after={"account": asked.account}
         )

@@ -70,8 +70,12 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
                 raise HTTPException(404, _NEVER_SEEN)
             account = await accounts.get(key_id)
             org_id = "" if account is None else account.org_id
+            record = None if stored.order is None else await acting.records.get(stored.order.ref)
+            beneath = {} if record is None else await acting.records.beneath([record], now_us)
             page = views_keys.Page(
                 stored=stored,
+                record=record,
+                beneath=None if record is None else beneath.get(record.order.ref),
                 state=_decoded(stored.state),
                 account=account,
                 gateways=await reader.gateways(),
@@ -103,13 +107,13 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
     async def lift_action(key_id: KeyId, request: Request, caller: CallerDep) -> HoldOut:
         """Do nothing about the key for a time, from its next request on, whatever its level, which goes on being judged.
 
-        A second lift replaces the first.
+        It replaces a person's order that stands, and another lift, for good.
         """
         asked = await read_body(request, LiftIn)
         after = {"action": "observe", "hours": asked.hours}
         await auditor.record(caller, request, "key.lift", f"key:{key_id}", reason=asked.reason, after=after)
         async with answered():
-            hold = views.hold(await lifting.lift(key_id, asked.reason, asked.hours))
+            hold = views.hold(await lifting.lift(key_id, asked.reason, asked.hours, caller.name))
         if hold is None:
             raise HTTPException(404, _NEVER_SEEN)
         return hold
@@ -125,7 +129,7 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
         """Take a lift back before its time: what policy asks for is done again, from the key's next request on."""
         await auditor.record(caller, request, "key.end_lift", f"key:{key_id}")
         async with answered():
-            ended = await lifting.undo(key_id)
+            ended = await lifting.undo(key_id, caller.name)
         if not ended:
             raise HTTPException(404, _NEVER_SEEN if ended is None else "Nothing is lifted about this key.")
 

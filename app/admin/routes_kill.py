@@ -17,7 +17,7 @@ from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
 from app.admin.models_control import KillIn, KillOut
-from app.admin.models_orders import UndoQuery
+from app.admin.models_orders import ReasonQuery
 from app.admin.permissions import permit
 from app.admin.views import moment
 from app.enforcement.rules import Kill
@@ -32,8 +32,13 @@ SOON_SEC = 1.0
 
 _EXAMPLE = {"scope": "actions", "reason": "false alarms after the new model"}
 _FILE_ONLY = (
-    "The state server does not answer, so only the processes of this machine are switched, by the file {path}; on other "
-    "machines make that file too. The audit log cannot be written: who did it is in this process's log alone."
+    "The state server does not answer, so only processes that read this very file are switched: {path}. {by_hand} "
+    "The audit log cannot be written: who did it is in this process's log alone."
+)
+_BY_HAND = (
+    "Make the file {name} where each gateway looks for it (control.kill_file, else KILL in its state.data_dir): "
+    "with docker-compose.yml 'touch deploy/config/KILL' on the host; "
+    "in Kubernetes, for each gateway's pod, 'kubectl exec POD -- touch /var/lib/stillwatch/KILL'."
 )
 
 
@@ -71,14 +76,12 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             path = acting.settings.kill_file
             await asyncio.to_thread(_write, path, asked.scope, asked.reason)
             log.critical("kill switch %s by %s, in the file only: %s", asked.scope, caller.name, asked.reason)
-            return await _look(acting, note=_FILE_ONLY.format(path=path))
+            return await _look(acting, note=_FILE_ONLY.format(path=path, by_hand=_BY_HAND.format(name=path.name)))
         return await _look(acting)
 
     @routes.delete("/kill", dependencies=[permit("kill.write")])
-    async def delete_kill(request: Request, query: Annotated[UndoQuery, Query()], caller: CallerDep) -> KillOut:
+    async def delete_kill(request: Request, query: Annotated[ReasonQuery, Query()], caller: CallerDep) -> KillOut:
         """Switch on again, and remove the kill file of this machine. Not without the state server and its audit log."""
-        if not query.reason.isprintable():
-            raise BadInput("query.reason: must be one line of printable characters")
         async with answered():
             before = (await acting.store.get()).kill
         path = acting.settings.kill_file
@@ -142,7 +145,8 @@ def _write(path: Path, scope: str, reason: str) -> None:
         unfinished.replace(path)
     except OSError as error:
         raise StateUnavailable(
-            f"the state server does not answer, and the kill file {path} cannot be written ({error.strerror})"
+            f"the state server does not answer, and the kill file {path} cannot be written ({error.strerror}): nothing is "
+            f"switched. {_BY_HAND.format(name=path.name)}"
         ) from None
 
 

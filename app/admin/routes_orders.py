@@ -20,14 +20,16 @@ from app.admin.models_orders import (
     REF,
     BulkOut,
     EffectOut,
+    EndedOut,
+    EndQuery,
     OrderIn,
     OrderList,
     OrderOut,
     OrderQuery,
     PlacedOut,
     PreviewIn,
+    ReasonQuery,
     UndoneOut,
-    UndoQuery,
 )
 from app.admin.ordering import now_us
 from app.admin.permissions import allowed, permit
@@ -111,7 +113,11 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
                 found, after = await _page(acting, query)
             fitting = {key_id: one for key_id, one in found.items() if _fits(one, query)}
             records = await acting.records.get_many([one.ref for one in fitting.values()])
-        listed = [views_orders.order(key_id, one, records.get(one.ref), standing=True) for key_id, one in fitting.items()]
+            beneath = await acting.records.beneath(records.values(), now_us())
+        listed = [
+            views_orders.order(key_id, one, records.get(one.ref), standing=True, beneath=beneath.get(one.ref))
+            for key_id, one in fitting.items()
+        ]
         listed.sort(key=lambda one: one.since, reverse=True)
         return OrderList(orders=listed, next_cursor=str(after) if after else None)
 
@@ -120,7 +126,24 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         """One order by its reference, also one that has ended within the last week."""
         async with acting.patiently():
             record, standing = await _find(acting, ref)
-        return views_orders.order(record.key_id, record.order, record, standing=standing)
+            beneath = (await acting.records.beneath([record], now_us())).get(ref)
+        return views_orders.order(record.key_id, record.order, record, standing=standing, beneath=beneath)
+
+    @routes.delete("/orders", dependencies=[permit("orders.write")])
+    async def end_orders(request: Request, query: Annotated[EndQuery, Query()], caller: CallerDep) -> EndedOut:
+        """End whatever people ordered about a key, with all that it replaced: what policy asks for is done again."""
+        async with acting.patiently():
+            (subject,) = await acting.finder.look([query.key_id])
+            if subject.order is None:
+                raise HTTPException(404, "No order stands about this key.")
+            refs = [subject.order.ref, *(one.ref for one in await acting.ordering.stack(subject.order))]
+        await auditor.record(
+            caller, request, "order.end_all", f"key:{query.key_id}", reason=query.reason, before={"orders": refs}
+        )
+        async with answered():
+            if not await acting.ordering.end_all(subject, query.reason, caller.name):
+                raise HTTPException(409, "Another order was given about this key meanwhile; look at it again.")
+        return EndedOut(key_id=query.key_id, ended=refs)
 
     @routes.delete(
         "/orders/{ref}",
@@ -128,13 +151,14 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         responses={202: {"model": UndoneOut, "description": "More than 100 keys: it is being undone"}},
     )
     async def undo_order(
-        ref: Ref, request: Request, response: Response, query: Annotated[UndoQuery, Query()], caller: CallerDep
+        ref: Ref, request: Request, response: Response, query: Annotated[ReasonQuery, Query()], caller: CallerDep
     ) -> UndoneOut:
         """Undo an order: from the next request on what stood before is done again, be that policy's or another order.
 
-        With the id of a bulk order all of it is undone, or the proposal is withdrawn.
+        An order that was overturned on appeal never stands again. With the id of a bulk order all of it is undone, or the
+        proposal is withdrawn.
         """
-        note = _printable(query.reason)
+        note = query.reason
         if ref.startswith("bulk-"):
             return await undo_bulk(acting, auditor, caller, request, response, ref, note)
         async with acting.patiently():
@@ -142,6 +166,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             if not standing:
                 raise HTTPException(409, "This order does not stand any more; nothing is done.")
             subjects = await acting.finder.look([record.key_id])
+            again = (await acting.records.beneath([record], now_us())).get(ref)
         await auditor.record(
             caller,
             request,
@@ -151,10 +176,8 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             before={"ref": ref, "action": record.order.action, "until_us": record.order.until_us},
         )
         async with answered():
-            await acting.ordering.undo(subjects, [ref], note)
-        again = record.replaced
-        stands = again is not None and again.until_us > now_us()
-        return UndoneOut(ref=ref, status="undone", keys=1, reinstated=again.ref if again is not None and stands else None)
+            await acting.ordering.undo(subjects, [ref], note, caller.name)
+        return UndoneOut(ref=ref, status="undone", keys=1, reinstated=None if again is None else again.ref)
 
     return routes
 
@@ -162,14 +185,10 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
 async def _find(acting: Acting, ref: str) -> tuple[OrderRecord, bool]:
     """The order of a reference, and whether it stands."""
     record = await acting.records.get(ref)
-    if record is not None:
-        stands = await acting.orders.get(record.key_id)
-        return record, stands is not None and stands.ref == ref
-    # One that was given in another way, such as by lifting, left no record: it is only in the list.
-    async for key_id, one in acting.orders.standing():
-        if one.ref == ref:
-            return OrderRecord(key_id, one), True
-    raise HTTPException(404, GONE)
+    if record is None:
+        raise HTTPException(404, GONE)
+    stands = await acting.orders.get(record.key_id)
+    return record, stands is not None and stands.ref == ref
 
 
 async def _page(acting: Acting, query: OrderQuery) -> tuple[dict[str, Order], int]:
@@ -188,9 +207,3 @@ async def _page(acting: Acting, query: OrderQuery) -> tuple[dict[str, Order], in
 
 def _fits(one: Order, query: OrderQuery) -> bool:
     return (query.action is None or one.action == query.action) and (query.by is None or one.by == query.by)
-
-
-def _printable(reason: str) -> str:
-    if reason and not reason.isprintable():
-        raise BadInput("query.reason: must be one line of printable characters")
-    return reason.strip()

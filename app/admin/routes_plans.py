@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from app.admin.acting import Acting
 from app.admin.auditing import Auditor
@@ -14,7 +14,7 @@ from app.admin.caller import CallerDep
 from app.admin.deadline import answered
 from app.admin.models import NAME
 from app.admin.models_control import PlanDetail, PlanList, PlanOut
-from app.admin.models_orders import SHOWN
+from app.admin.models_orders import SHOWN, ReasonQuery
 from app.admin.permissions import permit
 from app.enforcement.policy_text import parse_plans
 from app.errors import Conflict
@@ -57,7 +57,9 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         dependencies=[permit("plans.write")],
         openapi_extra=described(PlanLimits, example=_EXAMPLE),
     )
-    async def put_plan(name: PlanName, request: Request, caller: CallerDep) -> PlanOut:
+    async def put_plan(
+        name: PlanName, request: Request, query: Annotated[ReasonQuery, Query()], caller: CallerDep
+    ) -> PlanOut:
         """Make a plan, or replace the whole of it; a budget that is not given is none. It wins over the settings' plan."""
         limits = await read_body(request, PlanLimits)
         async with answered():
@@ -68,6 +70,7 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             request,
             "plan.put",
             f"plan:{name}",
+            reason=query.reason,
             before=None if before is None else before.limits.model_dump(mode="json"),
             after=limits.model_dump(mode="json"),
         )
@@ -75,14 +78,17 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         return PlanOut(name=name, source="state", limits=limits)
 
     @routes.delete("/plans/{name}", status_code=204, response_class=Response, dependencies=[permit("plans.write")])
-    async def delete_plan(name: PlanName, request: Request, caller: CallerDep) -> None:
+    async def delete_plan(
+        name: PlanName, request: Request, query: Annotated[ReasonQuery, Query()], caller: CallerDep
+    ) -> None:
         """Forget what this API set: the settings' plan of that name is in force again, or else `default`."""
         async with answered():
             doc = await acting.store.get()
         stored = _stored(doc)
         if name not in stored:
             raise HTTPException(404, "This API has not set the plan; what the settings say is changed there.")
-        await auditor.record(caller, request, "plan.delete", f"plan:{name}", before=stored[name].model_dump(mode="json"))
+        before = stored[name].model_dump(mode="json")
+        await auditor.record(caller, request, "plan.delete", f"plan:{name}", reason=query.reason, before=before)
         await _store(acting, doc, {other: limits for other, limits in stored.items() if other != name})
 
     return routes

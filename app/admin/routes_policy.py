@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
@@ -14,6 +14,7 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import MAX_ERRORS, described, faults_of
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
+from app.admin.models_orders import ReasonQuery
 from app.admin.models_policy import VERSION, PolicyOut, PolicyPreview
 from app.admin.permissions import permit
 from app.admin.policy_effect import preview, warnings
@@ -30,9 +31,7 @@ PREVIEW_SEC = 20.0
 _FILE = "A policy file is configured (control.policy_file), which wins over what is stored: change the file."
 _EXAMPLE = {"mode": "shadow", "suspect": {"action": "throttle", "factor": 0.25, "ttl_sec": 3600}}
 
-IfMatch = Annotated[
-    str, Header(pattern=VERSION, description="version that was read before; another one is a conflict")
-]
+IfMatch = Annotated[str, Header(pattern=VERSION, description="version that was read before; another one is a conflict")]
 
 
 def router(acting: Acting, auditor: Auditor) -> APIRouter:
@@ -51,7 +50,13 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         return found
 
     @routes.put("/policy", dependencies=[permit("policy.write")], openapi_extra=body)
-    async def put_policy(request: Request, response: Response, caller: CallerDep, if_match: IfMatch) -> PolicyOut:
+    async def put_policy(
+        request: Request,
+        response: Response,
+        query: Annotated[ReasonQuery, Query()],
+        caller: CallerDep,
+        if_match: IfMatch,
+    ) -> PolicyOut:
         """Put a policy in force, as TOML or JSON: within a second at every gateway, without a restart.
 
         It replaces the stored one as a whole; what is not given has its default. Refused with 409 where a policy file is
@@ -66,7 +71,9 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         if doc.version != version:
             raise HTTPException(409, f"The stored version is {doc.version}: read the policy again and repeat the change.")
         before = {"toml": doc.policy_toml, "version": doc.version}
-        await auditor.record(caller, request, "policy.put", "policy", before=before, after={"toml": text})
+        await auditor.record(
+            caller, request, "policy.put", "policy", reason=query.reason, before=before, after={"toml": text}
+        )
         async with answered():
             stored = await acting.store.set_policy(text, version)
             found = await _shown(acting, ControlDoc(text, doc.plans_json, doc.kill, stored), candidate)
@@ -74,7 +81,9 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
         return found
 
     @routes.delete("/policy", status_code=204, response_class=Response, dependencies=[permit("policy.write")])
-    async def delete_policy(request: Request, caller: CallerDep, if_match: IfMatch) -> None:
+    async def delete_policy(
+        request: Request, query: Annotated[ReasonQuery, Query()], caller: CallerDep, if_match: IfMatch
+    ) -> None:
         """Forget the stored policy: that of the settings is in force again."""
         if acting.settings.control.policy_file is not None:
             raise HTTPException(409, _FILE)
@@ -84,7 +93,8 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
             raise HTTPException(404, "No policy is stored; the one in force comes from the settings.")
         if doc.version != int(if_match.strip('"')):
             raise HTTPException(409, f"The stored version is {doc.version}: read the policy again and repeat the change.")
-        await auditor.record(caller, request, "policy.delete", "policy", before={"toml": doc.policy_toml})
+        before = {"toml": doc.policy_toml}
+        await auditor.record(caller, request, "policy.delete", "policy", reason=query.reason, before=before)
         async with answered():
             await acting.store.set_policy("", doc.version)
 

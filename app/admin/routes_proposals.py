@@ -107,7 +107,7 @@ async def _open(acting: Acting, bulk_id: str) -> Bulk:
 
 def _check_second(found: Bulk, caller: Caller) -> None:
     """The approver is another person, with whatever else the action takes."""
-    if caller.token_id == found.terms.token_id or caller.name == found.terms.by:
+    if caller.token_id == found.terms.token_id or caller.is_named(found.terms.by):
         raise HTTPException(403, "Another person than the one who proposed it has to approve it.")
     extra: dict[str, Permission] = {"suspend": "orders.suspend", "allow": "allow.write"}
     needed = extra.get(found.terms.action)

@@ -22,6 +22,7 @@ from app.admin.models_keys import (
     level_or_none,
     status_name,
 )
+from app.enforcement import timeline
 from app.enforcement.policy import Action, decode_verdict
 from app.settings import Settings
 from app.state.accounts import Account
@@ -117,7 +118,9 @@ def hold(found: Order | None) -> HoldOut | None:
     """An order that lifts what policy asks for; None where none stands, or one that does something."""
     if found is None or found.action != "observe":
         return None
-    return HoldOut(since=moment(found.since_us), until=moment(found.until_us), reason=found.reason)
+    return HoldOut(
+        since=moment(found.since_us), until=moment(found.until_us), reason=found.reason, by=found.by, ref=found.ref
+    )
 
 
 def account(key_id: str, found: Account) -> AccountOut:
@@ -220,7 +223,9 @@ def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
     return TimelineItem(
         at=moment(item["at_us"]),
         who=item.get("who", "worker"),
-        what=item.get("what", "level"),
+        by=item.get("by", ""),
+        what=item.get("what", timeline.LEVEL),
+        ref=item.get("ref", ""),
         note=item.get("note", ""),
         until=None if until_us is None else moment(until_us),
         was=item["was"],

@@ -34,6 +34,8 @@ def appeal(found: Appeal, now_us: int, sla_hours: float) -> AppealOut:
         decided_by=found.decided_by,
         note=found.note,
         label=found.label,
+        release=_release(found),
+        released_until=moment(found.decided_us + found.release_sec * 1_000_000) if found.release == "observe" else None,
     )
 
 
@@ -71,3 +73,7 @@ def _status(found: Appeal) -> Literal["open", "upheld", "overturned", "partly"]:
         "partly": "partly",
     }
     return known.get(found.outcome, "open")
+
+
+def _release(found: Appeal) -> Literal["none", "end", "observe"]:
+    return "end" if found.release == "end" else "observe" if found.release == "observe" else "none"

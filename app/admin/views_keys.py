@@ -17,6 +17,8 @@ from app.state.control import AllowEntry
 from app.state.flags import FlagRecord
 from app.state.gateways import LiveGateways
 from app.state.labels import Label
+from app.state.order_records import OrderRecord
+from app.state.orders import Order
 from app.state.reading import StoredKey
 from detectors.analysis import EntityState
 from detectors.model import Model
@@ -29,12 +31,15 @@ class Page:
     """What a key's page is made of.
 
     Attributes:
+        record: of the order that stands about the key; beneath: the order that stands again when that is undone.
         state: decoded from `stored`; None where there is none that this release can read.
         policy: in force at the admin process.
         now_us: the time.
     """
 
     stored: StoredKey
+    record: OrderRecord | None
+    beneath: Order | None
     state: EntityState | None
     account: Account | None
     gateways: LiveGateways
@@ -66,7 +71,9 @@ def detail(page: Page, model: Model | None) -> KeyDetail:
             shared=share_of(stored.key_id) < min(page.policy.enabled_percent, page.policy.enforced_percent),
         ),
         hold=views.hold(order),
-        order=None if order is None else views_orders.order(stored.key_id, order, None, standing=True),
+        order=None
+        if order is None
+        else views_orders.order(stored.key_id, order, page.record, standing=True, beneath=page.beneath),
         asked_by_policy=_asked(stored.verdict if order is None else stored.asked, page.now_us),
         allowed=None if page.allowed is None else _allowed(page.allowed, page.now_us),
         counter_evidence=_counter_evidence(page),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.admin.models_orders import BulkDetail, BulkOut, ChangedSet, EffectOut, OrderAction, OrderOut
+from app.admin.models_orders import BeneathOut, BulkDetail, BulkOut, ChangedSet, EffectOut, OrderAction, OrderOut
 from app.admin.views import moment
 from app.state.bulks import Bulk
 from app.state.order_records import OrderRecord
 from app.state.orders import Order
 
 
-def order(key_id: str, found: Order, record: OrderRecord | None, *, standing: bool) -> OrderOut:
-    """One order; what it replaced is told where that is known."""
+def order(
+    key_id: str, found: Order, record: OrderRecord | None, *, standing: bool, beneath: Order | None = None
+) -> OrderOut:
+    """One order; what it replaced is told where that is known, and what is beneath it while it stands."""
     narrows = found.action != "observe"
     replaced = None if record is None or record.replaced is None else record.replaced.ref or None
     return OrderOut(
@@ -30,6 +32,10 @@ def order(key_id: str, found: Order, record: OrderRecord | None, *, standing: bo
         standing=standing,
         bulk=None if record is None else record.bulk or None,
         replaces=replaced,
+        reinstates=None
+        if beneath is None or not standing
+        else BeneathOut(ref=beneath.ref, action=beneath.action, until=moment(beneath.until_us), by=beneath.by),
+        overturned=record is not None and record.overturned,
     )
 
 

@@ -10,6 +10,15 @@ from typing import Any
 
 from detectors.contract import Level, Verdict
 
+LEVEL = "level"
+AUTHORISED = "authorised"
+LIFTED = "lifted"
+LIFT_ENDED = "lift_ended"
+ORDERED = "order"
+ORDER_ENDED = "order_ended"
+"""What changed: the level; what the contract covers; a person lifted what is done about the key, or took that back; a
+person ordered something, or ended an order before its time. Whoever writes or reads an item takes the word from here."""
+
 MAX_REASONS = 5
 """Reasons kept with one item; the state holds all of them."""
 
@@ -22,19 +31,23 @@ def item(
     at_us: int,
     was: Level | None = None,
     who: str = "worker",
+    by: str = "",
     note: str = "",
+    ref: str = "",
     until_us: int | None = None,
 ) -> dict[str, Any]:
     """The facts, ready to be encoded. Reasons are sentences about numbers; no client text is in them.
 
     Args:
         verdict: the newest; None for a key that was never judged.
-        what: level, authorised (the contract covers it now, or no more), lifted, lift_ended, order, or order_ended.
-        action: what the policy asks for from now on; "" for nothing because the key is clear.
+        what: one of the words above.
+        action: what is asked for from now on; "" for nothing because the key is clear.
         at_us: when, unix µs; event time for the worker, wall clock for a person.
         was: the level before; None where it did not change.
         who: worker or admin.
+        by: name of the person; "" for the worker.
         note: the person's reason.
+        ref: reference of the order that was given or has ended.
         until_us: end of a lift or an order.
     """
     level = Level.CLEAR if verdict is None else verdict.level
@@ -42,8 +55,10 @@ def item(
     return {
         "at_us": int(at_us),
         "who": who,
+        "by": by,
         "what": what,
         "note": note,
+        "ref": ref,
         "until_us": until_us,
         "was": (level if was is None else was).name.lower(),
         "level": level.name.lower(),

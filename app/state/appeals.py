@@ -79,6 +79,11 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True):
         """Nobody has decided yet."""
         return not self.outcome
 
+    @property
+    def release_sec(self) -> int:
+        """How long an observe order stands from the decision on; an order stands for a minute at least."""
+        return max(60, round(self.hours * 3600))
+
 
 class Words(msgspec.Struct, frozen=True):
     """What the customer wrote, and where the provider can reach it."""

@@ -6,7 +6,7 @@ ended; and undoing one order must put back the one that stood before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,12 +25,14 @@ class OrderRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         replaced: the order that stood about the key when this one was given.
         bulk: id of the bulk order that it is a part of; "" for none.
+        overturned: an appeal about it was granted, so it never stands again, whatever is undone.
     """
 
     key_id: str
     order: Order
     replaced: Order | None = None
     bulk: str = ""
+    overturned: bool = False
 
 
 _decode = msgspec.json.Decoder(OrderRecord).decode
@@ -51,6 +53,32 @@ class OrderRecords:
                 pipe.set(order_record(record.order.ref), msgspec.json.encode(record), ex=left_sec + KEPT_SEC)
             if records:
                 await pipe.execute()
+
+    async def overturn(self, record: OrderRecord) -> None:
+        """The order never stands again. Doing it twice does no harm; its record lives as long as it would have."""
+        data = msgspec.json.encode(msgspec.structs.replace(record, overturned=True))
+        with reachable("order records"):
+            await self._client.set(order_record(record.order.ref), data, keepttl=True, xx=True)
+
+    async def beneath(self, records: Iterable[OrderRecord], now_us: int) -> dict[str, Order]:
+        """Reference → the order that stands again when the one of that reference is undone; none for what policy does.
+
+        An order that was overturned is passed over: what it replaced is next.
+        """
+        found: dict[str, Order] = {}
+        looked = {record.order.ref: record.replaced for record in records}
+        while True:
+            open_ = {ref: one for ref, one in looked.items() if one is not None and one.until_us > now_us}
+            if not open_:
+                return found
+            below = await self.get_many([one.ref for one in open_.values()])
+            looked = {}
+            for ref, one in open_.items():
+                record = below.get(one.ref)
+                if record is None or not record.overturned:
+                    found[ref] = one
+                else:
+                    looked[ref] = record.replaced
 
     async def keep(self, ref: str, life_sec: int) -> None:
         """A record stays for so long from now on, if that is longer: an appeal about it must be explained."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from app.errors import BadInput
+from app.errors import BadInput, Conflict
 from app.state.calls import Client, reachable, run_script
 from app.state.keys import TOKENS, TOKENS_USED
 
@@ -84,6 +84,7 @@ class TokenStore:
         """Keeps a new token, and forgets those that ended long ago.
 
         Raises:
+            Conflict: a token that counts has this name, letter case and spaces aside: "by another person" goes by names.
             BadInput: there are MAX_TOKENS already.
         """
         limit = time.time() - KEPT_SEC
@@ -92,9 +93,13 @@ class TokenStore:
             if old:
                 await self._client.hdel(TOKENS, *old)
                 await self._client.hdel(TOKENS_USED, *old)
-            kept = await run_script(self._client, "tokens", [TOKENS], [token.token_id, _encode(token), MAX_TOKENS])
+            kept = await run_script(
+                self._client, "tokens", [TOKENS], [token.token_id, _encode(token), MAX_TOKENS, int(time.time())]
+            )
         for token_id in old:
             self._used.pop(token_id, None)
+        if int(kept) < 0:
+            raise Conflict("a token that counts has this name already: take another name, or revoke that token first")
         if not kept:
             raise BadInput(f"there are {MAX_TOKENS} tokens; those that ended are forgotten after {KEPT_SEC // 86_400} days")
 

@@ -21,7 +21,7 @@ from detectors.contract import Level, Verdict
 
 def timeline_item(verdict: Verdict, was: Level, rule: ActionRule) -> bytes:
     """One change of level, or else of what the contract covers, as JSON."""
-    what = "level" if verdict.level != was else "authorised"
+    what = timeline.LEVEL if verdict.level != was else timeline.AUTHORISED
     action = rule.action if verdict.level > Level.CLEAR else ""
     return msgspec.json.encode(timeline.item(verdict, what=what, action=action, at_us=verdict.at_us, was=was))
 

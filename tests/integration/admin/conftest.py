@@ -7,6 +7,7 @@ test too.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import re
@@ -93,6 +94,7 @@ class Desk:
         self.state_url = url
         self.state = client
         self.description = description
+        self._numbers = itertools.count(1)
         self.http = httpx2.AsyncClient(
             base_url=server.url, trust_env=False, headers={"authorization": f"Bearer {TOKEN}"}, timeout=30.0
         )
@@ -111,8 +113,9 @@ class Desk:
         assert response.status_code == status, response.text
         return response.json()
 
-    async def token(self, role: str, name: str = "a test", **more: Any) -> str:
-        """A new token with a role."""
+    async def token(self, role: str, name: str = "", **more: Any) -> str:
+        """A new token with a role, and a name of its own if none is given."""
+        name = name or f"a test {next(self._numbers)}"
         answer = await self.call("POST", "/v1/tokens", json={"name": name, "role": role, **more})
         assert answer.status_code == 201, answer.text
         return str(answer.json()["token"])

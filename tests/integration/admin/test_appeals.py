@@ -123,6 +123,53 @@ async def test_who_gave_an_order_does_not_decide_about_it(desk: Any) -> None:
     assert (await _decide(desk, again, other, outcome="upheld"))["label"] == ""  # fraud says nothing about the use
 
 
+async def _suspended(desk: Any, token: str, action: str = "suspend") -> Any:
+    body = {
+        "subjects": {"keys": [KEY]},
+        "action": action,
+        "ttl_sec": 3600,
+        "reason_code": "extraction",
+        "reason": "one of the campaign of November",
+    }
+    return (await desk.as_(token, "POST", "/v1/orders", json=body)).json()["orders"][0]
+
+
+@pytest.mark.parametrize("release", ["none", "end", "observe"])
+async def test_an_overturned_order_ends_for_good(desk: Any, release: str) -> None:
+    """With whatever release; undoing the observe order that came of it brings back what policy asks for."""
+    await _flagged(desk)
+    ann, bob = await desk.token("approver", name="Ann"), await desk.token("analyst", name="Bob")
+    placed = await _suspended(desk, ann)
+    appeal = await _file(desk, placed["ref"])
+    done = await _decide(desk, appeal, bob, outcome="overturned", release=release, hours=2)
+    assert (done["release"], done["released_until"] is not None) == (release, release == "observe")
+    if release == "observe":
+        action = await _action(desk)
+        assert action.action == "observe"
+        undone = (await desk.as_(bob, "DELETE", f"/v1/orders/{action.ref}")).json()
+        assert undone["reinstated"] is None
+    action = await _action(desk)
+    assert (action.action, action.by) == ("throttle", "policy")
+    shown = await desk.get(f"/v1/orders/{placed['ref']}")
+    assert (shown["standing"], shown["overturned"]) == (False, True)
+
+
+async def test_an_overturned_order_beneath_another_never_returns(desk: Any) -> None:
+    """Undoing what replaced it goes on to what it had replaced itself, and the order says so before."""
+    await _flagged(desk)
+    ann, bob = await desk.token("approver", name="Ann"), await desk.token("analyst", name="Bob")
+    first = await _suspended(desk, ann, "cap")
+    wrong = await _suspended(desk, ann)
+    top = await _suspended(desk, ann, "step_up")
+    assert top["reinstates"]["ref"] == wrong["ref"]
+    await _decide(desk, await _file(desk, wrong["ref"]), bob, outcome="overturned")
+    assert (await _action(desk)).ref == top["ref"]
+    assert (await desk.get(f"/v1/orders/{top['ref']}"))["reinstates"]["ref"] == first["ref"]
+    undone = (await desk.as_(bob, "DELETE", f"/v1/orders/{top['ref']}")).json()
+    assert undone["reinstated"] == first["ref"]
+    assert (await _action(desk)).action == "cap"
+
+
 async def test_appeals_are_listed_with_their_clock(new_desk: Any) -> None:
     """Open ones first and the oldest at the top, then decided ones; late ones are overdue; the metrics say the same."""
     async with new_desk(STILLWATCH_ADMIN__APPEAL_SLA_HOURS="0.0001") as desk:

@@ -75,7 +75,9 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         (await desk.as_(ann, "POST", "/v1/orders", json={**ORDER, "subjects": {"org_id": "acme"}})).json()["id"]
         for _ in range(2)
     ]
-    ordered = (await desk.call("POST", "/v1/orders", json={**ORDER, "subjects": {"keys": [next(iter(accounts))]}})).json()
+    first, second, *_ = accounts
+    ordered = (await desk.call("POST", "/v1/orders", json={**ORDER, "subjects": {"keys": [first]}})).json()
+    await desk.call("POST", "/v1/orders", json={**ORDER, "subjects": {"keys": [second]}})
     appeal = (await desk.call("POST", "/v1/appeals", json={"ref": refs[0], "text": "we evaluate"})).json()["id"]
     expires = (datetime.now(UTC) + timedelta(days=9)).isoformat()
     allow = {"owner": "sales", "reason": WHY, "expires": expires}
@@ -101,6 +103,7 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("POST", "/v1/keys/{key_id}:erase"): _call(f"/v1/keys/{FOURTH}:erase", json=DECIDED),
         ("POST", "/v1/orders"): _call("/v1/orders", json={**ORDER, "subjects": {"keys": [THIRD]}}),
         ("DELETE", "/v1/orders/{ref}"): _call(f"/v1/orders/{ordered['orders'][0]['ref']}", params=DECIDED),
+        ("DELETE", "/v1/orders"): _call("/v1/orders", params={"key_id": second, **DECIDED}),
         ("POST", "/v1/proposals/{bulk_id}:approve"): _call(f"/v1/proposals/{bulks[0]}:approve", json=DECIDED),
         ("POST", "/v1/proposals/{bulk_id}:refuse"): _call(f"/v1/proposals/{bulks[1]}:refuse", json=DECIDED),
         ("POST", "/v1/appeals"): _call("/v1/appeals", json={"ref": refs[1], "text": "we only evaluate"}),
@@ -263,10 +266,9 @@ async def test_a_killed_state_server_lets_in_who_was_let_in_and_changes_nothing(
     boot = {"authorization": f"Bearer {token}"}
     try:
         async with httpx2.AsyncClient(base_url=admin.url, trust_env=False, timeout=30.0) as http:
-            body = {"name": "a", "role": "admin"}
             used, unused = [
                 {"authorization": "Bearer " + (await http.post("/v1/tokens", json=body, headers=boot)).json()["token"]}
-                for _ in range(2)
+                for body in ({"name": "a", "role": "admin"}, {"name": "b", "role": "admin"})
             ]
             assert (await http.get("/v1/me", headers=used)).status_code == 200
             assert state.pid is not None

@@ -49,5 +49,6 @@ async def test_an_erasure_needs_a_reason_a_permission_and_no_order(desk: Any) ->
     await Orders(desk.state).place(KEY, {partition_of(KEY, desk.settings.state.partitions)}, order, {})
     refused = await desk.call("POST", ERASE, json=WHY)
     assert refused.status_code == 409
-    assert "order" in refused.json()["detail"]
+    assert "sw-abc" in refused.json()["detail"]
+    assert f"stillwatch orders undo --all -k {KEY}" in refused.json()["detail"]
     await desk.get(ERASE, 404)

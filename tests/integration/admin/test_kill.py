@@ -52,7 +52,8 @@ async def test_it_works_while_the_state_server_is_frozen(desk: Any, gateway: Any
             assert put.status_code == 200, put.text
             told = put.json()
             assert (told["scope"], told["file"], told["state"]) == ("all", "all", None)
-            assert str(desk.settings.kill_file) in told["note"]
+            assert f"this very file are switched: {desk.settings.kill_file}" in told["note"]
+            assert "touch deploy/config/KILL" in told["note"]
             await _kill(services, "all")
             assert (await desk.call("DELETE", "/v1/kill")).status_code == 503
         finally:
@@ -61,6 +62,24 @@ async def test_it_works_while_the_state_server_is_frozen(desk: Any, gateway: Any
         assert (off.status_code, off.json()["scope"]) == (200, ""), off.text
         assert not desk.settings.kill_file.exists()
         await _kill(services, "")
+
+
+async def test_where_no_file_can_be_written_it_says_what_to_do(
+    new_desk: Any, state_server: StateServer, tmp_path: Any
+) -> None:
+    """Without the state server and with a folder that is none, the refusal names the file to be made at each gateway."""
+    (tmp_path / "no folder").write_text("")
+    path = tmp_path / "no folder" / "KILL"
+    async with new_desk(STILLWATCH_CONTROL__KILL_FILE=str(path)) as desk:
+        assert state_server.pid is not None
+        os.kill(state_server.pid, signal.SIGSTOP)
+        try:
+            put = await desk.call("PUT", "/v1/kill", json=BODY)
+        finally:
+            os.kill(state_server.pid, signal.SIGCONT)
+    assert put.status_code == 503
+    for told in (str(path), "nothing is switched", "touch deploy/config/KILL", "kubectl exec", "each gateway"):
+        assert told in put.json()["detail"]
 
 
 async def test_a_switch_needs_a_scope_and_a_reason(desk: Any) -> None:

@@ -59,6 +59,26 @@ async def test_a_lift_acts_on_the_next_request_and_holds(desk: Any, gateway: Any
     assert changes[0]["until"] == page["hold"]["until"]
 
 
+async def test_a_lift_is_its_persons(desk: Any) -> None:
+    """Page, list, timeline and statement of reasons have the token's name and a reference; taking it back as well."""
+    await _flag(desk, was=Level.CLEAR)
+    ann, bob = await desk.token("analyst", "ann"), await desk.token("analyst", "bob")
+    hold = (await desk.as_(ann, "POST", LIFT, json={"reason": "agreed with the customer"})).json()
+    assert hold["by"] == "ann"
+    order = await desk.get(f"/v1/orders/{hold['ref']}")
+    assert (order["by"], order["action"], order["standing"], order["reinstates"]) == ("ann", "observe", True, None)
+    assert [one["by"] for one in (await desk.get("/v1/orders"))["orders"]] == ["ann"]
+    assert (await desk.get(f"/v1/actions/{hold['ref']}/reasons"))["measure"] == "Nothing is restricted."
+    assert (await desk.as_(bob, "DELETE", LIFT)).status_code == 204
+    changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
+    assert [(item["what"], item["by"], item["ref"]) for item in changes] == [
+        ("lift_ended", "bob", hold["ref"]),
+        ("lifted", "ann", hold["ref"]),
+        ("level", "", ""),
+    ]
+    assert (await desk.get(f"/v1/orders/{hold['ref']}"))["standing"] is False
+
+
 async def test_a_lift_ends_by_itself(desk: Any, gateway: Any) -> None:
     """After its time nothing holds the next verdict off, and the page shows no lift."""
     async with gateway("enforce") as services:

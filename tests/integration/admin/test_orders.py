@@ -70,7 +70,7 @@ async def test_an_order_acts_with_the_next_request_in_shadow_mode_too(desk: Any,
     assert (await desk.get("/v1/orders"))["orders"] == []
     changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"]
     told = [(item["what"], item["note"]) for item in changes[:2]]
-    assert told == [("order_ended", "a slip of mine"), ("ordered", REASON)]
+    assert told == [("order_ended", "a slip of mine"), ("order", REASON)]
 
 
 async def test_undo_puts_back_exactly_what_policy_asked_for(desk: Any) -> None:
@@ -101,6 +101,41 @@ async def test_undoing_an_order_that_replaced_another_reinstates_that(desk: Any)
     assert await _stored(desk) == (before, pytest.approx(3600, abs=30))
     assert (await desk.get(f"/v1/orders/{first['ref']}"))["standing"] is True
     assert (await desk.call("DELETE", f"/v1/orders/{second['orders'][0]['ref']}")).status_code == 409
+
+
+async def test_an_order_and_its_end_are_their_persons(desk: Any) -> None:
+    """The timeline has action, reference, end and the names of who gave and who undid, and what stands again."""
+    await _flagged(desk, KEY)
+    ann, bob = await desk.token("approver", "ann"), await desk.token("analyst", "bob")
+    first = (await desk.as_(ann, "POST", "/v1/orders", json=_order(KEY, action="suspend"))).json()["orders"][0]
+    second = (await desk.as_(bob, "POST", "/v1/orders", json=_order(KEY, action="cap"))).json()["orders"][0]
+    assert second["reinstates"] == {"ref": first["ref"], "action": "suspend", "until": first["until"], "by": "ann"}
+    assert (await desk.get(f"/v1/keys/{KEY}"))["order"] == second
+    await desk.as_(bob, "DELETE", f"/v1/orders/{second['ref']}", params={"reason": "a slip"})
+    changes = (await desk.get(f"/v1/keys/{KEY}/timeline"))["changes"][:3]
+    told = [(item["what"], item["action"], item["ref"], item["by"], item["note"], item["until"]) for item in changes]
+    assert told == [
+        ("order_ended", "suspend", second["ref"], "bob", "a slip", first["until"]),
+        ("order", "cap", second["ref"], "bob", REASON, second["until"]),
+        ("order", "suspend", first["ref"], "ann", REASON, first["until"]),
+    ]
+
+
+async def test_all_orders_about_a_key_end_at_once(desk: Any) -> None:
+    """What stood and what it had replaced never return; what policy asked for is done again. Without one it is a 404."""
+    await _flagged(desk, KEY)
+    before, _ = await _stored(desk)
+    path = f"/v1/orders?key_id={KEY}&reason=case+closed"
+    assert (await desk.call("DELETE", path)).status_code == 404
+    refs = []
+    for action in ("throttle", "cap", "suspend"):
+        made = await desk.call("POST", "/v1/orders", json=_order(KEY, action=action))
+        refs.insert(0, made.json()["orders"][0]["ref"])
+    assert (await desk.call("DELETE", path)).json() == {"key_id": KEY, "ended": refs}
+    assert (await _stored(desk))[0] == before
+    assert (await desk.get("/v1/orders"))["orders"] == []
+    record = (await desk.get("/v1/audit"))["records"][0]
+    assert (record["action"], record["reason"], record["before"]) == ("order.end_all", "case closed", {"orders": refs})
 
 
 async def test_unknown_keys_are_named_and_nothing_is_done(desk: Any) -> None:

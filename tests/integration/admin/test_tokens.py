@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -86,6 +87,26 @@ async def test_a_token_has_a_name_a_known_role_and_an_end(desk: Any, body: dict[
     assert answer.status_code == 422
     assert field in [error["field"] for error in answer.json()["errors"]]
     assert await desk.state.xlen(AUDIT) == 0
+
+
+async def test_a_name_is_one_tokens(desk: Any) -> None:
+    """The name of a token that counts, or of the settings' own, is refused in any letter case; it frees with its end."""
+    for name in ("bootstrap", "Bootstrap", " BOOTSTRAP "):
+        answer = await desk.call("POST", "/v1/tokens", json={"name": name, "role": "viewer"})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "body.name")
+    ann = await desk.token("analyst", "Ann B")
+    for name in ("Ann B", "ann b", "ANN  B "):
+        answer = await desk.call("POST", "/v1/tokens", json={"name": name, "role": "approver"})
+        assert (answer.status_code, "this name already" in answer.json()["detail"]) == (409, True)
+    await desk.call("DELETE", f"/v1/tokens/{ann[3:11]}")
+    await desk.token("approver", "ann b")
+
+
+async def test_of_many_that_ask_for_one_name_one_gets_it(desk: Any) -> None:
+    """The name is looked at and taken in one step of the state server."""
+    body = {"name": "night shift", "role": "viewer"}
+    answers = await asyncio.gather(*[desk.call("POST", "/v1/tokens", json=body) for _ in range(8)])
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
 
 
 async def test_their_number_is_bounded(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
