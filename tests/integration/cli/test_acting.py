@@ -55,7 +55,7 @@ def test_orders_are_previewed_given_listed_and_undone(say: Say, tmp_path: Path, 
     give = ("orders", "give", "throttle", "-k", KEYS[0], "--for", "2h", "--code", "extraction", *WHY)
     monkeypatch.setattr("typer.confirm", _no)
     status, _, shown = say(*give)
-    assert (status, "1 keys, 1 organisations, 1 with an account" in shown) == (130, True), shown
+    assert (status, "1 key, 1 organisation, 1 with an account" in shown) == (130, True), shown
     assert _json(say("orders", "list", "--json")) == []
     made = _json(say(*give, "--yes", "--json"))
     ref = made["orders"][0]["ref"]
@@ -70,6 +70,30 @@ def test_orders_are_previewed_given_listed_and_undone(say: Say, tmp_path: Path, 
     for wrong in (("--for", "soon"), ("--reason", "short"), ("--code", "mood"), ("--org", "acme")):
         assert say(*give, "--yes", *wrong)[0] == 2, wrong
     assert say("orders", "give", "throttle", "--for", "2h", "--code", "terms", *WHY)[0] == 2
+
+
+def test_orders_are_told_with_what_stands_again(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question says what an undo brings back; --all ends the whole stack; a beginning of an id must be one key's."""
+    _imported(say, tmp_path)
+    ann = say("tokens", "make", "ann", "--role", "approver")[1].strip()
+    more = ("-k", KEYS[0], "--for", "2h", "--code", "extraction", *WHY, "--yes", "--json")
+    first = _json(say("orders", "give", "suspend", *more, token=ann))["orders"][0]
+    second = _json(say("orders", "give", "observe", *more))["orders"][0]
+    monkeypatch.setattr("typer.confirm", _no)
+    status, _, asked = say("orders", "undo", second["ref"])
+    assert (status, f"suspend by ann until {first['until'][:10]}" in asked) == (130, True), asked
+    assert f"stands again ({first['ref']})" in asked
+    assert say("orders", "undo", "--all")[0] == 2
+    assert say("orders", "undo", second["ref"], "-k", KEYS[0])[0] == 2
+    erase = ("erase", KEYS[0], "--reason", "asked for by the customer", "--yes")
+    status, _, refused = say(*erase)
+    assert (status, f"{second['ref']}, which replaced {first['ref']}" in refused) == (1, True), refused
+    ended = say("orders", "undo", "--all", "-k", KEYS[0], "--reason", "case closed", "--yes")[1]
+    assert ended == f"{KEYS[0]}: ended {second['ref']}, {first['ref']}; what policy asks for is done again\n"
+    assert _json(say("orders", "list", "--json")) == []
+    assert say("orders", "undo", "--all", "-k", KEYS[0], "--yes")[0] == 1
+    alone = say("orders", "give", "suspend", "-k", "00", *more[2:])  # nobody was ever seen
+    assert (alone[0], "no key's id starts with '00'" in alone[2]) == (1, True), alone
 
 
 def _no(*_: Any, **more: Any) -> None:
@@ -107,13 +131,14 @@ def test_a_policy_is_shown_tried_set_and_reset(say: Say, tmp_path: Path) -> None
     path = tmp_path / "policy.toml"
     path.write_text(say("policy", "show")[1].replace('mode = "shadow"', 'mode = "enforce"'))
     assert "nothing changes about any key" in say("policy", "preview", str(path))[1]
-    assert say("policy", "set", str(path), "--yes")[0] == 0
+    assert say("policy", "set", str(path), "--yes", "--reason", "the pilot is over")[0] == 0
     shown = _json(say("policy", "show", "--json"))
     assert (shown["source"], shown["policy"]["mode"]) == ("state", "enforce")
     path.write_text('mode = "off"\n')
     status, _, error = say("policy", "set", str(path), "--yes")
     assert (status, "mode: must be 'shadow' or 'enforce'" in error) == (2, True)
-    assert say("policy", "reset", "--yes")[0] == 0
+    assert say("policy", "reset", "--yes", "--reason", "too early")[0] == 0
+    assert [one["reason"] for one in _json(say("audit", "list", "--json"))[:2]] == ["too early", "the pilot is over"]
     assert _json(say("policy", "show", "--json"))["source"] == "settings"
     assert say("policy", "set", str(tmp_path / "none.toml"), "--yes")[0] == 1
 
@@ -125,18 +150,32 @@ def test_plans_allow_list_and_kill_switch(say: Say, tmp_path: Path) -> None:
     assert say("plans", "set", "team", str(plan), "--yes")[1] == "team: key: 600 requests per min\n"
     assert "team\tstate\tkey: 600 requests per min" in say("plans", "list")[1]
     assert "0 accounts of 0 organisations" in say("plans", "show", "team")[1]
-    assert say("plans", "delete", "team", "--yes")[0] == 0
+    assert say("plans", "delete", "team", "--yes", "--reason", "a slip")[0] == 0
+    assert _json(say("audit", "list", "--json"))[0]["reason"] == "a slip"
     assert say("plans", "show", "team")[0] == 1
     add = ("allow", "add", "org:acme", "--owner", "sales", "--reason", "agreed in contract 4711", "--yes")
     assert say(*add, "--for", "30d")[1].startswith("org:acme: policy does nothing about it until ")
     assert say("allow", "list")[1].startswith("org:acme\t")
     assert say(*add, "--for", "401d")[0] == 2
-    assert say("allow", "remove", "org:acme", "--yes")[0] == 0
+    assert say("allow", "remove", "org:acme", "--yes", "--reason", "contract ended")[0] == 0
+    assert _json(say("audit", "list", "--json"))[0]["reason"] == "contract ended"
     assert say("allow", "list")[1] == "The allow-list is empty.\n"
     assert say("kill", "status")[:2] == (0, "Nothing is switched off.\n")
     assert say("kill", "on", *WHY, "--yes")[1].startswith("KILL SWITCH ON: actions, by state")
     assert say("kill", "status")[0] == 1
     assert say("kill", "off", "--yes")[:2] == (0, "Nothing is switched off.\n")
+
+
+def test_the_switch_tells_what_the_gateways_do(say: Say, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On and off wait until a running gateway follows; one that does not is counted."""
+    start("gateway").addresses()
+    said = say("kill", "on", *WHY, "--yes")
+    assert (said[0], "  1 gateway: actions\n" in said[1], said[2]) == (0, True, ""), said
+    said = say("kill", "off", "--yes")
+    assert said[:2] == (0, "Nothing is switched off.\n  1 gateway: nothing is switched off\n"), said
+    monkeypatch.setattr("app.cli.kill.FOLLOW_SEC", 0.0)
+    monkeypatch.setattr("app.cli.kill._others", lambda found: 2)
+    assert "! not yet followed by 2 gateways" in say("kill", "on", *WHY, "--yes")[2]
 
 
 def test_accounts_are_imported_whole_or_not_at_all(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,3 +220,29 @@ def test_a_wrong_token_or_address_is_one_sentence(say: Say, monkeypatch: pytest.
     status, _, error = say("orders", "list", "--admin-url", "http://127.0.0.1:9")
     assert (status, "cannot be reached" in error) == (1, True)
     assert say("orders", "list", "--admin-url", "ftp://x")[0] == 2
+
+
+def test_what_breaks_a_rule_is_told_by_the_option_and_in_words(say: Say, tmp_path: Path) -> None:
+    """No pattern, no number of seconds and no field of the API: what a person typed, and what it must be."""
+    give = ("orders", "give", "throttle", "-k", KEYS[0], "--yes")
+    plan, policy = tmp_path / "plan.toml", tmp_path / "policy.toml"
+    plan.write_text("requests_per_min = 60\n")
+    policy.write_text('[suspect]\naction = "suspend"\n')
+    for command, sentence in (
+        (("tokens", "revoke", "nope"), "ID: must be 8 letters and digits, as 'stillwatch tokens list' shows it"),
+        (("tokens", "make", "ann", "--role", "viewer", "--days", "400"), "--days: must be at most 366 days"),
+        (("reasons", "sw-nope"), "REF: must be the reference of an action, such as sw-b3x7qk2m5aduc"),
+        (("report", "would-have", "--since", "1x"), "--since: must be a time such as 2026-11-24T08:00Z, or so long"),
+        (("allow", "add", "bogus", "--owner", "ann", "--for", "3d", "--yes", *WHY), "SUBJECT: must be key: and 32 hex"),
+        ((*give, "--for", "90d", "--code", "other", *WHY), "--for: must be at most 30 days"),
+        ((*give, "--for", "1d", "--code", "none", *WHY), "--code: must be 'extraction', "),
+        ((*give, "--for", "1d", "--code", "other", "--reason", "x"), "--reason: must be one line of at least 10"),
+        (
+            ("plans", "set", "team", str(plan), "--yes"),
+            "requests_per_min: is not a field here. A plan has the tables [key]",
+        ),
+        (("policy", "set", str(policy), "--yes"), "suspect.action must not be above automatic_up_to, which is throttle"),
+    ):
+        status, out, error = say(*command)
+        assert (status, out) == (2, ""), (command, error)
+        assert error.startswith(f"stillwatch: {sentence}"), (command, error)
