@@ -246,6 +246,9 @@ def _stat(
     left, bottom, width, height = cell
     inch_x, inch_y = 1 / figure.get_figwidth(), 1 / figure.get_figheight()
     lines = _lines(panel, prometheus, span)
+    last = max((at for line in lines for at in line.points), default=0.0)
+    lines = [line for line in lines if last in line.points]  # the others have ended
+    names = len(lines) > 1 or "{{" in panel.queries[0].legend
     colour, text = "#EEF1F4", []
     for line in lines:
         value = next((v for v in reversed(line.points.values()) if not math.isnan(v)), math.nan)
@@ -254,7 +257,7 @@ def _stat(
             colour = _STATE_COLOURS[state.colour]
             text.append(state.text)
         else:
-            named = f"{line.legend} " if len(lines) > 1 else ""
+            named = f"{line.legend} " if names else ""
             text.append(f"{named}{_said(value, panel.unit)}")
             if panel.red_above is not None:
                 colour = _STATE_COLOURS["red" if value >= panel.red_above else "green"]

@@ -16,6 +16,10 @@ from app.telemetry.dashboards.panel import (
 
 _OURS = 'cause!="upstream"'
 _AVAILABILITY = f"1 - {rate('stillwatch_own_errors_total', where=_OURS)} / {rate('stillwatch_responses_total')}"
+_FIRING = (
+    'count by (alertname) (ALERTS{alertname=~"Stillwatch.*", alertstate="firing"}) '
+    'or on () label_replace(vector(0), "alertname", "none", "", "")'
+)
 
 OVERVIEW = Dashboard(
     "stillwatch-overview",
@@ -38,10 +42,10 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Alerts that fire",
-                    "Alerts of Stillwatch that fire now; their names are on Prometheus' page of alerts, and each links to "
+                    "Alerts of Stillwatch that fire now, by name and how often. The page of each in docs/runbooks says "
                     "what to do.",
                     "short",
-                    (Query('count (ALERTS{alertname=~"Stillwatch.*", alertstate="firing"}) or vector(0)', "firing"),),
+                    (Query(_FIRING, "{{alertname}}"),),
                     kind="stat",
                     width=6,
                     red_above=1,

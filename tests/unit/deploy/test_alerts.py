@@ -16,6 +16,7 @@ import yaml
 
 from app.cli.program import program as stillwatch
 from app.telemetry import metrics
+from app.telemetry.dashboards import DASHBOARDS
 from benchmarks.prometheus import shortened
 
 ROOT = Path(__file__).parents[3]
@@ -148,3 +149,51 @@ def test_shortened_rules_wait_and_look_back_less_and_judge_alike() -> None:
 def _seconds(duration: str) -> int:
     number, unit = int(duration[:-1]), duration[-1]
     return number * {"s": 1, "m": 60}[unit]
+
+
+@pytest.mark.parametrize(
+    ("series", "shown"),
+    [
+        ({}, {"none": 0}),
+        ({"StillwatchLag": "pending"}, {"none": 0}),
+        ({"StillwatchLag": "firing", "StillwatchNoWorker": "firing"}, {"StillwatchLag": 1, "StillwatchNoWorker": 1}),
+    ],
+)
+def test_the_overview_names_what_fires(
+    promtool: str, tmp_path: Path, series: dict[str, str], shown: dict[str, int]
+) -> None:
+    """Every alert that fires is shown by its name, and where none does the panel says so."""
+    (panel,) = [each for dashboard in DASHBOARDS for each in dashboard.panels if each.title == "Alerts that fire"]
+    assert panel.queries[0].legend == "{{alertname}}"
+    case = {
+        "interval": "10s",
+        "input_series": [
+            {"series": f'ALERTS{{alertname="{name}", alertstate="{state}"}}', "values": "1x10"}
+            for name, state in series.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": panel.queries[0].expr,
+                "eval_time": "1m",
+                "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": value} for name, value in shown.items()],
+            }
+        ],
+    }
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": "10s", "tests": [case]}))
+    run(promtool, "test", "rules", path)
+
+
+def test_the_address_of_the_runbooks_is_set_as_the_page_says(promtool: str, tmp_path: Path) -> None:
+    """The command of docs/dashboards.md makes every link of an alert a whole address, and changes nothing else."""
+    (command,) = re.findall(r"^RUNBOOKS=.*?^sed .*?$", (ROOT / "docs/dashboards.md").read_text(), re.MULTILINE | re.DOTALL)
+    shutil.copytree(FOLDER, tmp_path / "deploy/prometheus")
+    subprocess.run(["sh", "-euc", command], cwd=tmp_path, check=True)
+    changed = sorted((tmp_path / "deploy/prometheus/rules").glob("*"))
+    assert [path.name for path in changed] == [path.name for path in RULE_FILES]
+    run(promtool, "check", "rules", *changed)
+    links = re.findall(r"runbook_url: (\S+)", "".join(path.read_text() for path in changed))
+    assert links == [
+        rule["annotations"]["runbook_url"].replace("docs/", "https://wiki.example.com/stillwatch/", 1)
+        for rule in ALERTS.values()
+    ]
