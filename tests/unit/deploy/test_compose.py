@@ -131,3 +131,12 @@ def test_grafana_finds_its_dashboards(compose: Any, root: Path) -> None:
     assert dashboards["providers"][0]["options"]["path"] in mounts
     assert sources["datasources"][0]["url"] == "http://prometheus:9090"
     assert "/etc/grafana/provisioning" in mounts
+
+
+def test_the_kill_file_is_made_on_the_host(compose: Any, root: Path) -> None:
+    """Every process looks for it in a folder of the host that no container may write to; the page says which."""
+    for name in OURS:
+        service = compose["services"][name]
+        assert service["environment"]["STILLWATCH_CONTROL__KILL_FILE"] == "/etc/stillwatch/KILL"
+        assert "./deploy/config:/etc/stillwatch:ro" in service["volumes"]
+    assert "`touch deploy/config/KILL` on the host" in (root / "docs/deployment.md").read_text()

@@ -292,3 +292,18 @@ def test_config_maps_are_the_files(manifests: list[Any], root: Path, tmp_path: P
     path = tmp_path / "stillwatch.toml"
     path.write_text(maps["stillwatch"]["data"]["stillwatch.toml"])
     assert load(path, {}).limits.replicas == 3
+
+
+def test_the_kill_file_can_be_made_in_each_gateway(manifests: list[Any], root: Path) -> None:
+    """By the command of the page: gateways bear the label that it asks for, and may write where they look for the file."""
+    (gateway,) = [each for each in manifests if each["kind"] == "Deployment" and each["metadata"]["name"] == "gateway"]
+    pod = gateway["spec"]["template"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == "gateway"
+    (container,) = pod["spec"]["containers"]
+    (mount,) = [each for each in container["volumeMounts"] if each["mountPath"] == "/var/lib/stillwatch"]
+    assert not mount.get("readOnly")
+    assert not [each for each in container["env"] if each["name"] == "STILLWATCH_CONTROL__KILL_FILE"]
+    assert "STILLWATCH_STATE__DATA_DIR=/var/lib/stillwatch " in (root / "deploy/Dockerfile").read_text()
+    page = (root / "docs/deployment.md").read_text()
+    assert "get pods -l app.kubernetes.io/name=gateway" in page
+    assert 'exec "$pod" -- touch /var/lib/stillwatch/KILL' in page
