@@ -15,6 +15,7 @@ from app.errors import BadInput
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Why = Annotated[str, typer.Option("--reason", help="Why, in one line of at least 10 characters; kept in the audit log.")]
+MaybeWhy = Annotated[str, typer.Option("--reason", help="Why, in one line; kept in the audit log.")]
 
 _SPAN = re.compile(r"(\d{1,7})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -35,6 +36,11 @@ def span_sec(text: str, option: str) -> int:
 def when(text: str | None) -> str:
     """A time of the API for people."""
     return "" if text is None else f"{text[:19].replace('T', ' ')} UTC"
+
+
+def counted(number: int, name: str) -> str:
+    """ "1 gateway", "2 gateways"."""
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.acting import Why, Yes, print_json, span_sec, sure, when
+from app.cli.acting import MaybeWhy, Why, Yes, print_json, span_sec, sure, when
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
 
@@ -72,7 +72,7 @@ def add_allowed(
 
 @group.command("remove")
 def remove_allowed(
-    subject: Subject, yes: Yes = False, url: AdminUrl = "", config: Config = None, sets: Sets = None
+    subject: Subject, reason: MaybeWhy = "", yes: Yes = False, url: AdminUrl = "", config: Config = None, sets: Sets = None
 ) -> None:
     """Take an entry off the list.
 
@@ -80,5 +80,5 @@ def remove_allowed(
     """
     api = connect(config, sets, url)
     sure(f"Let policy act about {subject} again?", yes)
-    api.call("DELETE", f"/v1/allow/{part(subject)}")
+    api.call("DELETE", f"/v1/allow/{part(subject)}", query={"reason": reason or None})
     out.print(f"{subject}: policy acts about it again", markup=False)

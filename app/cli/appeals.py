@@ -185,4 +185,13 @@ def decide_appeal(
         print_json(done)
         return
     became = f"; the key is labelled {done['label']}" if done["label"] else ""
-    out.print(f"{done['id']}: {done['status']}{became}", soft_wrap=True, markup=False)
+    out.print(f"{done['id']}: {done['status']}{became}{_released(done)}", soft_wrap=True, markup=False)
+
+
+def _released(done: dict[str, Any]) -> str:
+    """What became of the order and the key with the decision."""
+    ended = done["release"] == "end" or (done["by_person"] and done["status"] == "overturned")
+    told = f"; the order {done['ref']} has ended for good" if ended else ""
+    if done["released_until"]:
+        told += f"; nothing is done about key {done['key_id']} until {when(done['released_until'])}"
+    return told

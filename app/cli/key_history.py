@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.acting import print_json, when
-from app.cli.api import AdminUrl, Api, connect, part
+from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
-from app.errors import BadInput
+from app.cli.whole import whole_key
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Key id, or the start of one that only one key has.")]
 
@@ -28,7 +28,7 @@ def events(
     Example: [bold]stillwatch keys events 3f9a --limit 20[/bold]
     """
     api = connect(config, sets, url)
-    name = _whole(api, key_id)
+    name = whole_key(api, key_id)
     found: list[dict[str, Any]] = []
     place: str | None = before
     while place is not None and len(found) < limit:
@@ -67,7 +67,7 @@ def flags(
     Example: [bold]stillwatch keys flags 3f9a[/bold]
     """
     api = connect(config, sets, url)
-    path = f"/v1/keys/{part(_whole(api, key_id))}/flags"
+    path = f"/v1/keys/{part(whole_key(api, key_id))}/flags"
     if ref:
         print_json(api.get(f"{path}/{part(ref)}"))
         return
@@ -83,13 +83,3 @@ def flags(
         out.print(f"{when(one['at'])}  {one['ref']}  {change}", soft_wrap=True, markup=False)
         for reason in one["reasons"]:
             out.print(f"  • {reason['text']}", soft_wrap=True, markup=False)
-
-
-def _whole(api: Api, start: str) -> str:
-    """The one key whose id starts so; a whole id is taken as it is, for records outlive the list of keys."""
-    if len(start) == 32:
-        return start
-    found = api.get("/v1/keys", q=start, limit=2)["keys"]
-    if len(found) != 1:
-        raise BadInput(f"{'more than one' if found else 'no'} key id starts with {start[:64]!r}")
-    return str(found[0]["key_id"])

@@ -20,7 +20,9 @@ import typer
 
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table, settle
-from app.cli.key_pages import KeyPage, listed, shown
+from app.cli.key_pages import KeyPage, Ordered, listed, shown
+from app.cli.whole import whole_key
+from app.enforcement import timeline
 from app.errors import BadInput, StateUnavailable
 from app.settings import Settings
 
@@ -167,7 +169,7 @@ def show_key(key_id: KeyId, as_json: AsJson = False, url: AdminUrl = "", config:
             f"{verdict.level}, score {verdict.score:.3f}, since {_when(verdict.since)}, "
             f"{verdict.leaked} valuable answers leaked"
         )
-    out.print(_action_line(page.action, page.hold, verdict), soft_wrap=True, markup=False)
+    out.print(_action_line(page.action, page.hold, verdict, page.order), soft_wrap=True, markup=False)
     for reason in verdict.reasons if verdict else ():
         out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
     for item in page.timeline:
@@ -223,14 +225,10 @@ def lift_key(
     Example: [bold]stillwatch keys lift 3f9a --reason "agreed with the customer" --hours 48[/bold]
     """
     api = connect(config, sets, url)
-    found = api.get("/v1/keys", q=key_id, limit=2)["keys"]
-    if not found:
-        raise BadInput(f"no key's id starts with {key_id[:64]}")
-    if len(found) > 1:
-        raise BadInput(f"the ids of several keys start with {key_id[:64]}; give more of it")
-    name = found[0]["key_id"]
+    name = whole_key(api, key_id)
     order = api.call("POST", f"/v1/keys/{part(name)}:lift", {"reason": reason, "hours": hours})
-    out.print(f"{name}: nothing is done about it until {_when(datetime.fromisoformat(order['until']))}", soft_wrap=True)
+    until = _when(datetime.fromisoformat(order["until"]))
+    out.print(f"{name}: nothing is done about it until {until}, {order['ref']}", soft_wrap=True)
 
 
 def _listed(config: Path | None, sets: list[str] | None, url: str, limit: int, asked: dict[str, Any]) -> list[KeyItem]:
@@ -286,10 +284,10 @@ _HELD_BACK = {
 }
 
 
-def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | None) -> str:
+def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | None, order: Ordered | None = None) -> str:
     """What is done about the key, and why not more."""
     if hold is not None:
-        return f"action: none, lifted until {_when(hold.until)}: {hold.reason}"
+        return f"action: none, lifted until {_when(hold.until)} by {hold.by} under {hold.ref}: {hold.reason}"
     if verdict is not None and verdict.authorised and verdict.level not in ("unjudged", "clear"):
         return "action: observe (authorised use: only observed)"
     until = f" until {_when(action.until)}" if action.until else ""
@@ -297,25 +295,32 @@ def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | 
         return "action: observe"
     asks = "a person" if action.by == "person" else "the policy"
     if action.held_back is not None:
-        return f"action: observe ({_HELD_BACK[action.held_back]} {asks} asks for {action.would}{until})"
+        return f"action: observe ({_HELD_BACK[action.held_back]} {asks} asks for {action.would}{until}){_ordered(order)}"
     if action.by == "person":
-        return f"action: {action.action}{until}, ordered by a person under {action.ref}"
+        return f"action: {action.action}{until}{_ordered(order)}"
     some = " (only some of the gateways act: the others are in shadow mode)" if action.mode == "mixed" else ""
     return f"action: {action.action}{until}{some}"
 
 
+def _ordered(order: Ordered | None) -> str:
+    """Who ordered it, and why; nothing where policy asks."""
+    return "" if order is None else f", ordered by {order.by} under {order.ref}: {order.reason}"
+
+
 def _change(item: TimelineItem) -> str:
     """What a line of the timeline says."""
-    if item.what == "lifted":
-        return f"lifted until {_when(item.until)} by {item.who}: {item.note}"
-    if item.what == "order":
-        return f"{item.action} until {_when(item.until)}, ordered by {item.who}: {item.note}"
-    if item.what == "order_ended":
-        after = f", {item.action} stands again" if item.action else ""
-        return f"order ended by {item.who}: {item.note}{after}"
-    if item.what == "lift_ended":
-        return f"lift taken back by {item.who}"
-    if item.what == "authorised":
+    by = item.by or item.who  # items of an earlier release have no name
+    under = f" under {item.ref}" if item.ref else ""
+    if item.what == timeline.LIFTED:
+        return f"lifted until {_when(item.until)} by {by}{under}: {item.note}"
+    if item.what == timeline.ORDERED:
+        return f"{item.action} until {_when(item.until)}, ordered by {by}{under}: {item.note}"
+    if item.what == timeline.ORDER_ENDED:
+        after = f"{item.action} until {_when(item.until)} stands" if item.action else "what policy asks for is done"
+        return f"order{item.ref and f' {item.ref}'} ended by {by}{f': {item.note}' if item.note else ''}; {after} again"
+    if item.what == timeline.LIFT_ENDED:
+        return f"lift{item.ref and f' {item.ref}'} taken back by {by}"
+    if item.what == timeline.AUTHORISED:
         covered = item.who != "worker" or item.authorised
         why = f": {item.note}" if item.note else ""
         return f"authorised use: only observed{why}" if covered else f"no authorised use any more: {item.action}"

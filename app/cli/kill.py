@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.acting import Why, Yes, print_json, sure, tell, when
-from app.cli.api import AdminUrl, connect
+from app.cli.acting import Why, Yes, counted, print_json, sure, tell, when
+from app.cli.api import AdminUrl, Api, connect
 from app.cli.common import AsJson, Config, Sets, out
+
+FOLLOW_SEC = 2.0
+"""How long the gateways are waited for: they follow within a second, and say so in the next moment."""
+
+POLL_SEC = 0.1
 
 group = typer.Typer(help="Stop everything that is done about keys at once, see whether it is stopped, go on again.")
 
@@ -53,17 +59,19 @@ def switch_off(
 ) -> None:
     """Pull the switch: within a second every gateway does nothing more about keys. Logging and judging go on.
 
-    Works while the state server is away, then for the processes of the admin's machine only.
+    While the state server is away it works for processes that read the admin's own kill file, and says what to do
+    about the others.
 
     Example: [bold]stillwatch kill on --reason "false alarms after the new model"[/bold]
     """
     api = connect(config, sets, url)
     sure(f"Switch off {scope.value} at every gateway?", yes)
-    found = api.call("PUT", "/v1/kill", {"scope": scope.value, "reason": reason})
+    found = _followed(api, api.call("PUT", "/v1/kill", {"scope": scope.value, "reason": reason}))
     if as_json:
         print_json(found)
         return
     _print(found)
+    _tell_others(found)
 
 
 @group.command("off")
@@ -81,11 +89,31 @@ def switch_on(
     """
     api = connect(config, sets, url)
     sure("Let policy, orders and limits work again?", yes)
-    found = api.call("DELETE", "/v1/kill", query={"reason": reason or None})
+    found = _followed(api, api.call("DELETE", "/v1/kill", query={"reason": reason or None}))
     if as_json:
         print_json(found)
         return
     _print(found)
+    _tell_others(found)
+
+
+def _followed(api: Api, found: dict[str, Any]) -> dict[str, Any]:
+    """The same when the gateways say that they follow, or after FOLLOW_SEC. Where state is away nobody can say so."""
+    until = time.monotonic() + FOLLOW_SEC
+    while found["state"] is not None and _others(found) and time.monotonic() < until:
+        time.sleep(POLL_SEC)
+        found = {**api.get("/v1/kill"), "note": found["note"]}
+    return found
+
+
+def _others(found: dict[str, Any]) -> int:
+    """Gateways that do something else than what was asked for."""
+    return sum(number for scope, number in found["gateways"].items() if scope != found["scope"])
+
+
+def _tell_others(found: dict[str, Any]) -> None:
+    if _others(found):
+        tell([f"! not yet followed by {counted(_others(found), 'gateway')}; look again with: stillwatch kill status"])
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -97,5 +125,5 @@ def _print(found: dict[str, Any]) -> None:
     if found["reason"]:
         out.print(f"  {found['by']}, {when(found['since'])}: {found['reason']}", soft_wrap=True, markup=False)
     for scope, number in sorted(found["gateways"].items()):
-        out.print(f"  {number:,} gateways: {scope or 'nothing is switched off'}", markup=False)
+        out.print(f"  {counted(number, 'gateway')}: {scope or 'nothing is switched off'}", markup=False)
     tell([f"! {found['note']}"] if found["note"] else [])

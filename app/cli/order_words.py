@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from app.cli.acting import counted
 from app.cli.api import Api, part
 from app.cli.common import err, out
 
@@ -15,7 +16,8 @@ def effect_lines(found: dict[str, Any]) -> list[str]:
     """The effect in a few lines."""
     levels, traffic = found["levels"], found["traffic"]
     lines = [
-        f"{found['keys']:,} keys, {found['organisations']:,} organisations, {found['with_account']:,} with an account, "
+        f"{counted(found['keys'], 'key')}, {counted(found['organisations'], 'organisation')}, "
+        f"{found['with_account']:,} with an account, "
         f"{found['paying']:,} with a means of payment",
         f"levels: {levels['confirmed']:,} confirmed, {levels['suspect']:,} suspect, {levels['watch']:,} watch, "
         f"{levels['unjudged_or_clear']:,} clear or unjudged",

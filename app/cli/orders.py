@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.acting import Yes, print_json, read_bytes, span_sec, sure, tell, when
+from app.cli.acting import Yes, counted, print_json, read_bytes, span_sec, sure, tell, when
 from app.cli.api import AdminUrl, Api, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
 from app.cli.order_words import effect_lines, follow, print_fields
+from app.cli.whole import whole_key
 
 group = typer.Typer(help="Act about keys: preview, give, list and undo orders.")
 
@@ -44,7 +45,10 @@ Action = Annotated[
         "step_up: refused until the customer is verified. suspend: refused.",
     ),
 ]
-Keys = Annotated[list[str] | None, typer.Option("--key", "-k", metavar="ID", help="A whole key id; may be repeated.")]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option("--key", "-k", metavar="ID", help="Key id, or the start of one that only one key has; may be repeated."),
+]
 KeysFile = Annotated[
     Path | None, typer.Option("--keys-file", metavar="FILE", help="Key ids, one a line; - for standard input.")
 ]
@@ -56,6 +60,7 @@ AtLeast = Annotated[
 MinScore = Annotated[float, typer.Option("--min-score", min=0, max=1, help="With --at-least: and with this score or more.")]
 Prefix = Annotated[str | None, typer.Option("--prefix", metavar="ID", help="With --at-least: and whose id starts so.")]
 Ref = Annotated[str, typer.Argument(metavar="REF", help="Reference of an order, or id of a bulk order.")]
+MaybeRef = Annotated[str | None, typer.Argument(metavar="[REF]", help="Reference of an order, or id of a bulk order.")]
 
 
 @group.command("list")
@@ -74,6 +79,7 @@ def list_orders(
     Example: [bold]stillwatch orders list --action suspend[/bold]
     """
     api = connect(config, sets, url)
+    key = None if key is None else whole_key(api, key)
     found: list[dict[str, Any]] = []
     cursor: str | None = ""
     while cursor is not None and len(found) < limit:
@@ -101,7 +107,8 @@ def show_order(ref: Ref, as_json: AsJson = False, url: AdminUrl = "", config: Co
     if as_json:
         print_json(found)
         return
-    out.print(f"[bold]{found['ref']}[/bold]  {'stands' if found['standing'] else 'has ended'}")
+    ended = "has ended, overturned on appeal" if found["overturned"] else "has ended"
+    out.print(f"[bold]{found['ref']}[/bold]  {'stands' if found['standing'] else ended}")
     print_fields(
         found,
         ("key_id", "action", "factor", "requests_per_min", "level", "reason_code", "reason", "by", "bulk", "replaces"),
@@ -127,8 +134,8 @@ def preview_order(
 
     Example: [bold]stillwatch orders preview throttle --at-least suspect[/bold]
     """
-    subjects = _subjects(keys, keys_file, org, at_least, min_score, prefix)
-    found = _preview(connect(config, sets, url), subjects, action)
+    api = connect(config, sets, url)
+    found = _preview(api, _subjects(api, keys, keys_file, org, at_least, min_score, prefix), action)
     if as_json:
         print_json(found)
         return
@@ -179,7 +186,7 @@ def give_order(
     Example: [bold]stillwatch orders give suspend -k 3f9a… --for 24h --code leaked_key --reason "found in public"[/bold]
     """
     api = connect(config, sets, url)
-    subjects = _subjects(keys, keys_file, org, at_least, min_score, prefix)
+    subjects = _subjects(api, keys, keys_file, org, at_least, min_score, prefix)
     body = {
         "subjects": subjects,
         "action": action.value,
@@ -196,7 +203,10 @@ def give_order(
     if as_json:
         print_json(made)
     elif "orders" not in made:
-        out.print(f"Proposed as {made['id']}: {made['keys']:,} keys wait for another person until {when(made['expires'])}.")
+        out.print(
+            f"Proposed as {made['id']}: {counted(made['keys'], 'key')} wait for another person until "
+            f"{when(made['expires'])}."
+        )
         out.print(f"  stillwatch proposals approve {made['id']} --reason …", markup=False)
     else:
         for one in made["orders"]:
@@ -207,7 +217,13 @@ def give_order(
 
 @group.command("undo")
 def undo_order(
-    ref: Ref,
+    ref: MaybeRef = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="With --key: end the key's order and all that it replaced, none of which returns.")
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option("--key", "-k", metavar="ID", help="With --all: the key, or the start of its id.")
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; for audit log and timeline.")] = "",
     yes: Yes = False,
     as_json: AsJson = False,
@@ -215,12 +231,21 @@ def undo_order(
     config: Config = None,
     sets: Sets = None,
 ) -> None:
-    """Undo an order: what stood before is done again from the next request on.
+    """Undo an order: what stood before is done again from the next request on. Says first what that is, and asks.
 
     Example: [bold]stillwatch orders undo sw-b3x7qk2m5aduc --reason "wrong key"[/bold]
     """
+    if (ref is None) == (key is None) or all_ != (key is not None):
+        raise typer.BadParameter("give a reference, or --all with --key")
     api = connect(config, sets, url)
-    sure(f"Undo {ref}?", yes)
+    if key is not None:
+        _end_all(api, whole_key(api, key), reason, yes, as_json)
+        return
+    assert ref is not None
+    if not yes:
+        if not ref.startswith("bulk-"):
+            tell([_what_then(api.get(f"/v1/orders/{part(ref)}"))])
+        sure(f"Undo {ref}?", yes)
     done = api.call("DELETE", f"/v1/orders/{part(ref)}", query={"reason": reason or None}, wait_sec=120.0)
     if done["status"] == "undoing":
         follow(api, ref)
@@ -229,10 +254,34 @@ def undo_order(
         print_json(done)
         return
     again = f"; {done['reinstated']} stands again" if done["reinstated"] else ""
-    out.print(f"{ref}: {done['status']}, {done['keys']:,} keys{again}", soft_wrap=True)
+    out.print(f"{ref}: {done['status']}, {counted(done['keys'], 'key')}{again}", soft_wrap=True)
+
+
+def _what_then(found: dict[str, Any]) -> str:
+    """What is done about the key when the order is undone."""
+    if not found["standing"]:
+        return f"{found['ref']} does not stand any more."
+    then = found["reinstates"]
+    stands = (
+        f"{then['action']} by {then['by']} until {when(then['until'])} stands again ({then['ref']})"
+        if then
+        else "what policy asks for is done again"
+    )
+    return f"{found['action']} of key {found['key_id']} by {found['by']}: when it is undone, {stands}."
+
+
+def _end_all(api: Api, key_id: str, reason: str, yes: bool, as_json: bool) -> None:
+    """End the stack of orders about a key."""
+    sure(f"End all orders about {key_id}? What policy asks for is done again.", yes)
+    done = api.call("DELETE", "/v1/orders", query={"key_id": key_id, "reason": reason or None})
+    if as_json:
+        print_json(done)
+        return
+    out.print(f"{key_id}: ended {', '.join(done['ended'])}; what policy asks for is done again", soft_wrap=True)
 
 
 def _subjects(
+    api: Api,
     keys: list[str] | None,
     keys_file: Path | None,
     org: str | None,
@@ -241,7 +290,7 @@ def _subjects(
     prefix: str | None,
 ) -> dict[str, Any]:
     """Which keys, as the API is asked; it checks them."""
-    named = list(keys or ())
+    named = [whole_key(api, key) for key in keys or ()]
     if keys_file is not None:
         named += [line.strip() for line in read_bytes(keys_file, MAX_FILE_BYTES).decode("utf-8", "replace").splitlines()]
     named = [name for name in named if name]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.acting import Yes, print_json, read_bytes, sure
+from app.cli.acting import MaybeWhy, Yes, print_json, read_bytes, sure
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
 from app.errors import BadInput, Refused
@@ -63,6 +63,7 @@ def set_plan(
         Path,
         typer.Argument(metavar="FILE", help="What limits.plans.NAME may hold, as TOML, or JSON if it ends so; - for TOML."),
     ],
+    reason: MaybeWhy = "",
     yes: Yes = False,
     as_json: AsJson = False,
     url: AdminUrl = "",
@@ -80,7 +81,7 @@ def set_plan(
         on_it = api.get(f"/v1/plans/{part(name)}")["accounts"] if name in listed else 0
         sure(f"{on_it:,} accounts are on {name} now. Change it?", yes)
     try:
-        done = api.call("PUT", f"/v1/plans/{part(name)}", body)
+        done = api.call("PUT", f"/v1/plans/{part(name)}", body, query={"reason": reason or None})
     except Refused as refused:
         raise Refused(f"{refused}. {_SHAPE}", refused.faults) from None
     if as_json:
@@ -90,14 +91,16 @@ def set_plan(
 
 
 @group.command("delete")
-def delete_plan(name: Name, yes: Yes = False, url: AdminUrl = "", config: Config = None, sets: Sets = None) -> None:
+def delete_plan(
+    name: Name, reason: MaybeWhy = "", yes: Yes = False, url: AdminUrl = "", config: Config = None, sets: Sets = None
+) -> None:
     """Forget what was set here: the settings' plan of that name is in force again, or else 'default'.
 
     Example: [bold]stillwatch plans delete team[/bold]
     """
     api = connect(config, sets, url)
     sure(f"Forget the plan {name} as it was set here?", yes)
-    api.call("DELETE", f"/v1/plans/{part(name)}")
+    api.call("DELETE", f"/v1/plans/{part(name)}", query={"reason": reason or None})
     out.print(f"{name}: what the settings say is in force again", markup=False)
 
 

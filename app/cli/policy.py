@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.acting import Yes, print_json, read_bytes, sure, tell
+from app.cli.acting import MaybeWhy, Yes, counted, print_json, read_bytes, sure, tell
 from app.cli.api import AdminUrl, Api, connect
 from app.cli.common import AsJson, Config, Sets, err, out, plain_table
 
@@ -33,7 +33,7 @@ def show_policy(as_json: AsJson = False, url: AdminUrl = "", config: Config = No
     err.print(f"policy {found['digest']} from {found['source']}, version {found['version']}", markup=False)
     for digest, number in found["gateways"].items():
         if digest != found["digest"]:
-            err.print(f"! {number:,} gateways have another policy in force: {digest}", markup=False)
+            err.print(f"! {counted(number, 'gateway')} with another policy in force: {digest}", markup=False)
     tell([f"! {sentence}" for sentence in found["warnings"]])
     print(found["toml"], end="")
 
@@ -68,6 +68,7 @@ def preview_policy(
 @group.command("set")
 def set_policy(
     file: PolicyFile,
+    reason: MaybeWhy = "",
     yes: Yes = False,
     as_json: AsJson = False,
     url: AdminUrl = "",
@@ -83,7 +84,8 @@ def set_policy(
     if not yes:
         tell(_told(_preview(api, file)))
         sure("Put it in force?", yes)
-    done = api.call("PUT", "/v1/policy", **_sent(file, {"if-match": str(version)}))
+    asked = {"reason": reason or None}
+    done = api.call("PUT", "/v1/policy", query=asked, **_sent(file, {"if-match": str(version)}))
     if as_json:
         print_json(done)
         return
@@ -92,7 +94,9 @@ def set_policy(
 
 
 @group.command("reset")
-def reset_policy(yes: Yes = False, url: AdminUrl = "", config: Config = None, sets: Sets = None) -> None:
+def reset_policy(
+    reason: MaybeWhy = "", yes: Yes = False, url: AdminUrl = "", config: Config = None, sets: Sets = None
+) -> None:
     """Forget the stored policy: that of the settings is in force again.
 
     Example: [bold]stillwatch policy reset[/bold]
@@ -100,7 +104,7 @@ def reset_policy(yes: Yes = False, url: AdminUrl = "", config: Config = None, se
     api = connect(config, sets, url)
     version = api.get("/v1/policy")["version"]
     sure("Forget the stored policy?", yes)
-    api.call("DELETE", "/v1/policy", headers={"if-match": str(version)})
+    api.call("DELETE", "/v1/policy", query={"reason": reason or None}, headers={"if-match": str(version)})
     out.print("The policy of the settings is in force again.")
 
 

@@ -71,7 +71,7 @@ def approve(
     config: Config = None,
     sets: Sets = None,
 ) -> None:
-    """Approve what another person proposed. Shows first what it touches now, and asks.
+    """Approve what another person proposed, with a reason of at least 10 characters. Shows first what it touches, and asks.
 
     Example: [bold]stillwatch proposals approve bulk-0f3a9c1d22b47e58 --reason "looked at ten of them"[/bold]
     """

@@ -66,7 +66,10 @@ def test_a_case_from_order_to_label(say: Say) -> None:
     assert say(*decide)[0] == 1  # who gave the order
     made = _json(say("tokens", "make", "Ann", "--role", "analyst", "--json"))
     status, line, problem = say(*decide, token=made["token"])
-    assert (status, line) == (0, f"{appeal}: overturned; the key is labelled benign\n"), problem
+    assert (status, line) == (
+        0,
+        f"{appeal}: overturned; the key is labelled benign; the order {ref} has ended for good\n",
+    ), problem
     assert _json(say("orders", "list", "--json")) == []
     more = ("--since", "2026-09-01T00:00", "--until", "2026-09-21T00:00", "--reason", "found in a published set")
     assert say("labels", "add", "f" * 32, "abusive", *more)[0] == 0

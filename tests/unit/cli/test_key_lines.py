@@ -40,19 +40,23 @@ def test_an_order_is_told_with_its_reference() -> None:
     stored = encode_verdict(
         Level.WATCH, ActionRule(action="suspend", ttl_sec=3600), AT_US, by="person", ref="sw-aaaaaaaaaaaaa"
     )
-    line = _action_line(views.action(stored, "shadow", AT_US), None, None)
-    assert line == f"action: suspend until {END}, ordered by a person under sw-aaaaaaaaaaaaa"
-    killed = _action_line(views.action(stored, "enforce", AT_US, killed=True), None, None)
-    assert killed == f"action: observe (the kill switch is on; a person asks for suspend until {END})"
+    order = Order(since_us=AT_US, until_us=AT_US + 1, action="suspend", ref="sw-aaaaaaaaaaaaa", by="ann", reason="leaked")
+    line = _action_line(views.action(stored, "shadow", AT_US), None, None, order)
+    assert line == f"action: suspend until {END}, ordered by ann under sw-aaaaaaaaaaaaa: leaked"
+    killed = _action_line(views.action(stored, "enforce", AT_US, killed=True), None, None, order)
+    assert killed == (
+        f"action: observe (the kill switch is on; a person asks for suspend until {END}), "
+        "ordered by ann under sw-aaaaaaaaaaaaa: leaked"
+    )
 
 
 def test_an_excuse_and_a_lift_are_told() -> None:
     """A contracted use and a person's lift each say why nothing is done; otherwise it just observes."""
     nothing = views.action("", "enforce", AT_US)
     excused = views.verdict(replace(VERDICT, authorised=True))
-    hold = views.hold(Order(since_us=AT_US, until_us=AT_US + 3_600_000_000, reason="a slip"))
+    hold = views.hold(Order(since_us=AT_US, until_us=AT_US + 3_600_000_000, reason="a slip", by="ann", ref="sw-a"))
     assert _action_line(nothing, None, excused) == "action: observe (authorised use: only observed)"
-    assert _action_line(nothing, hold, excused) == f"action: none, lifted until {END}: a slip"
+    assert _action_line(nothing, hold, excused) == f"action: none, lifted until {END} by ann under sw-a: a slip"
     assert _action_line(nothing, None, None) == "action: observe"
 
 
@@ -81,21 +85,39 @@ def test_an_excuse_and_a_lift_are_told() -> None:
         ),
         (
             timeline.item(
-                None, what="lifted", action="observe", at_us=AT_US, who="admin", note="slip", until_us=AT_US + 3_600_000_000
+                None, what=timeline.LIFTED, action="observe", at_us=AT_US, who="admin", note="slip",
+                until_us=AT_US + 3_600_000_000,
             ),
             f"lifted until {END} by admin: slip",
         ),
-        (timeline.item(VERDICT, what="lift_ended", action="", at_us=AT_US, who="admin"), "lift taken back by admin"),
         (
             timeline.item(
-                VERDICT, what="order", action="suspend", at_us=AT_US, who="admin", note="fraud",
+                None, what=timeline.LIFTED, action="observe", at_us=AT_US, who="admin", by="ann", note="slip", ref="sw-a",
                 until_us=AT_US + 3_600_000_000,
             ),
-            f"suspend until {END}, ordered by admin: fraud",
+            f"lifted until {END} by ann under sw-a: slip",
         ),
         (
-            timeline.item(VERDICT, what="order_ended", action="throttle", at_us=AT_US, who="admin", note="a slip"),
-            "order ended by admin: a slip, throttle stands again",
+            timeline.item(VERDICT, what=timeline.LIFT_ENDED, action="", at_us=AT_US, who="admin", by="ann", ref="sw-a"),
+            "lift sw-a taken back by ann",
+        ),
+        (
+            timeline.item(
+                VERDICT, what=timeline.ORDERED, action="suspend", at_us=AT_US, who="admin", by="ann", note="fraud",
+                ref="sw-a", until_us=AT_US + 3_600_000_000,
+            ),
+            f"suspend until {END}, ordered by ann under sw-a: fraud",
+        ),
+        (
+            timeline.item(
+                VERDICT, what=timeline.ORDER_ENDED, action="throttle", at_us=AT_US, who="admin", by="bob", note="a slip",
+                ref="sw-b", until_us=AT_US + 3_600_000_000,
+            ),
+            f"order sw-b ended by bob: a slip; throttle until {END} stands again",
+        ),
+        (
+            timeline.item(VERDICT, what=timeline.ORDER_ENDED, action="", at_us=AT_US, who="admin", by="bob", ref="sw-b"),
+            "order sw-b ended by bob; what policy asks for is done again",
         ),
     ],
 )  # fmt: skip
