@@ -166,9 +166,11 @@ def test_plans_allow_list_and_kill_switch(say: Say, tmp_path: Path) -> None:
     assert say("kill", "off", "--yes")[:2] == (0, "Nothing is switched off.\n")
 
 
-def test_the_switch_tells_what_the_gateways_do(say: Say, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_switch_tells_what_the_gateways_do(
+    say: Say, start: Any, model_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On and off wait until a running gateway follows; one that does not is counted."""
-    start("gateway").addresses()
+    start("serve", "--upstream", model_api).addresses()
     said = say("kill", "on", *WHY, "--yes")
     assert (said[0], "  1 gateway: actions\n" in said[1], said[2]) == (0, True, ""), said
     said = say("kill", "off", "--yes")
