@@ -151,8 +151,8 @@ class GatewaySettings(Section):
     log_events: bool = Field(True, description="append each exchange to the event log")
     on_log_loss: FailureMode = Field(
         "local",
-        description="events that cannot be appended: open drops and counts them; local spools them to disk; closed does too, "
-        "and refuses requests while the spool is full",
+        description="events that cannot be appended: open drops and counts them; local spools them to disk; closed does "
+        "too, and refuses requests while the spool is full",
     )
     enforce_limits: bool = Field(True, description="charge the limits of the plan")
 

@@ -87,7 +87,7 @@ def create_admin(
     policy = (model or rules_only()).policy
     lifting = Lifting(reader, accounts, orders, acting.records, policy, settings.state.partitions)
     # Before the keys' own routes: an address with a verb looks like an id to them.
-    guarded.include_router(routes_erasure.router(erasures, accounts, orders, casebook, auditor))
+    guarded.include_router(routes_erasure.router(settings, erasures, accounts, orders, casebook, auditor))
     guarded.include_router(routes_keys.router(casebook, lifting, auditor, model))
     guarded.include_router(routes_events.router(casebook, auditor))
     guarded.include_router(routes_reasons.router(casebook, model))

@@ -1,10 +1,10 @@
-"""Routes to erase what is known of a key, and to see how far that is."""
+"""Routes to see what is held about a key and until when, to erase it, and to see how far that is."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,8 +18,10 @@ from app.admin.models import KEY_ID
 from app.admin.models_orders import ReasonText
 from app.admin.permissions import permit
 from app.admin.views import moment
+from app.settings import Settings
 from app.state.accounts import AccountStore
 from app.state.erasures import MAX_ERASURES, Erasure, Erasures
+from app.state.keys import FLAG_TTL_SEC
 from app.state.orders import Orders
 
 KeyId = Annotated[str, Path(pattern=KEY_ID, description="key id: the keyed hash of the credential, in hex")]
@@ -46,9 +48,63 @@ class ErasureOut(BaseModel):
     rows: int = Field(description="exchanges that were taken out of the archive, or out of what waits for it")
 
 
-def router(erasures: Erasures, accounts: AccountStore, orders: Orders, casebook: Casebook, auditor: Auditor) -> APIRouter:
+class HeldRecord(BaseModel):
+    """One kind of record about a key."""
+
+    what: Literal["account", "profile", "verdict", "order", "asked", "timeline", "flags", "balances", "appeals", "labels"]
+    partition: int | None = Field(description="where it lies; null for what lies outside of partitions")
+    until: datetime | None = Field(
+        description="when it ends by itself unless the key is used; null: it is kept until deleted"
+    )
+
+
+class HeldOut(BaseModel):
+    """What is held about a key, by kind and never by content, and how long the rest is kept."""
+
+    key_id: str
+    records: list[HeldRecord]
+    archive_days: int = Field(description="days that its exchanges stay in the archive; 0: for ever")
+    audit_days: int = Field(description="days that records of what people did about it stay in the audit log")
+
+
+def router(
+    settings: Settings,
+    erasures: Erasures,
+    accounts: AccountStore,
+    orders: Orders,
+    casebook: Casebook,
+    auditor: Auditor,
+) -> APIRouter:
     """The routes over one deployment's state."""
     routes = APIRouter(prefix="/v1", tags=["erasure"])
+
+    @routes.get("/keys/{key_id}/held", dependencies=[permit("keys.read")])
+    async def get_held(key_id: KeyId) -> HeldOut:
+        """What is held about a key, and until when: for whoever asks what is known about them."""
+        async with answered():
+            found = await erasures.holdings.of_key(key_id)
+            appeals = await casebook.appeals.of_key(key_id)
+            labels = await casebook.labels.of_key(key_id)
+        now_us = time.time_ns() // 1000
+        records = [
+            HeldRecord(
+                what=one.what,
+                partition=one.partition,
+                until=None if one.left_sec is None else moment(now_us + round(one.left_sec * 1e6)),
+            )
+            for one in found
+        ]
+        if appeals:
+            newest = max(appeal.at_us for appeal in appeals)
+            records.append(HeldRecord(what="appeals", partition=None, until=moment(newest + FLAG_TTL_SEC * 1_000_000)))
+        if labels:
+            records.append(HeldRecord(what="labels", partition=None, until=None))
+        return HeldOut(
+            key_id=key_id,
+            records=records,
+            archive_days=settings.worker.archive_days,
+            audit_days=settings.admin.audit_retention_days,
+        )
 
     @routes.post("/keys/{key_id}:erase", status_code=202, dependencies=[permit("erase")], openapi_extra=described(EraseIn))
     async def erase_key(key_id: KeyId, request: Request, caller: CallerDep) -> ErasureOut:

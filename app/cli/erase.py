@@ -1,4 +1,4 @@
-"""erase: what is known of a key, through the admin API."""
+"""erase: what is known of a key, through the admin API; and held: what that is, and until when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.api import AdminUrl, connect, part
-from app.cli.common import AsJson, Config, Sets, err, out
+from app.cli.common import AsJson, Config, Sets, err, out, plain_table
 from app.errors import StillwatchError
 
 POLL_SEC = 1.0
@@ -47,6 +47,36 @@ def erase(
         print(json.dumps(found, indent=2))
         return
     out.print(_sentence(found))
+
+
+def held(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="The whole key id, 32 hex digits; see 'stillwatch id'.")],
+    as_json: AsJson = False,
+    url: AdminUrl = "",
+    config: Config = None,
+    sets: Sets = None,
+) -> None:
+    """Tell what is held about a key, by kind, and until when. Never what is in it.
+
+    Example: [bold]stillwatch held 5f0c…[/bold]
+    """
+    found = connect(config, sets, url).get(f"/v1/keys/{part(key_id)}/held")
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    rows = [
+        (
+            one["what"],
+            "" if one["partition"] is None else str(one["partition"]),
+            one["until"][:16].replace("T", " ") if one["until"] else "it is deleted",
+        )
+        for one in found["records"]
+    ]
+    plain_table(rows, ("record", "partition", "kept until (UTC)"))
+    kept = f"{found['archive_days']} days" if found["archive_days"] else "for ever"
+    err.print(
+        f"Exchanges stay in the archive {kept}; what people did about the key in the audit log {found['audit_days']} days."
+    )
 
 
 def _follow(api: Any, path: str, found: Any) -> Any:

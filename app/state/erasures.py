@@ -14,6 +14,7 @@ from typing import Any
 from app.errors import LeaseLost
 from app.state.calls import Client, reachable, run_script
 from app.state.flags import read_flag
+from app.state.holdings import Holdings
 from app.state.keys import ERASURE_TTL_SEC, ERASURES, PartitionKeys, erasure
 from app.state.ownership import Lease
 
@@ -46,11 +47,16 @@ class Erasure:
 
 
 class Erasures:
-    """Over one deployment's state. Every method raises StateUnavailable when the server is away."""
+    """Over one deployment's state. Every method raises StateUnavailable when the server is away.
+
+    Attributes:
+        holdings: what there is to erase.
+    """
 
     def __init__(self, client: Client, partitions: int) -> None:
         self._client = client
         self._partitions = partitions
+        self.holdings = Holdings(client, partitions)
 
     async def ask(self, key_id: str, at_us: int) -> bool:
         """Asks for the erasure of everything until `at_us`; a later request replaces an earlier one.

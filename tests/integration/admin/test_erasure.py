@@ -21,6 +21,9 @@ async def test_a_key_is_erased_and_the_other_stays(desk: Any) -> None:
     events = [desk.event(number, key) for number in range(30) for key in (KEY, OTHER)]
     await desk.work(events)
     assert (await desk.get(f"/v1/keys/{KEY}"))["key_id"] == KEY
+    held = await desk.get(f"/v1/keys/{KEY}/held")
+    assert {one["what"]: one["until"] is None for one in held["records"]} == {"account": True, "profile": False}
+    assert (held["archive_days"], held["audit_days"]) == (90, 400)
     assert await desk.get(ERASE, 404)
     answer = await desk.call("POST", ERASE, json={**WHY, "account": True})
     assert answer.status_code == 202
@@ -35,6 +38,7 @@ async def test_a_key_is_erased_and_the_other_stays(desk: Any) -> None:
     assert found["rows"] == 30
     assert found["records"] >= 1
     await desk.get(f"/v1/keys/{KEY}", 404)
+    assert (await desk.get(f"/v1/keys/{KEY}/held"))["records"] == []
     await desk.get(f"/v1/accounts/{KEY}", 404)
     assert (await desk.get(f"/v1/keys/{OTHER}"))["key_id"] == OTHER
 
