@@ -12,8 +12,8 @@ from benchmarks.faults import SCENARIOS
 
 DURING_SEC = 0.8
 QUIET_SEC = 0.5
-UNDISTURBED = {"sliced"}
-"""Scenarios in which state answers as ever."""
+UNDISTURBED = {"sliced", "reset"}
+"""Scenarios in which state may answer every request: what is reset is often there again before the next one asks."""
 
 
 async def _suffer(folder: Path, kind: str) -> tuple[dict[str, Result], Result]:
