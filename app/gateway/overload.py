@@ -30,7 +30,7 @@ from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-PER_TURN = 32
+PER_TURN = 64
 """Requests begun in one turn of the loop. Enough that their decisions leave in one write; few enough that the state server
 has answered them before the decision's time is over (measured: `python -m benchmarks overload`)."""
 
