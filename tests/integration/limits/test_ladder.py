@@ -17,7 +17,7 @@ from app.state.keys import PartitionKeys, partition_of
 from detectors.contract import Level
 
 BLOCKS = ("step_up", "suspend")
-FIRST_SCRIPT = (Path(__file__).parent / "decide_v1.lua").read_text(encoding="utf-8")
+FIRST_SCRIPT = (Path(__file__).parents[2] / "fixtures/v0_1/lua/decide.lua").read_text(encoding="utf-8")
 """decide.lua as it was before there was a ladder; a gateway of that release may run beside a new one."""
 
 
