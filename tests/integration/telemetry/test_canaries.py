@@ -5,55 +5,26 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-import socket
-import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis.asyncio as aioredis
-import uvicorn
 from prometheus_client import generate_latest
 
 from app.gateway import exchange, server
 from app.settings import load
-from app.simulate.model_api import ModelApi, ModelApiConfig
-from app.telemetry import logging as logs
 from app.telemetry import metrics
 
 CANARY = "qzxcanary7f3a9"
 KEY = f"sk-{CANARY}key000000"
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[str]:
-    """Address of a simulated model API."""
-    app = ModelApi(ModelApiConfig(seed=3))
-    served = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", ws="none"))
-    listener = socket.create_server(("127.0.0.1", 0))
-    task = asyncio.create_task(served.serve(sockets=[listener]))
-    while not served.started:  # noqa: ASYNC110 - uvicorn offers no event to wait for
-        await asyncio.sleep(0.005)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    served.should_exit = True
-    await task
-    listener.close()
-
-
 @pytest.fixture(params=["plain", "json"])
-def written(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    """Everything that is logged from DEBUG on, by the set-up of a real process."""
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level, sys.excepthook, {name: logging.getLogger(name).level for name in logs.OURS})
-    stream = io.StringIO()
-    logs.setup("DEBUG", request.param, stream)
-    yield stream
-    root.handlers[:], level, sys.excepthook, levels = before
-    root.setLevel(level)
-    for name, own in levels.items():
-        logging.getLogger(name).setLevel(own)
+def written(request: pytest.FixtureRequest, logged: Any) -> io.StringIO:
+    """Everything that is logged, in both forms."""
+    stream: io.StringIO = logged(request.param)
+    return stream
 
 
 def _bodies() -> list[bytes]:

@@ -5,26 +5,19 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-import socket
-import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import redis.asyncio as aioredis
-import uvicorn
 from prometheus_client import generate_latest
 
 from app.admin import server as admin_server
 from app.gateway import server as gateway_server
 from app.gateway.identity import Hasher
 from app.settings import Settings, load
-from app.simulate.model_api import ModelApi, ModelApiConfig
 from app.state.factory import background_client
-from app.telemetry import logging as logs
 from app.telemetry import metrics
 from app.worker.worker import Worker, load_analysis
 
@@ -36,32 +29,10 @@ SECRETS = (PROMPT, KEY, PEPPER, TOKEN)
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[str]:
-    """Address of a simulated model API."""
-    app = ModelApi(ModelApiConfig(seed=3))
-    served = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", ws="none"))
-    listener = socket.create_server(("127.0.0.1", 0))
-    task = asyncio.create_task(served.serve(sockets=[listener]))
-    while not served.started:  # noqa: ASYNC110 - uvicorn offers no event to wait for
-        await asyncio.sleep(0.005)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    served.should_exit = True
-    await task
-    listener.close()
-
-
-@pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """Everything that is logged from DEBUG on, by the set-up of a real process."""
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level, sys.excepthook, {name: logging.getLogger(name).level for name in logs.OURS})
-    stream = io.StringIO()
-    logs.setup("DEBUG", "json", stream)
-    yield stream
-    root.handlers[:], level, sys.excepthook, levels = before
-    root.setLevel(level)
-    for name, own in levels.items():
-        logging.getLogger(name).setLevel(own)
+def written(logged: Any) -> io.StringIO:
+    """Everything that is logged."""
+    stream: io.StringIO = logged("json")
+    return stream
 
 
 def _settings(url: str, upstream: str, folder: Path) -> Settings:
