@@ -2,7 +2,8 @@
 
 Every field can be set in the file (`[gateway] upstream = "…"`) or as `STILLWATCH_<SECTION>__<FIELD>`; the environment wins.
 SHORT_NAMES are other names for the three that most deployments inject. Nothing is read at import. Units are in the names.
-Bad values give one `ConfigError` that names each field and its rule.
+Bad values give one `ConfigError` that names each field and its rule. The file is long because the tree is in one place:
+whoever wants to know what can be set reads one file, and the page of settings is made from it.
 """
 
 from __future__ import annotations

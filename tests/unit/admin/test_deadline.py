@@ -23,6 +23,9 @@ async def test_what_is_in_time_passes() -> None:
     async with answered():
         await asyncio.sleep(0)
     await asyncio.sleep(0.1)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_what_is_late_is_unavailable() -> None:
