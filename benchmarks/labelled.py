@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.training import profiles
+
 ROOT = Path(__file__).resolve().parents[1]
 ENV = "STILLWATCH_BENCH"
+RANDOM = "random"
 
 
 class NoBench(Exception):
@@ -48,17 +51,27 @@ def find_bench() -> Path:
 def generate(profile: str, seed: int) -> LabelledRun:
     """The run of a profile and seed; a later call on the same machine finds it ready.
 
+    Args:
+        profile: one of the benchmark's own, or "random": a world of `training.profiles`, another for every seed.
+        seed: of the generator.
+
     Raises:
         NoBench: the benchmark is missing, does not know the profile, or refuses the seed.
     """
     bench = find_bench()
+    folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / f"{profile}-{seed}"
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
     toml = bench / "profiles" / f"{profile}.toml"
+    if profile == RANDOM:
+        toml = folder.with_suffix(".toml")
+        world = profiles.draw(bench / "profiles" / "dev-small.toml", seed)
+        if not toml.is_file() or toml.read_text() != world:
+            (folder / "complete").unlink(missing_ok=True)
+            toml.write_text(world)
     if not toml.is_file():
         known = ", ".join(sorted(path.stem for path in toml.parent.glob("*.toml")))
         raise NoBench(f"the labelled benchmark has no profile {profile}; it has {known}")
-    folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / f"{profile}-{seed}"
     if not (folder / "complete").is_file():
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(exist_ok=True)
         python(bench, "traffic.py", "--data", bench.parent / "data", "--profile", toml, "--seed", seed, "--out", folder)
         (folder / "complete").touch()

@@ -7,12 +7,16 @@ account must not look "perfectly normal" because nothing is known about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def _no_pool() -> NDArray[np.float32]:
+    return np.zeros((0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +28,34 @@ class FeatureMatrix:
         present: bool of shape (n, d); false where the feature is undefined for this entity.
         evidence: int64 of shape (n,); decayed 7-day count of answered exchanges behind the row.
         groups: peer group of each row, most specific first, e.g. ("payg/new/chat", "payg/new", "all").
+        pool: float32 of shape (n, scales, 1 + width): at every scale of `sketch.pool` how many exchanges its means are worth, and
+            the means: random Fourier features, then shares of the bins of the harvest ratio. (n, 0, 0) where none are known.
+        pool: float32 of shape (n, scales, 1 + width): at every scale of ``sketch.pool`` the exchanges behind the means, and
+            the means; of shape (0, 0, 0) where the rows were made without.
     """
 
     values: NDArray[np.float64]
     present: NDArray[np.bool_]
     evidence: NDArray[np.int64]
     groups: tuple[tuple[str, ...], ...]
+    pool: NDArray[np.float32] = field(default_factory=_no_pool)
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
+
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> FeatureMatrix:
+        """Some of the rows, in the order given."""
+        at = np.asarray(rows, np.intp)
+        return FeatureMatrix(
+            self.values[at], self.present[at], self.evidence[at], tuple(self.groups[row] for row in at.tolist()), self.pool[at]
+        )
+
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> FeatureMatrix:
+        """These rows, in this order."""
+        at = np.asarray(rows, np.intp)
+        pool = self.pool[at] if len(self.pool) else self.pool
+        groups = tuple(self.groups[row] for row in at.tolist())
+        return FeatureMatrix(self.values[at], self.present[at], self.evidence[at], groups, pool)
 
 
 class ScoreStatus(Enum):
@@ -42,6 +65,31 @@ class ScoreStatus(Enum):
     WARMING_UP = "warming_up"  # too little evidence about this entity
     NOT_APPLICABLE = "not_applicable"  # the scorer does not judge this kind of traffic, or has no model yet
     FAILED = "failed"
+
+
+STATUSES: tuple[ScoreStatus, ...] = tuple(ScoreStatus)
+"""Statuses by the code that a `ScoreColumn` has for them; 0 is SCORED."""
+
+STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreColumn:
+    """One scorer's opinion about every row of a matrix.
+
+    Attributes:
+        status: int8 of shape (n,); index into `STATUSES`.
+        value: float64 of shape (n,); 0.0 where the status is not SCORED.
+    """
+
+    status: NDArray[np.int8]
+    value: NDArray[np.float64]
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Rows whose value is a number that means something."""
+        found: NDArray[np.bool_] = self.status == 0
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +124,11 @@ class Score:
 
 
 class Scorer(Protocol):
-    """FeatureMatrix → one Score per row. Pure: the same rows give the same scores, in any batch and any order."""
+    """FeatureMatrix → one score per row. Pure: the same rows give the same bits, in any batch and any order.
+
+    `columns` judges, over whole columns and without a word; `reasons` explains one row that is worth telling about; `score`
+    is both, for the few rows of a live batch, and is built by `scorers.base.scores_of`.
+    """
 
     @property
     def name(self) -> str:
@@ -88,8 +140,21 @@ class Scorer(Protocol):
         """Raised whenever the same input may give another score."""
         ...
 
+    @property
+    def worth_telling(self) -> float:
+        """Value from which a score is given with its reasons."""
+        ...
+
+    def columns(self, matrix: FeatureMatrix) -> ScoreColumn:
+        """Every row's status and value; never raises for a row, which gets status FAILED instead."""
+        ...
+
+    def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:
+        """Why a row that was scored has its value."""
+        ...
+
     def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
-        """Scores in row order; never raises for a row, which gets status FAILED instead."""
+        """Scores in row order."""
         ...
 
 
