@@ -28,10 +28,9 @@ class FeatureMatrix:
         present: bool of shape (n, d); false where the feature is undefined for this entity.
         evidence: int64 of shape (n,); decayed 7-day count of answered exchanges behind the row.
         groups: peer group of each row, most specific first, e.g. ("payg/new/chat", "payg/new", "all").
-        pool: float32 of shape (n, scales, 1 + width): at every scale of `sketch.pool` how many exchanges its means are worth, and
-            the means: random Fourier features, then shares of the bins of the harvest ratio. (n, 0, 0) where none are known.
-        pool: float32 of shape (n, scales, 1 + width): at every scale of ``sketch.pool`` the exchanges behind the means, and
-            the means; of shape (0, 0, 0) where the rows were made without.
+        pool: float32 of shape (n, scales, 1 + width): at every scale of `sketch.pool` how many exchanges its means are
+            worth, and the means: random Fourier features, then shares of the bins of the harvest ratio; of shape (0, 0, 0)
+            where the rows were made without.
     """
 
     values: NDArray[np.float64]
@@ -42,13 +41,6 @@ class FeatureMatrix:
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
-
-    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> FeatureMatrix:
-        """Some of the rows, in the order given."""
-        at = np.asarray(rows, np.intp)
-        return FeatureMatrix(
-            self.values[at], self.present[at], self.evidence[at], tuple(self.groups[row] for row in at.tolist()), self.pool[at]
-        )
 
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> FeatureMatrix:
         """These rows, in this order."""
