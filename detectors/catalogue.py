@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-CATALOGUE_VERSION = "1"
+CATALOGUE_VERSION = "2"
 
 Side = Literal["high", "low", "both"]
 
@@ -331,6 +331,101 @@ CATALOGUE: tuple[Feature, ...] = (
     _share(
         "tool_share", "both", "share of exchanges with tools", "agents", "none needed",
         "disclosed campaigns: one capability",
+    ),
+    # --- Abilities
+    _share(
+        "code_share", "both", "share of exchanges about code, by marks that programs have", "programmers, code products",
+        "none needed: a harvest of something else", "disclosed campaigns: one capability",
+    ),
+    _share(
+        "maths_share", "both", "share of exchanges that hold sums or formulas",
+        "tutors, finance, evaluations of mathematics", "none needed: a harvest of something else", "disclosed campaigns: one capability",
+    ),
+    _share(
+        "ability_concentration", "both",
+        "share of the most common of seven abilities drawn on: code, mathematics, tools, grading, making, writing, "
+        "extracting",
+        "pipelines and agents (one), aggregators (many)", "mix pools on a key: cheap",
+        "disclosed campaigns: one capability",
+    ),
+    _share(
+        "thinking_share", "high", "share of hidden reasoning in the output tokens", "users of reasoning models",
+        "a smaller thinking budget: worth less", "disclosed campaigns: reasoning demanded",
+    ),
+    _share(
+        "forced_answer_share", "high", "share of answers that begin with a tag that the request asked for",
+        "prompt-engineered products that parse tags", "another delimiter: free until it is listed",
+        "disclosed campaigns: reasoning in tags", "fewer than five answers whose text was kept",
+    ),
+    Feature(
+        "constant_elicitations", "exchanges", 0.0, inf, "7 d", "high", "log",
+        "number of exchanges that ask for reasoning with an element that earlier ones carried too: a fragment added to a "
+        "few of many chats counts in full",
+        _NEVER, "explanation products, tutors", "a paraphrase per request: an extra model call each",
+        "disclosed campaigns: reasoning demanded inside relayed chats",
+    ),
+    _share(
+        "constant_elicitation_share", "high",
+        "share of exchanges that ask for reasoning with an element that earlier ones carried too",
+        "explanation products, tutors", "a paraphrase per request: an extra model call each",
+        "disclosed campaigns: one fragment in every request",
+    ),
+    # --- Conversations and sizes
+    _share(
+        "chain_continuation", "low", "share of exchanges that go on with a conversation seen before",
+        "pipelines, evaluators, editors", "go on with conversations: costs input tokens",
+        "Wang et al., USENIX Security 2013: click sequences",
+    ),
+    Feature(
+        "depth_spread", "turns", 0.0, 65.0, "7 d", "both", "log", "standard deviation of the depth of a conversation", _FEW,
+        "agents (wide), pipelines (none)", "fake history: costs input tokens",
+        "Wang et al., USENIX Security 2013: click sequences",
+    ),
+    Feature(
+        "input_spread", "log tokens", 0.0, 20.0, "7 d", "both", "linear",
+        "standard deviation of the logarithm of the input tokens", _FEW, "chat (wide), forms (narrow)",
+        "padding: costs input tokens", "Alpaca, Self-Instruct: one template, short slots",
+    ),
+    Feature(
+        "output_spread", "log tokens", 0.0, 20.0, "7 d", "both", "linear",
+        "standard deviation of the logarithm of the tokens written", _FEW, "chat (wide), classifiers (none)",
+        "hardly possible: the model writes", "Alpaca, Self-Instruct: one kind of answer",
+    ),
+    _share(
+        "system_prompt_share", "both", "share of exchanges with a system prompt", "products (all), scripts (none)",
+        "send one: free", "Magpie, arXiv 2406.08464: no system prompt",
+    ),
+    Feature(
+        "tokens_24h", "tokens", 0.0, inf, "24 h", "high", "log",
+        "input and output tokens of the last day, decayed; among peers of one plan and age this is usage against plan",
+        _NEVER, "every bulk customer", "more keys: free", "AA26-251A: subscription-to-usage mismatch",
+    ),
+    _share(
+        "weekend_share", "both", "share of exchanges on Saturday or Sunday (UTC)", "products of leisure, monitoring",
+        "rest at weekends: free", "AA26-251A: round-the-clock use; ServeGen",
+    ),
+    # --- Contents
+    Feature(
+        "topic_spread", "distance", -1.0, 2.0, "400 exchanges", "both", "linear",
+        "how far the exchanges of an entity lie apart: 1 less the mean kernel between two of them",
+        "fewer than five exchanges with text", "search and chat (wide), pipelines (narrow)", "a narrow harvest: worth less",
+        "kernel mean embeddings, Gretton et al., JMLR 2012",
+    ),
+    Feature(
+        "harvest_mean", "log ratio", -16.0, 16.0, "400 exchanges", "high", "linear",
+        "mean logarithm of the density ratio, harvest to honest, of single exchanges",
+        "fewer than five exchanges with text", "evaluations, contracted data making", "cover traffic: its price",
+        "the shipped ratio, see the card of artefact harvest",
+    ),
+    _share(
+        "harvest_high_share", "high", "share of exchanges that harvesters send at least e² times as often as others",
+        "evaluations, contracted data making", "cover traffic: its price",
+        "the shipped ratio, see the card of artefact harvest", "fewer than five exchanges with text",
+    ),
+    _share(
+        "harvest_peak_share", "high", "share of exchanges that harvesters send at least e⁴ times as often as others",
+        "evaluations, contracted data making", "cover traffic: its price",
+        "the shipped ratio, see the card of artefact harvest", "fewer than five exchanges with text",
     ),
     Feature(
         "account_age_d", "days", 0.0, inf, "now", "low", "log", "age of the account",

@@ -7,7 +7,7 @@ normal, nor perfectly odd.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log, log2, sqrt
 
 import numpy as np
@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from detectors import peers
 from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION, INDEX, Feature
 from detectors.contract import FeatureMatrix
+from detectors.pooled.rff import FEATURES
+from detectors.pooled.rows import BIN_CENTRES, BINS, WIDTH
 from detectors.profile import Profile
 from detectors.sketch import gaps
 from detectors.sketch.decay import DAY, DAY_US, HOUR, WEEK
+from detectors.sketch.pool import SCALES, Pool
 from detectors.tally import COUNTERS
 
 __all__ = ["CATALOGUE", "CATALOGUE_VERSION", "INDEX", "Feature", "FeatureRow", "features", "stack"]
@@ -30,11 +33,21 @@ MIN_GAPS = 10.0
 NEW_KEY_DAYS = 3.0
 BASELINE_US = 2 * DAY_US
 
+HIGH_BIN = BINS // 2 + 1
+"""Harvest ratios of e² and more …"""
+
+PEAK_BIN = BINS // 2 + 2
+"""… and of e⁴ and more."""
+
 # Shares that make up an entity's behaviour, for the distance from its own baseline.
 BEHAVIOUR = (
     "single_turn", "streamed", "tools", "short", "long", "refused", "logprobs", "biased", "multi_sample", "contracted",
     "elicit", "judge", "generate", "rewrite", "tagged_answer", "templated", "near_duplicate", "reasoning",
 )  # fmt: skip
+
+
+def _no_pool() -> NDArray[np.float32]:
+    return np.zeros((len(SCALES), 1 + WIDTH), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +59,14 @@ class FeatureRow:
         present: bool of shape (d,).
         evidence: decayed 7-day count of answered exchanges.
         groups: peer groups, most specific first.
+        pool: float32 of shape (scales, 1 + width), see `contract.FeatureMatrix`.
     """
 
     values: NDArray[np.float64]
     present: NDArray[np.bool_]
     evidence: int
     groups: tuple[str, ...]
+    pool: NDArray[np.float32] = field(default_factory=_no_pool)
 
 
 def features(profile: Profile, now_us: int) -> FeatureRow:
@@ -64,6 +79,9 @@ def features(profile: Profile, now_us: int) -> FeatureRow:
     found.update(_templates(profile, week, now_us))
     found.update(_shares(week))
     found.update(_breadth(profile, week, day, now_us))
+    found.update(_abilities(week))
+    found.update(_conversation(week, day))
+    found.update(_contents(profile.pool))
     found["account_age_d"] = age_d
 
     values = np.zeros(len(CATALOGUE))
@@ -74,21 +92,25 @@ def features(profile: Profile, now_us: int) -> FeatureRow:
             # Ratios of decayed sums may stray from their range by the rounding of additions.
             values[column] = min(max(value, feature.low), feature.high)
             present[column] = True
-    values.flags.writeable = present.flags.writeable = False
+    pool = np.column_stack([np.array(profile.pool.counts, np.float32), profile.pool.means])
+    values.flags.writeable = present.flags.writeable = pool.flags.writeable = False
     kind = peers.workload(_shape(week))
-    return FeatureRow(values, present, int(week["answered"] + 0.5), peers.groups(profile.plan, age_d, kind, profile.kind))
+    groups = peers.groups(profile.plan, age_d, kind, profile.kind)
+    return FeatureRow(values, present, int(week["answered"] + 0.5), groups, pool)
 
 
 def stack(rows: Sequence[FeatureRow]) -> FeatureMatrix:
     """Rows → matrix, in order."""
     if not rows:
         width = len(CATALOGUE)
-        return FeatureMatrix(np.zeros((0, width)), np.zeros((0, width), np.bool_), np.zeros(0, np.int64), ())
+        nothing = np.zeros((0, len(SCALES), 1 + WIDTH), np.float32)
+        return FeatureMatrix(np.zeros((0, width)), np.zeros((0, width), np.bool_), np.zeros(0, np.int64), (), nothing)
     return FeatureMatrix(
         np.stack([row.values for row in rows]),
         np.stack([row.present for row in rows]),
         np.array([row.evidence for row in rows], np.int64),
         tuple(row.groups for row in rows),
+        np.stack([row.pool for row in rows]),
     )
 
 
@@ -211,6 +233,56 @@ def _breadth(profile: Profile, week: dict[str, float], day: dict[str, float], no
         "client_diversity": counts["clients"] if counts["clients"] > 0 else None,
         "language_diversity": exp(spread) if spoken else None,
         "valuable_total": counts["valuable"],
+    }
+
+
+def _abilities(week: dict[str, float]) -> dict[str, float | None]:
+    generated = week["generated"]
+    classes = ("code", "maths", "tools", "graded", "made", "text", "extract")
+    return {
+        "code_share": _part(week["code"], generated),
+        "maths_share": _part(week["maths"], generated),
+        "ability_concentration": _part(max(week[name] for name in classes), generated),
+        "thinking_share": week["reasoning_tokens"] / week["output_tokens"]
+        if generated >= MIN_EXCHANGES and week["output_tokens"] > 0
+        else None,
+        "forced_answer_share": _part(week["forced_answer"], week["answers_seen"]),
+        "constant_elicitations": week["elicit_constant"],
+        "constant_elicitation_share": _part(week["elicit_constant"], generated),
+    }
+
+
+def _conversation(week: dict[str, float], day: dict[str, float]) -> dict[str, float | None]:
+    generated = week["generated"]
+    enough = generated >= MIN_EXCHANGES
+    return {
+        "chain_continuation": _part(week["continued"], generated),
+        "depth_spread": _deviation(week["depth"], week["depth_sq"], generated) if enough else None,
+        "input_spread": _deviation(week["input_ln"], week["input_ln_sq"], generated) if enough else None,
+        "output_spread": _deviation(week["written_ln"], week["written_ln_sq"], generated) if enough else None,
+        "system_prompt_share": _part(week["prompted"], generated),
+        "tokens_24h": day["input_tokens"] + day["output_tokens"],
+        "weekend_share": _part(week["weekend"], generated),
+    }
+
+
+def _deviation(total: float, squares: float, count: float) -> float:
+    return sqrt(max(0.0, squares / count - (total / count) ** 2))
+
+
+def _contents(pool: Pool) -> dict[str, float | None]:
+    """Of the scale in the middle: long enough for a share, short enough for a change."""
+    count = pool.counts[1]
+    if count < MIN_EXCHANGES:
+        return dict.fromkeys(("topic_spread", "harvest_mean", "harvest_high_share", "harvest_peak_share"))
+    mean, shares = pool.means[1, :FEATURES], pool.means[1, FEATURES:]
+    worth = min(count, float(SCALES[1]))
+    within = (float(mean @ mean) * worth - 1.0) / (worth - 1.0)
+    return {
+        "topic_spread": 1.0 - within,
+        "harvest_mean": float(shares @ BIN_CENTRES),
+        "harvest_high_share": float(shares[HIGH_BIN:].sum()),
+        "harvest_peak_share": float(shares[PEAK_BIN:].sum()),
     }
 
 

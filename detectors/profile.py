@@ -25,17 +25,19 @@ from detectors.fingerprint.hashing import digest
 from detectors.fingerprint.minhash import low_bytes
 from detectors.fingerprint.record import ELICIT
 from detectors.fingerprint.script import CLASSES
+from detectors.pooled.rows import WIDTH, pool_row
 from detectors.sketch.cells import CellMap
 from detectors.sketch.clockface import HourRing
 from detectors.sketch.decay import DAY, HOUR, HOUR_US, WEEK
 from detectors.sketch.distinct import Distinct
 from detectors.sketch.models import ModelTable
+from detectors.sketch.pool import Pool
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
 from detectors.sketch.topk import SpaceSaving
 from detectors.tally import COUNTERS, INDEX, Seen, is_generated, is_valuable, tally
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 
 _LOW32 = 0xFFFFFFFF
 _GENERATED = INDEX["generated"]
@@ -45,13 +47,16 @@ TOPS = {"system": 6, "head": 8, "tail": 8, "grams": 12, "contract": 6, "paramete
 only bounds how well a minority template is seen beside k − 1 others."""
 
 DISTINCTS = {"valuable": 128, "networks": 64, "clients": 64, "biases": 64}
-WINDOWS = {"contents": 64, "refused": 32}
+WINDOWS = {"contents": 64, "refused": 32, "chains": 32}
 REPEATS = 64
 SIGNATURES = 32
 GRAM_MEMORY = 4
 """A shingle is counted when it stood in one of the last four exchanges too: twelve new shingles per exchange would
 otherwise push every constant one out of a small sketch. What makes up a share p of a key's exchanges is missed with
 probability (1 − p)^4."""
+
+CONSTANT_ELICITATIONS = 2.5
+"""An elicitation is constant when one of its elements stood in at least this many recent ones: in about three or more."""
 
 TEMPLATE_SHARE = 0.3
 """An exchange is "under a skeleton" when it carries an element that at least this share of the key's exchanges carries."""
@@ -85,6 +90,7 @@ class Stored(msgspec.Struct, array_like=True, frozen=True):
     cells: bytes
     models: bytes
     last_grams: tuple[bytes, ...]
+    pool: bytes
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -133,6 +139,7 @@ class Profile:
         self.cells = CellMap()
         self.models = ModelTable()
         self.last_grams: list[bytes] = []
+        self.pool = Pool(WIDTH)
 
     @classmethod
     def new(cls, entity_id: str, kind: str) -> Profile:
@@ -229,6 +236,7 @@ class Profile:
         tops["parameters"].add(_parameters(event), weight)
         if fp.intents & ELICIT:
             # Salted by kind through different bits of the hashes: a head must not meet a tail of the same words.
+            most = CONSTANT_ELICITATIONS * weight
             for item in (
                 fp.system >> 32,
                 (fp.head >> 16) & _LOW32,
@@ -237,6 +245,7 @@ class Profile:
                 *constant,
             ):
                 if item:
+                    seen.constant_elicitation = seen.constant_elicitation or tops["elicited"].floor(item) >= most
                     tops["elicited"].add(item, weight)
         self.languages[fp.language] += weight
         self.models.add(event.model, event.at_us, DAY.weight(event.at_us, self.landmarks[1]))
@@ -245,6 +254,13 @@ class Profile:
             return
         request = (event.chain_digest or event.user_digest or fp.content) & _LOW32
         repeated = self.repeats.see(request, weight) > 1 if request else False
+        if event.chain_digest:
+            seen.continued = (
+                (event.prefix_digest & _LOW32) in self.windows["chains"].items if event.prefix_digest else False
+            )
+            self.windows["chains"].see(event.chain_digest & _LOW32)
+        if fp.embedding:
+            self.pool.add(pool_row(fp.embedding, fp.harvest))
         if fp.tokens:
             seen.novel = not self.windows["contents"].see(fp.content & _LOW32)
             seen.fresh_cell = self.cells.visit(cell(fp.simhash), event.at_us)
@@ -306,6 +322,7 @@ class Profile:
         out.cells = a.cells.merged(b.cells)
         out.models = a.models.merged(b.models)
         out.last_grams = later.last_grams
+        out.pool = a.pool.merged(b.pool)
         return out
 
     # ------------------------------------------------------------------- codec
@@ -336,6 +353,7 @@ class Profile:
                 cells=self.cells.to_bytes(),
                 models=self.models.to_bytes(),
                 last_grams=tuple(self.last_grams),
+                pool=self.pool.to_bytes(),
             )
         )
 
@@ -373,6 +391,7 @@ class Profile:
         out.hours = HourRing.from_bytes(stored.hours)
         out.cells = CellMap.from_bytes(stored.cells)
         out.models = ModelTable.from_bytes(stored.models)
+        out.pool = Pool.from_bytes(WIDTH, stored.pool)
         out.last_grams = list(stored.last_grams)
         if len(out.last_grams) > GRAM_MEMORY or any(len(grams) % 4 for grams in out.last_grams):
             raise ValueError("remembered shingles have the wrong length")

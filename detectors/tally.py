@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 
 from detectors.event import Event
 from detectors.fingerprint import Fingerprint
-from detectors.fingerprint.record import ELICIT, GENERATE, JUDGE, PROBE, REWRITE, SUPPLIED, TAGGED_ANSWER
+from detectors.fingerprint import capability as able
+from detectors.fingerprint.record import ELICIT, FORCED_ANSWER, GENERATE, JUDGE, PROBE, REWRITE, SUPPLIED, TAGGED_ANSWER
+from detectors.sketch.decay import DAY_US
 from detectors.sketch.gaps import increments
 
 COUNTERS = (
@@ -25,8 +28,17 @@ COUNTERS = (
     # … of its text.
     "worded", "near_duplicate", "templated", "templated_novel", "fresh_cell", "contracted",
     "elicit", "supplied", "judge", "generate", "rewrite", "probe", "probe_refused", "answers_seen", "tagged_answer",
+    "elicit_constant", "forced_answer",
+    # … of its abilities and its place in a conversation.
+    "code", "maths", "made", "graded", "text", "extract", "continued", "depth_sq", "weekend", "prompted",
+    "input_ln", "input_ln_sq", "written_ln", "written_ln_sq", "reasoning_tokens",
 )  # fmt: skip
 INDEX = {name: number for number, name in enumerate(COUNTERS)}
+
+EPOCH_WEEKDAY = 3
+"""1 January 1970 was a Thursday: day 3 of a week that begins on Monday."""
+
+SATURDAY = 5
 
 GENERATIVE = frozenset({"chat", "responses", "completions", "messages"})
 
@@ -49,6 +61,8 @@ class Seen:
     novel: bool = False
     fresh_cell: bool = False
     new_refused_skeleton: bool = False
+    continued: bool = False  # an earlier chain of this entity is its prefix
+    constant_elicitation: bool = False  # asks for reasoning with an element that earlier ones carried too
 
 
 def is_generated(event: Event) -> bool:
@@ -112,6 +126,23 @@ def tally(event: Event, fp: Fingerprint, seen: Seen) -> Sequence[float]:
         seen.new_refused_skeleton,
         bool(event.answer_head) or event.answer_digest != 0,
         bits & TAGGED_ANSWER != 0,
+        seen.constant_elicitation,
+        bits & FORCED_ANSWER != 0,
+        fp.capability == able.CODE,
+        fp.capability == able.MATHS,
+        fp.capability == able.MAKE,
+        fp.capability == able.GRADE,
+        fp.capability == able.TEXT,
+        fp.capability == able.EXTRACT,
+        seen.continued,
+        (1.0 + event.roles.count("a")) ** 2,
+        (event.at_us // DAY_US + EPOCH_WEEKDAY) % 7 >= SATURDAY,
+        event.system_chars > 0,
+        log(1.0 + event.input_tokens),
+        log(1.0 + event.input_tokens) ** 2,
+        log(1.0 + written),
+        log(1.0 + written) ** 2,
+        event.reasoning_tokens,
     )
 
 

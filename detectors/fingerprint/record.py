@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
 """Raised whenever the same event may give another fingerprint; fingerprints of two versions are never compared."""
 
 # Intents, as bits of `intents`. Each can be reached by structure alone or by cue words of any of the languages in `cues`.
@@ -19,7 +19,7 @@ FORCED_ANSWER = 128  # … and the request had asked for that tag
 
 
 class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Hashes and small numbers of one exchange; about 130 bytes as msgpack. A hash of 0 means there was nothing to hash.
+    """Hashes and small numbers of one exchange; about 200 bytes as msgpack. A hash of 0 means there was nothing to hash.
 
     Attributes:
         version: FINGERPRINT_VERSION that made it.
@@ -36,6 +36,10 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
         language: class of script and language, see `script`.
         tags_asked: number of different tags the request asks the answer to contain.
         tokens: tokens seen of the last user turn; bounded by the text bounds, not its length.
+        embedding: direction of the last user turn, 64 signed bytes, see `embedding`; empty for no words.
+        capability: class of ability drawn on, see `capability`.
+        harvest: how much more often such an exchange is sent by harvesters than by honest customers, see `harvest`: eight
+            times the logarithm of the ratio, −127 … 127.
     """
 
     version: int
@@ -51,3 +55,6 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     language: int
     tags_asked: int
     tokens: int
+    embedding: bytes = b""
+    capability: int = 0
+    harvest: int = 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from detectors.event import Event
+from detectors.fingerprint.capability import capability
 from detectors.fingerprint.content import content, simhash
+from detectors.fingerprint.embedding import embedding
+from detectors.fingerprint.harvest import harvest
 from detectors.fingerprint.hashing import sequence, vocabulary
 from detectors.fingerprint.intents import intents
 from detectors.fingerprint.minhash import minhash
@@ -33,6 +36,9 @@ def fingerprint(event: Event) -> Fingerprint:
 
     system = f"{system_head}\n{system_rest}" if system_rest else system_head
     contract = output_contract(event, system, f"{user}\n{rest}" if rest else user, answer)
+    direction = embedding(known)
+    bits = intents(event, system, user, rest, answer, contract)
+    able = capability(event, f"{user}\n{rest}" if rest else user, answer, bits)
     return Fingerprint(
         version=FINGERPRINT_VERSION,
         system=content(tokens(system)) or event.system_digest,
@@ -43,8 +49,11 @@ def fingerprint(event: Event) -> Fingerprint:
         simhash=simhash(known),
         minhash=minhash(hashes),
         grams=grams(hashes),
-        intents=intents(event, system, user, rest, answer, contract),
+        intents=bits,
         language=language(user, known),
         tags_asked=len(contract.tags),
         tokens=len(words),
+        embedding=direction,
+        capability=able,
+        harvest=harvest(event, direction, bits, len(contract.tags), len(words)),
     )
