@@ -339,7 +339,8 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     _share(
         "maths_share", "both", "share of exchanges that hold sums or formulas",
-        "tutors, finance, evaluations of mathematics", "none needed: a harvest of something else", "disclosed campaigns: one capability",
+        "tutors, finance, evaluations of mathematics",
+        "none needed: a harvest of something else", "disclosed campaigns: one capability",
     ),
     _share(
         "ability_concentration", "both",
@@ -426,6 +427,23 @@ CATALOGUE: tuple[Feature, ...] = (
         "harvest_peak_share", "high", "share of exchanges that harvesters send at least e⁴ times as often as others",
         "evaluations, contracted data making", "cover traffic: its price",
         "the shipped ratio, see the card of artefact harvest", "fewer than five exchanges with text",
+    ),
+    Feature(
+        "leak_evidence", "log wealth", 0.0, inf, "life", "high", "linear",
+        "highest logarithm ever of the wealth won by betting that the valuable responses go to a harvester",
+        "fewer than five different valuable responses", "evaluations, contracted data making",
+        "cover traffic of valuable answers: its price", "e-detectors, Shin, Ramdas and Rinaldo 2024",
+    ),
+    Feature(
+        "leak_taken", "responses", 0.0, inf, "life", "high", "log",
+        "number of different valuable responses, each weighed by the suspicion of its exchange",
+        _NEVER, "every long-lived customer", "more keys: free",
+        "LIMO, arXiv 2502.03387; s1, arXiv 2501.19393: a thousand traces suffice",
+    ),
+    _share(
+        "leak_mean", "high", "mean suspicion of the different valuable responses", "evaluations, contracted data making",
+        "cover traffic of valuable answers: its price", "e-detectors, Shin, Ramdas and Rinaldo 2024",
+        "fewer than five different valuable responses",
     ),
     Feature(
         "account_age_d", "days", 0.0, inf, "now", "low", "log", "age of the account",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from detectors import peers
 from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION, INDEX, Feature
 from detectors.contract import FeatureMatrix
+from detectors.leak import Accountant
 from detectors.pooled.rff import FEATURES
 from detectors.pooled.rows import BIN_CENTRES, BINS, WIDTH
 from detectors.profile import Profile
@@ -82,6 +83,7 @@ def features(profile: Profile, now_us: int) -> FeatureRow:
     found.update(_abilities(week))
     found.update(_conversation(week, day))
     found.update(_contents(profile.pool))
+    found.update(_leak(profile.account))
     found["account_age_d"] = age_d
 
     values = np.zeros(len(CATALOGUE))
@@ -283,6 +285,15 @@ def _contents(pool: Pool) -> dict[str, float | None]:
         "harvest_mean": float(shares @ BIN_CENTRES),
         "harvest_high_share": float(shares[HIGH_BIN:].sum()),
         "harvest_peak_share": float(shares[PEAK_BIN:].sum()),
+    }
+
+
+def _leak(account: Accountant) -> dict[str, float | None]:
+    judged = account.responses >= MIN_EXCHANGES
+    return {
+        "leak_evidence": account.highest if judged else None,
+        "leak_taken": account.taken,
+        "leak_mean": account.taken / account.responses if judged else None,
     }
 
 

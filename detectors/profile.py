@@ -25,6 +25,7 @@ from detectors.fingerprint.hashing import digest
 from detectors.fingerprint.minhash import low_bytes
 from detectors.fingerprint.record import ELICIT
 from detectors.fingerprint.script import CLASSES
+from detectors.leak import Accountant, suspicion
 from detectors.pooled.rows import WIDTH, pool_row
 from detectors.sketch.cells import CellMap
 from detectors.sketch.clockface import HourRing
@@ -91,6 +92,7 @@ class Stored(msgspec.Struct, array_like=True, frozen=True):
     models: bytes
     last_grams: tuple[bytes, ...]
     pool: bytes
+    account: bytes
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -140,6 +142,7 @@ class Profile:
         self.models = ModelTable()
         self.last_grams: list[bytes] = []
         self.pool = Pool(WIDTH)
+        self.account = Accountant()
 
     @classmethod
     def new(cls, entity_id: str, kind: str) -> Profile:
@@ -275,6 +278,8 @@ class Profile:
             self.distincts["biases"].add(event.logit_bias_digest)
         if is_valuable(event):
             self.distincts["valuable"].add(event.chain_digest or event.user_digest or fp.content or digest(event.event_id))
+            if not repeated and fp.tokens:
+                self.account.add(suspicion(fp.harvest))
 
     def _constant_grams(self, grams: bytes) -> tuple[int, ...]:
         """Shingles of this exchange that one of the last few also had."""
@@ -323,6 +328,7 @@ class Profile:
         out.models = a.models.merged(b.models)
         out.last_grams = later.last_grams
         out.pool = a.pool.merged(b.pool)
+        out.account = a.account.merged(b.account)
         return out
 
     # ------------------------------------------------------------------- codec
@@ -354,6 +360,7 @@ class Profile:
                 models=self.models.to_bytes(),
                 last_grams=tuple(self.last_grams),
                 pool=self.pool.to_bytes(),
+                account=self.account.to_bytes(),
             )
         )
 
@@ -392,6 +399,7 @@ class Profile:
         out.cells = CellMap.from_bytes(stored.cells)
         out.models = ModelTable.from_bytes(stored.models)
         out.pool = Pool.from_bytes(WIDTH, stored.pool)
+        out.account = Accountant.from_bytes(stored.account)
         out.last_grams = list(stored.last_grams)
         if len(out.last_grams) > GRAM_MEMORY or any(len(grams) % 4 for grams in out.last_grams):
             raise ValueError("remembered shingles have the wrong length")
