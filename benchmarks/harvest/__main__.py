@@ -1,0 +1,132 @@
+"""Trains the network that rates one exchange, says what it does on worlds, families and strata it never saw, and writes it.
+
+    python -m benchmarks.harvest [--seeds 100 … ] [--hold 2] [--leave-out] [--write]
+
+The last `--hold` worlds are tested on. The table shows, at the ratio that 5 % of honest exchanges exceed (each customer one vote,
+each stratum alike), the share of every family's exchanges above it and of every stratum's. `--leave-out` trains again without
+each family and each stratum in turn and shows what becomes of it. `--write` trains on all worlds and writes the artefact.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.harvest.exchanges import Exchanges, exchanges
+from benchmarks.harvest.training import train, weights
+from benchmarks.labelled import ROOT, NoBench
+from detectors.fingerprint.harvest import SHAPE, Network
+
+HONEST_ABOVE = 0.05
+SEEDS = tuple(range(100, 118))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains and prints; writes when asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.harvest", description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--hold", type=int, default=3)
+    parser.add_argument("--leave-out", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        found = exchanges(given.seeds)
+    except NoBench as missing:
+        print(missing, file=sys.stderr)
+        return 1
+    held = np.isin(found.world, given.seeds[-given.hold :])
+    known, test = found.take(~held), found.take(held)
+    print(
+        f"{len(known):,} exchanges of {len(given.seeds) - given.hold} worlds, tested on {len(test):,} of {given.hold} others"
+    )
+    for embedding in (True, False):
+        print("\neverything:" if embedding else "\nwithout the embedding:")
+        _table(train(known, embedding=embedding), test)
+    if given.leave_out:
+        _leave_out(known, test)
+    if given.write:
+        _write(train(found), len(found), given.seeds)
+    return 0
+
+
+def _ratios(network: Network, of: Exchanges) -> NDArray[np.float64]:
+    return network.ratios(of.columns).astype(np.float64)
+
+
+def _border(ratios: NDArray[np.float64], of: Exchanges) -> float:
+    """The ratio that HONEST_ABOVE of the honest exchanges exceed, by weight."""
+    honest = ~of.attack
+    order = np.argsort(ratios[honest])
+    mass = np.cumsum(weights(of)[honest][order])
+    return float(ratios[honest][order][np.searchsorted(mass, (1.0 - HONEST_ABOVE) * mass[-1])])
+
+
+def _table(network: Network, test: Exchanges) -> None:
+    ratios = _ratios(network, test)
+    border = _border(ratios, test)
+    area = roc_auc_score(test.attack, ratios, sample_weight=weights(test))
+    print(f"AUROC {area:.3f}; {HONEST_ABOVE:.0%} of honest exchanges are above {border:.2f}")
+    for attack in (True, False):
+        of = test.attack == attack
+        for kind in np.unique(test.kind[of]):
+            rows = of & (test.kind == kind)
+            print(
+                f"  {kind:<22}{(ratios[rows] > border).mean():>6.0%} above, mean {ratios[rows].mean():>5.1f}, n {rows.sum():,}"
+            )
+
+
+def _leave_out(known: Exchanges, test: Exchanges) -> None:
+    whole = _ratios(train(known), test)
+    border = _border(whole, test)
+    print("\nleft out of training: share above the border with it, without it")
+    for kind in np.unique(known.kind):
+        rows = test.kind == kind
+        if not rows.any():
+            continue
+        without = _ratios(train(known.take(known.kind != kind)), test)
+        kept = test.take(~rows)
+        line = _border(without[~rows], kept) if not test.attack[rows][0] else _border(without, test)
+        print(f"  {kind:<22}{(whole[rows] > border).mean():>6.0%}{(without[rows] > line).mean():>6.0%}")
+
+
+def _write(network: Network, count: int, seeds: Sequence[int]) -> None:
+    data = io.BytesIO()
+    np.savez_compressed(
+        data,
+        allow_pickle=False,
+        first=network.first,
+        first_bias=network.first_bias,
+        second=network.second,
+        second_bias=np.array([network.second_bias], np.float32),
+    )
+    folder = ROOT / "detectors" / "artefacts"
+    (folder / "harvest.npz").write_bytes(data.getvalue())
+    columns = ", ".join(f'"{name}"' for name in SHAPE)
+    (folder / "harvest.toml").write_text(
+        "# Card of harvest.npz: how much more often harvesters than honest customers send an exchange like this one.\n"
+        f'sha256 = "{sha256(data.getvalue()).hexdigest()}"\n'
+        f"exchanges = {count}\n"
+        f"worlds = {list(seeds)}\n"
+        'made_by = "python -m benchmarks.harvest --write"\n'
+        f"columns = [{columns}]\n"
+        'contents = "first, first_bias, second, second_bias: float32 weights of a network with one hidden layer; its result is a log '
+        'density ratio"\n'
+        'fitted_on = "generated traffic of random worlds: fourteen families of harvesting and nineteen kinds of honest customers. '
+        'Only weights are kept; no text can be read back from them."\n'
+        'good_for = "weighing the exchanges of a key or a pool, many at a time, against the same weights of its peers"\n'
+        'not_good_for = "judging one exchange, or a key without peers: honest evaluation, audit and red-team exchanges look like '
+        'harvests one by one"\n',
+        "utf-8",
+    )
+    print(f"wrote {folder / 'harvest.npz'}: {len(data.getvalue()):,} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
