@@ -119,7 +119,13 @@ def rules_only() -> Model:
     return Model(Policy(), None, {})
 
 
-def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int, honest: Collection[str] = ()) -> Model:
+def fit(
+    rows: Sequence[FeatureRow],
+    orgs: Sequence[str],
+    seed: int,
+    honest: Collection[str] = (),
+    flagged: Collection[str] = (),
+) -> Model:
     """Fit on the history of a provider's own traffic, which may hold a little of what is to be found.
 
     Args:
@@ -127,6 +133,8 @@ def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int, honest: Coll
         orgs: the organisation (or, without one, the key) behind each row; it has one vote.
         seed: of every random choice; the same rows, orgs and seed give the same model.
         honest: organisations that people found to be honest: none of them is taken out as contamination.
+        flagged: organisations that the model in use flags: rules are checked on them, but unless people found them honest
+            they do not say what is usual. Else a detector learns from whom it suspects.
 
     Raises:
         TooLittleHistory: fewer than 20 organisations have enough exchanges.
@@ -141,7 +149,7 @@ def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int, honest: Coll
         )
     matrix = stack([rows[at] for at in used])
     policy, dirty, rates = _check_rules(policy, matrix, voters)
-    dirty -= set(honest)
+    dirty = (dirty | set(flagged)) - set(honest)
     keep = [at for at, org in enumerate(voters) if org not in dirty]
     matrix, voters = stack([rows[used[at]] for at in keep]), [voters[at] for at in keep]
     if len(set(voters)) < LEAST_ORGS:
@@ -152,7 +160,7 @@ def fit(rows: Sequence[FeatureRow], orgs: Sequence[str], seed: int, honest: Coll
     notes: dict[str, object] = {
         "rows": len(voters),
         "organisations": len(set(voters)),
-        "taken_out": len(dirty),
+        "taken_out": len(dirty & {orgs[at] for at in used}),
         "seed": seed,
         "share_of_organisations_by_rule": rates,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 
 from xxhash import xxh3_64_intdigest
@@ -12,12 +13,33 @@ from app.offline.labels import KeyLabels
 from app.offline.states import StateTable
 from detectors import model as models
 from detectors.analysis import EntityState
-from detectors.contract import Verdict
+from detectors.catalogue import INDEX
+from detectors.contract import Level, Verdict
 from detectors.features import FeatureRow, features
 from detectors.verdict import Standing
 
 MAX_ROWS = 100_000
 """Rows kept, at about 1 KB each; above it those of every second key are dropped, chosen by the hash of its id."""
+
+
+_AGE = INDEX["account_age_d"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What a history is not learned from, because whoever wants to move the norm would send it.
+
+    Attributes:
+        least_age_d: days an account must have existed at the moment of a row; 0: any. Accounts of unknown age are kept.
+        flagged: organisations one of whose keys was flagged (SUSPECT or above) at any moment give nothing to what is usual.
+    """
+
+    least_age_d: float = 0.0
+    flagged: bool = False
+
+
+GUARDED = Guards(least_age_d=7.0, flagged=True)
+"""Of the commands that make models to be promoted: harvesting concentrates on accounts of days."""
 
 
 class TooLittleHistory(BadInput):
@@ -43,12 +65,26 @@ class History:
         owner_of: key id → organisation, or the key id itself where it belongs to none.
         max_rows: most rows that are kept.
         labels: keys that people have found abusive give no rows; see `app.offline.labels`.
+        guards: what else gives none.
+
+    Attributes:
+        young: keys that gave no row at some moment because their account was too young.
+        flagged: keys that were flagged, if the guards ask for it.
     """
 
-    def __init__(self, owner_of: Callable[[str], str], max_rows: int = MAX_ROWS, labels: KeyLabels | None = None) -> None:
+    def __init__(
+        self,
+        owner_of: Callable[[str], str],
+        max_rows: int = MAX_ROWS,
+        labels: KeyLabels | None = None,
+        guards: Guards | None = None,
+    ) -> None:
         self._owner_of = owner_of
         self._max_rows = max_rows
         self._labels = labels or KeyLabels()
+        self._guards = guards or Guards()
+        self.young: set[str] = set()
+        self.flagged: set[str] = set()
         self._rows: list[tuple[str, FeatureRow]] = []
         self._scorings: dict[str, int] = {}
         self._taken_at: dict[str, int] = {}  # exchanges of a key when its last row was taken
@@ -60,6 +96,8 @@ class History:
             key_id = verdict.entity_id
             if verdict.entity_kind != "key" or not self._sampled(key_id) or key_id in self._labels.abusive:
                 continue
+            if self._guards.flagged and verdict.level >= Level.SUSPECT:
+                self.flagged.add(key_id)
             count = self._scorings[key_id] = self._scorings.get(key_id, 0) + 1
             if count & (count - 1) == 0:
                 self._add(key_id, states["key", key_id])
@@ -73,7 +111,7 @@ class History:
         for key_id in sorted(self._scorings):
             if key_id in self._scorings:  # adding may have thinned the sample
                 state = states["key", key_id]
-                if state.exchanges > self._taken_at[key_id]:
+                if state.exchanges > self._taken_at.get(key_id, 0):
                     self._add(key_id, state)
                 states.trim()
         # By key, each key's in its order: the same exchanges give the same model however their keys were interleaved.
@@ -81,7 +119,8 @@ class History:
         owners = [self._owner_of(key_id) for key_id, _ in rows]
         try:
             honest = {self._owner_of(key_id) for key_id, _ in rows if key_id in self._labels.benign}
-            return models.fit([row for _, row in rows], owners, seed, honest)
+            flagged = {self._owner_of(key_id) for key_id in self.flagged}
+            return models.fit([row for _, row in rows], owners, seed, honest, flagged=flagged)
         except models.TooLittleHistory as error:
             raise TooLittleHistory(str(error)) from None
 
@@ -94,7 +133,11 @@ class History:
 
     def _add(self, key_id: str, state: EntityState) -> None:
         self._taken_at[key_id] = state.exchanges
-        self._rows.append((key_id, features(state.profile, state.profile.last_at_us)))
+        row = features(state.profile, state.profile.last_at_us)
+        if row.present[_AGE] and row.values[_AGE] < self._guards.least_age_d:
+            self.young.add(key_id)
+            return
+        self._rows.append((key_id, row))
         while len(self._rows) > self._max_rows:
             self._below //= 2
             self._rows = [(name, row) for name, row in self._rows if self._sampled(name)]

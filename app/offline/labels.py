@@ -4,11 +4,14 @@ What is used, and nothing else: of each key the label that was given last, if it
 is abusive gives no row to the history that a model is fitted on. A key that is benign gives its rows as ever, and its
 organisation is not taken for contamination though a certain rule recognises it. In the judged part a benign key that is
 flagged is a false positive, and is told as one by stratum. Windows are for people: a key is not cut in time.
+
+A line may name a `group`: the campaign of an abusive key, the kind of customer of a benign one. Figures are told by it, and
+the keys of one campaign count as one in training and in intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +34,7 @@ class _Line(msgspec.Struct, frozen=True):
     label: Finding
     at: datetime
     weight: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    group: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -38,10 +42,15 @@ _decoder = msgspec.json.Decoder(_Line)
 
 @dataclass(frozen=True, slots=True)
 class KeyLabels:
-    """Keys by what was found last about them; no key is in both."""
+    """Keys by what was found last about them; no key is in both.
+
+    Attributes:
+        groups: key → what its label counts it under, where it names something.
+    """
 
     benign: frozenset[str] = field(default_factory=frozenset)
     abusive: frozenset[str] = field(default_factory=frozenset)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.benign) + len(self.abusive)
@@ -91,7 +100,8 @@ def load(path: Path) -> KeyLabels:
             newest[found.key_id] = found
     if log.damage:
         raise BadInput(f"--labels: {log.damage}")
-    return KeyLabels(_named(newest.values(), "benign"), _named(newest.values(), "abusive"))
+    groups = {line.key_id: line.group for line in newest.values() if line.group}
+    return KeyLabels(_named(newest.values(), "benign"), _named(newest.values(), "abusive"), groups)
 
 
 def _named(lines: Iterable[_Line], finding: Finding) -> frozenset[str]:

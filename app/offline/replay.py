@@ -8,13 +8,13 @@ With a saved model everything is judged, as live; verdicts before the end of a w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from app.errors import BadInput
 from app.offline.feeds import Feed, Item
-from app.offline.history import History
+from app.offline.history import Guards, History
 from app.offline.labels import KeyLabels, Labelled
 from app.offline.moments import written
 from app.offline.progress import Meter, Silent
@@ -39,6 +39,8 @@ class Plan:
         model: a saved model; None: fit one on the warm-up.
         seed: of the fit.
         labels: what people have found out about some of the keys.
+        guards: what the fit does not learn from.
+        heard: called with every verdict on a key in the judged part, in order.
         hot_states: entity states kept as objects, at 15 to 30 KB each; the others wait on disk at 2 to 4 KB.
     """
 
@@ -47,6 +49,8 @@ class Plan:
     seed: int = 0
     hot_states: int = 20_000
     labels: KeyLabels = field(default_factory=KeyLabels)
+    guards: Guards = field(default_factory=Guards)
+    heard: Callable[[Verdict], None] | None = None
 
 
 @dataclass
@@ -71,6 +75,8 @@ class Run:
     warmup_events: int = 0
     seconds: float = 0.0
     peers: bool = True
+    young: int = 0
+    suspected: int = 0
 
     @property
     def events_per_sec(self) -> float:
@@ -139,6 +145,8 @@ class _Player:
             for verdict in self._step(analysis, batch):
                 if verdict.entity_kind == "key" and verdict.at_us >= border_us:
                     self._tracks.of(verdict.entity_id).said(verdict)
+                    if self._plan.heard is not None:
+                        self._plan.heard(verdict)
         if not run.events:
             raise BadInput(f"{run.source}: no exchange could be read{self._damage()}")
         if run.events == run.warmup_events:
@@ -175,7 +183,7 @@ class _Player:
     def _history(self, border_us: int) -> models.Model:
         self._meter.stage("History")
         analysis = Analysis(models.rules_only())
-        history = History(self._tracks.owner_of, labels=self._plan.labels)
+        history = History(self._tracks.owner_of, labels=self._plan.labels, guards=self._plan.guards)
         for item in self._feed.history(border_us):
             # One at a time: a row must show the profile as it was when the key was scored.
             history.take(self.states, self._step(analysis, [item]))
@@ -185,6 +193,7 @@ class _Player:
         model = history.fit(self.states, self._plan.seed)
         history.forget_verdicts(self.states)
         self._run.fitted = True
+        self._run.young, self._run.suspected = len(history.young), len(history.flagged)
         return model
 
     def _explain_empty_history(self, border_us: int) -> None:

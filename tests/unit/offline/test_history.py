@@ -28,12 +28,18 @@ class _Fits:
         self.rows: Sequence[FeatureRow] = ()
         self.owners: Sequence[str] = ()
         self.honest: Collection[str] = ()
+        self.flagged: Collection[str] = ()
         monkeypatch.setattr(history.models, "fit", self)
 
     def __call__(
-        self, rows: Sequence[FeatureRow], owners: Sequence[str], seed: int, honest: Collection[str]
+        self,
+        rows: Sequence[FeatureRow],
+        owners: Sequence[str],
+        seed: int,
+        honest: Collection[str],
+        flagged: Collection[str] = (),
     ) -> models.Model:
-        self.rows, self.owners, self.honest = rows, owners, honest
+        self.rows, self.owners, self.honest, self.flagged = rows, owners, honest, flagged
         return models.rules_only()
 
 
