@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.peers import kinds
+
 ENOUGH = 500
 """Peers for which a group is preferred to the wider one: it resolves 1 / 501."""
 
@@ -51,20 +53,31 @@ class Conformal:
 
     def score(self, statistic: float, groups: Sequence[str]) -> float | None:
         """1 − p, refined so that it ranks; rises with the statistic; None without peers."""
-        name = self.group(groups)
-        if name is None:
-            return None
-        peers = self.peers[name]
-        count = len(peers)
-        at = int(np.searchsorted(peers, statistic, side="left"))
-        if at == count:
-            top, middle = float(peers[-1]), float(peers[count // 2])
-            beyond = (statistic - top) / max(top - middle, 1e-9)
-            return 1.0 - (1.0 - BEYOND * beyond / (1.0 + beyond)) / (1 + count)
-        floor = float(peers[at - 1]) if at else float(peers[0])
-        width = float(peers[at]) - floor
-        between = (statistic - floor) / width if width > 0 else 1.0
-        return max(0.0, (at - 1 + between) / (1 + count))
+        found = float(self.scores(np.array([statistic]), (tuple(groups),))[0])
+        return None if np.isnan(found) else found
+
+    def scores(self, statistics: NDArray[np.float64], groups: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
+        """`score` of every row, float64 of shape (n,); NaN without peers. A row gives the same bits in any batch."""
+        out = np.full(len(statistics), np.nan)
+        known, codes = kinds(groups)
+        names = [self.group(names) for names in known]
+        for name in dict.fromkeys(name for name in names if name is not None):
+            rows = np.flatnonzero(np.array([other == name for other in names])[codes])
+            out[rows] = _refined(self.peers[name], statistics[rows])
+        return out
+
+
+def _refined(peers: NDArray[np.float64], statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+    count = len(peers)
+    at = np.searchsorted(peers, statistics, side="left")
+    top, middle = float(peers[-1]), float(peers[count // 2])
+    beyond = np.maximum(statistics - top, 0.0) / max(top - middle, 1e-9)
+    above = 1.0 - (1.0 - BEYOND * beyond / (1.0 + beyond)) / (1 + count)
+    floor = peers[np.maximum(at - 1, 0)]
+    width = peers[np.minimum(at, count - 1)] - floor
+    between = np.where(width > 0.0, (statistics - floor) / np.where(width > 0.0, width, 1.0), 1.0)
+    found: NDArray[np.float64] = np.where(at == count, above, np.maximum(0.0, (at - 1 + between) / (1 + count)))
+    return found
 
 
 def fit(statistics: Sequence[float], orgs: Sequence[str], groups: Sequence[Sequence[str]]) -> Conformal:

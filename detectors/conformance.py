@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.catalogue import CATALOGUE, INDEX
-from detectors.contract import FeatureMatrix, Score, Scorer, ScoreStatus
+from detectors.contract import STATUSES, FeatureMatrix, Score, Scorer, ScoreStatus
 
 
 class Nonconformity(AssertionError):
@@ -31,13 +31,6 @@ def _require(holds: object, check: str, rule: str) -> None:
         raise Nonconformity(f"{check}: {rule}")
 
 
-def _rows(matrix: FeatureMatrix, rows: Sequence[int]) -> FeatureMatrix:
-    at = np.array(rows, np.intp)
-    return FeatureMatrix(
-        matrix.values[at], matrix.present[at], matrix.evidence[at], tuple(matrix.groups[row] for row in rows)
-    )
-
-
 def _with(
     matrix: FeatureMatrix,
     values: NDArray[np.float64] | None = None,
@@ -49,6 +42,7 @@ def _with(
         matrix.present if present is None else present,
         matrix.evidence if evidence is None else evidence,
         matrix.groups,
+        matrix.pool,
     )
 
 
@@ -56,12 +50,26 @@ def one_score_per_row(scorer: Scorer, matrix: FeatureMatrix) -> None:
     """As many scores as rows, none for no rows, each with the scorer's own name and version."""
     scores = scorer.score(matrix)
     _require(len(scores) == len(matrix), "one_score_per_row", "there must be one score per row")
-    _require(len(scorer.score(_rows(matrix, []))) == 0, "one_score_per_row", "no rows must give no scores")
+    _require(len(scorer.score(matrix.take([]))) == 0, "one_score_per_row", "no rows must give no scores")
     for score in scores:
         _require(
             (score.scorer, score.version) == (scorer.name, scorer.version) and scorer.name and scorer.version,
             "one_score_per_row",
             "a score must carry the scorer's name and version",
+        )
+
+
+def columns_agree(scorer: Scorer, matrix: FeatureMatrix) -> None:
+    """Columns hold the scores' statuses and values, and a value worth telling about has the scorer's reasons."""
+    column, scores = scorer.columns(matrix), scorer.score(matrix)
+    same = [STATUSES[code] for code in column.status.tolist()] == [score.status for score in scores]
+    same = same and column.value.tolist() == [score.value for score in scores]
+    _require(same, "columns_agree", "a score must be what its column says")
+    for row, score in enumerate(scores):
+        told = score.status is ScoreStatus.SCORED and score.value >= scorer.worth_telling
+        expected = tuple(scorer.reasons(matrix, row)) if told else ()
+        _require(
+            score.reasons == expected, "columns_agree", "reasons belong to values worth telling about, and to no others"
         )
 
 
@@ -97,7 +105,7 @@ def deterministic(scorer: Scorer, matrix: FeatureMatrix) -> None:
 def batch_independent(scorer: Scorer, matrix: FeatureMatrix) -> None:
     """A row's score is the same alone as in a batch, to the last bit."""
     whole = list(scorer.score(matrix))
-    alone = [score for row in range(len(matrix)) for score in scorer.score(_rows(matrix, [row]))]
+    alone = [score for row in range(len(matrix)) for score in scorer.score(matrix.take([row]))]
     _require(whole == alone, "batch_independent", "a row must score alike alone and in a batch")
 
 
@@ -106,7 +114,7 @@ def order_independent(scorer: Scorer, matrix: FeatureMatrix) -> None:
     whole = list(scorer.score(matrix))
     backwards = list(range(len(matrix)))[::-1]
     _require(
-        list(scorer.score(_rows(matrix, backwards))) == whole[::-1], "order_independent", "order must not change a score"
+        list(scorer.score(matrix.take(backwards))) == whole[::-1], "order_independent", "order must not change a score"
     )
 
 
@@ -218,6 +226,7 @@ def tells_nothing_of_the_client(scorer: Scorer, matrix: FeatureMatrix) -> None:
         matrix.present,
         matrix.evidence,
         tuple((f"secret-plan/{row}/{groups[0]}", *groups[1:]) for row, groups in enumerate(matrix.groups)),
+        matrix.pool,
     )
     for score in scorer.score(marked):
         for reason in score.reasons:
@@ -226,6 +235,7 @@ def tells_nothing_of_the_client(scorer: Scorer, matrix: FeatureMatrix) -> None:
 
 CHECKS: tuple[Check, ...] = (
     one_score_per_row,
+    columns_agree,
     range_of_scores,
     abstains_without_evidence,
     judges_with_evidence,

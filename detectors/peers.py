@@ -6,7 +6,10 @@ that scorers judge: a harvester must be compared with honest customers of the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 AGE_BANDS_D = ((7.0, "new"), (30.0, "young"))
 """Days below which an account is called so; campaigns concentrate on accounts of days."""
@@ -51,3 +54,10 @@ def groups(plan: str, age_d: float | None, kind: str, entity_kind: str = "key") 
     age = age_band(age_d)
     names = (f"{plan or 'none'}/{age}/{kind}", f"*/{age}/{kind}", f"*/*/{kind}", "all")
     return names if entity_kind == "key" else tuple(f"{entity_kind}:{name}" for name in names)
+
+
+def kinds(rows: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], NDArray[np.intp]]:
+    """The different tuples of groups among rows, and which of them each row has."""
+    known: dict[tuple[str, ...], int] = {}
+    codes = np.fromiter((known.setdefault(names, len(known)) for names in rows), np.intp, len(rows))
+    return list(known), codes

@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf, log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.catalogue import CATALOGUE
 from detectors.contract import FeatureMatrix
+from detectors.peers import kinds
 
 _TAIL = 2.0 ** -np.arange(12.0, 3.9, -0.25)
 GRID: NDArray[np.float64] = np.concatenate([[0.0], _TAIL, np.linspace(0.0625, 0.9375, 57)[1:-1], 1.0 - _TAIL[::-1], [1.0]])
@@ -32,6 +34,11 @@ LEAST_VOTES = 20
 """The same for the widest group, which has no wider one."""
 
 _SUSPICIOUS_LOW = np.array([feature.suspicious == "low" for feature in CATALOGUE])
+
+_STEPS = tuple(1 << bit for bit in range(len(GRID).bit_length() - 1, -1, -1))
+_NATS_HIGH = np.array([-log(1.0 - GRID[max(0, count - 1)]) if count < len(GRID) else inf for count in range(2 * _STEPS[0])])
+_NATS_LOW = np.array([-log(GRID[min(count, len(GRID) - 1)]) if count else inf for count in range(2 * _STEPS[0])])
+"""Surprise when so many quantiles lie below a value (or are equal to it, on the low side): rounded so that it is less."""
 
 
 @dataclass(frozen=True)
@@ -73,26 +80,52 @@ class Reference:
         table = self.quantiles[group]
         return np.where(self.votes[group] > 0, _at_least(table < values[:, None]), np.nan)
 
-    def tail(
-        self, values: NDArray[np.float64], present: NDArray[np.bool_], group: int, columns: NDArray[np.int64]
+    def places(self, groups: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
+        """`place` of every row."""
+        known, codes = kinds(groups)
+        return np.array([self.place(names) for names in known], np.intp)[codes]
+
+    def surprises(
+        self, values: NDArray[np.float64], present: NDArray[np.bool_], places: NDArray[np.intp], columns: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Share of the group's votes at least as far on the suspicious side: small when a value is oddly suspicious.
+        """Minus the logarithm of the share of a group's votes at least as far on the suspicious side.
 
         Args:
-            values: float64 of shape (len(columns),); present: bool, of the same shape.
-            group: index from `place`, not −1.
+            values: float64 of shape (n, len(columns)); present: bool, of the same shape.
+            places: group of each row, from `places`, none of them −1.
             columns: catalogue columns of the values.
 
         Returns:
-            float64 of shape (len(columns),), never below 1 / (votes + 1); 1 where the value is absent or the group says
-            nothing.
+            float64 of shape (n, len(columns)), in nats, never above log(votes + 1); 0 where the value is absent or the
+            group says nothing.
         """
-        table = self.quantiles[group, columns]
-        above = 1.0 - _at_least(table < values[:, None])
-        under = GRID[np.minimum((table <= values[:, None]).sum(1), len(GRID) - 1)]
-        found = np.where(_SUSPICIOUS_LOW[columns], under, above)
-        votes = self.votes[group, columns]
-        return np.where(present & (votes > 0), np.maximum(found, 1.0 / (votes + 1.0)), 1.0)
+        out = np.empty(values.shape)
+        for low in (False, True):
+            at = np.flatnonzero(_SUSPICIOUS_LOW[columns] == low)
+            cells = places[:, None] * len(CATALOGUE) + columns[at]
+            nats = (_NATS_LOW if low else _NATS_HIGH)[self._counts(values[:, at], cells, low)]
+            out[:, at] = np.minimum(nats, self._ceilings[cells])
+        return np.where(present, out, 0.0)
+
+    @cached_property
+    def _ceilings(self) -> NDArray[np.float64]:
+        """Most surprising that a group can find a value; 0 where it says nothing."""
+        return np.array([log(votes + 1.0) if votes > 0 else 0.0 for votes in self.votes.ravel().tolist()])
+
+    @cached_property
+    def _padded(self) -> NDArray[np.float64]:
+        """Quantiles of every group and feature, one line each, up to a power of two less one."""
+        lines = self.quantiles.reshape(-1, len(GRID))
+        return np.concatenate([lines, np.full((len(lines), 2 * _STEPS[0] - 1 - len(GRID)), np.inf)], axis=1).ravel()
+
+    def _counts(self, values: NDArray[np.float64], cells: NDArray[np.intp], equal: bool) -> NDArray[np.intp]:
+        """How many quantiles of its cell lie below each value (or are equal to it), by halving."""
+        start = cells * (2 * _STEPS[0] - 1) - 1
+        count = np.zeros(values.shape, np.intp)
+        for step in _STEPS:
+            table = self._padded[start + count + step]
+            count += step * (table <= values if equal else table < values)
+        return count
 
     def percentile(self, column: int, value: float, groups: Sequence[str]) -> float | None:
         """Share of the peer group with a lower value of one feature, 0–100; None without peers."""

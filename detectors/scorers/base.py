@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.catalogue import CATALOGUE, INDEX
-from detectors.contract import FeatureMatrix, Reason, Score, ScoreStatus
+from detectors.contract import STATUS_CODE, STATUSES, FeatureMatrix, Reason, Score, ScoreColumn, Scorer, ScoreStatus
 
 
 class Percentiles(Protocol):
@@ -20,32 +20,33 @@ class Percentiles(Protocol):
         ...
 
 
-def score_rows(
-    matrix: FeatureMatrix, name: str, version: str, least_evidence: int, score_row: Callable[[int], Score | None]
-) -> list[Score]:
-    """One score per row: of `score_row` where there is enough evidence and every number is finite.
+def statuses(matrix: FeatureMatrix, least_evidence: int) -> NDArray[np.int8]:
+    """Codes of every row's status before a scorer looks at it, int8 of shape (n,).
 
     Args:
         matrix: the rows.
-        name: of the scorer.
-        version: of the scorer.
         least_evidence: answered exchanges below which a row is WARMING_UP.
-        score_row: row number → Score; None for NOT_APPLICABLE.
     """
-    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(matrix.values), axis=1)
+    out = np.where(matrix.evidence < least_evidence, STATUS_CODE[ScoreStatus.WARMING_UP], 0).astype(np.int8)
+    out[~np.isfinite(matrix.values).all(axis=1)] = STATUS_CODE[ScoreStatus.FAILED]
+    return out
+
+
+def column_of(status: NDArray[np.int8], value: NDArray[np.float64]) -> ScoreColumn:
+    """The column of a scorer: NaN where it does not apply, among the rows that `statuses` lets it judge."""
+    blank = np.isnan(value)
+    status = np.where((status == 0) & blank, STATUS_CODE[ScoreStatus.NOT_APPLICABLE], status).astype(np.int8)
+    return ScoreColumn(status, np.where(status == 0, value, 0.0))
+
+
+def scores_of(scorer: Scorer, matrix: FeatureMatrix) -> list[Score]:
+    """One score per row: of `columns`, with `reasons` where the value is worth telling about."""
+    column = scorer.columns(matrix)
     found = []
-    for row in range(len(matrix)):
-        status = ScoreStatus.NOT_APPLICABLE
-        if not finite[row]:
-            status = ScoreStatus.FAILED
-        elif matrix.evidence[row] < least_evidence:
-            status = ScoreStatus.WARMING_UP
-        else:
-            score = score_row(row)
-            if score is not None:
-                found.append(score)
-                continue
-        found.append(Score(name, version, status))
+    for row, (code, value) in enumerate(zip(column.status.tolist(), column.value.tolist(), strict=True)):
+        told = code == 0 and value >= scorer.worth_telling
+        reasons = scorer.reasons(matrix, row) if told else ()
+        found.append(Score(scorer.name, scorer.version, STATUSES[code], value, reasons))
     return found
 
 

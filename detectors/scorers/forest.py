@@ -1,24 +1,31 @@
-"""Isolation forest as plain arrays: fitted by scikit-learn, exported, and walked by numpy.
+"""Isolation forest as plain arrays: fitted by scikit-learn, exported, and evaluated by `masks`.
 
-The numbers agree with `sklearn.ensemble.IsolationForest.score_samples` (up to its sign) to the rounding of a sum. Every row
-goes through the same operations in the same order whatever the batch, so the batch leaves no trace.
+The numbers agree with `sklearn.ensemble.IsolationForest.score_samples`, which is −2 to their power, to the rounding of a
+sum. Every row goes through the same operations in the same order whatever the batch, so the batch leaves no trace.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.scorers.masks import MaskTrees, Tree, compiled, summed
+
 TREES = 100
+SAMPLES = 64
+"""Rows that a tree isolates from one another (Liu, Ting, Zhou 2008: what is alone shows among few), so that its leaves are
+the bits of one word."""
+
 FEATURES_PER_TREE = 0.5
-"""Each tree sees half of the features: oddness in few of them must not drown in the others. Full trees were no better."""
+"""Each tree sees half of the features: oddness in few of them must not drown in the others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Forest:
     """Trees side by side.
 
@@ -37,25 +44,26 @@ class Forest:
     depth: NDArray[np.float64]
     scale: float
 
-    def isolations(self, rows: NDArray[np.float64]) -> list[float]:
-        """How easily each row (shape (n, d)) is isolated, in (0, 1): about 0.5 for an ordinary one, higher when it is
-        alone."""
-        x = rows.astype(np.float32)
-        trees = np.arange(len(self.feature))
-        numbers = np.arange(len(x))[:, None]
-        node = np.zeros((len(x), len(trees)), np.int32)
-        while True:
-            feature = self.feature[trees, node]
-            inner = feature >= 0
-            if not inner.any():
-                break
-            goes_left = x[numbers, feature] <= self.threshold[trees, node]
-            child = np.where(goes_left, self.left[trees, node], self.right[trees, node])
-            node = np.where(inner, child, node)
-        total = np.zeros(len(x))
-        for tree in trees:  # one after the other: numpy's own sum may order its additions by the number of rows
-            total += self.depth[tree, node[:, tree]]
-        return [2.0 ** (-value / (len(trees) * self.scale)) for value in total.tolist()]
+    @cached_property
+    def _masks(self) -> MaskTrees:
+        parts = [part.tolist() for part in (self.feature, self.threshold, self.left, self.right, self.depth)]
+        never = [False] * self.feature.shape[1]
+        return compiled(
+            [
+                Tree(feature, threshold, left, right, never, depth)
+                for feature, threshold, left, right, depth in zip(*parts, strict=True)
+            ]
+        )
+
+    def isolations(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How easily each row (shape (n, d)) is isolated: minus its mean depth over the expected one, so about −1 for an
+        ordinary row and nearer to 0 when it is alone.
+
+        Raises:
+            ValueError: a tree has more than 64 leaves.
+        """
+        found = self._masks.found(rows.astype(np.float32).astype(np.float64))
+        return -summed(found) / (len(self.feature) * self.scale)
 
 
 def expected_depth(samples: float) -> float:
@@ -77,7 +85,7 @@ def fit_sklearn(rows: NDArray[np.float64], seed: int) -> Any:
     from sklearn.ensemble import IsolationForest
 
     estimator = IsolationForest(
-        n_estimators=TREES, max_samples=min(len(rows), 1024), max_features=FEATURES_PER_TREE, random_state=seed
+        n_estimators=TREES, max_samples=min(len(rows), SAMPLES), max_features=FEATURES_PER_TREE, random_state=seed
     )
     return estimator.fit(rows)
 

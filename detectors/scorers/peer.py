@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibrate import Conformal
-from detectors.contract import FeatureMatrix, Reason, Score, ScoreStatus
+from detectors.contract import FeatureMatrix, Reason, Score, ScoreColumn
 from detectors.reference import Reference
-from detectors.scorers.base import score_rows, top_reasons
+from detectors.scorers.base import column_of, scores_of, statuses, top_reasons
 from detectors.scorers.surprise import COLUMNS, surprises
 
 LEAST_EVIDENCE = 5
@@ -20,7 +20,7 @@ LEAST_EVIDENCE = 5
 WORTH_TELLING = 0.8
 """Score from which reasons are given: below it a fifth of the peers is rarer."""
 
-Statistic = Callable[[NDArray[np.float64]], list[float]]
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Surprises, shape (n, len(HARVEST)) → one number per row, higher is more suspicious; the same bits for a row in any
 batch."""
 
@@ -39,22 +39,25 @@ class PeerScorer:
     conformal: Conformal
     statistic: Statistic
     monotone_in: tuple[str, ...] = ()
+    worth_telling: float = WORTH_TELLING
+
+    def columns(self, matrix: FeatureMatrix) -> ScoreColumn:
+        """Every row's status and value."""
+        status = statuses(matrix, LEAST_EVIDENCE)
+        ready = np.flatnonzero(status == 0)
+        part = matrix.take(ready) if len(ready) < len(matrix) else matrix
+        found = surprises(self.reference, part)
+        known = np.flatnonzero(~np.isnan(found[:, 0]))
+        value = np.full(len(matrix), np.nan)
+        groups = [part.groups[row] for row in known.tolist()] if len(known) < len(part) else part.groups
+        value[ready[known]] = self.conformal.scores(self.statistic(found[known]), groups)
+        return column_of(status, value)
+
+    def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:
+        """The features that surprise most."""
+        found = surprises(self.reference, matrix.take([row]))[0]
+        return top_reasons(found / max(sum(found.tolist()), 1e-9), COLUMNS, matrix, row, self.reference)
 
     def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
         """Scores in row order."""
-        found = surprises(self.reference, matrix)
-        known = np.flatnonzero(~np.isnan(found[:, 0]))
-        statistics = dict(zip(known.tolist(), self.statistic(found[known]), strict=True))
-
-        def score_row(row: int) -> Score | None:
-            groups = matrix.groups[row]
-            value = self.conformal.score(statistics[row], groups) if row in statistics else None
-            if value is None:
-                return None
-            reasons: tuple[Reason, ...] = ()
-            if value >= WORTH_TELLING:
-                shares = found[row] / max(sum(found[row].tolist()), 1e-9)
-                reasons = top_reasons(shares, COLUMNS, matrix, row, self.reference)
-            return Score(self.name, self.version, ScoreStatus.SCORED, value, reasons)
-
-        return score_rows(matrix, self.name, self.version, LEAST_EVIDENCE, score_row)
+        return scores_of(self, matrix)

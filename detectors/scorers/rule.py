@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detectors.catalogue import CATALOGUE, INDEX
-from detectors.contract import FeatureMatrix, Score, ScoreStatus
-from detectors.scorers.base import Percentiles, reason, score_rows
+from detectors.contract import FeatureMatrix, Reason, Score, ScoreColumn
+from detectors.scorers.base import Percentiles, column_of, reason, scores_of, statuses
 
 _Z = 1.2816
 """90 % quantile of the normal distribution."""
@@ -48,23 +50,27 @@ class Condition:
         """Side on which the sign lies."""
         return "high" if self.full > self.start else "low"
 
-    def support(self, value: float, evidence: int) -> float:
-        """0 … 1."""
+    def support(self, values: NDArray[np.float64], evidence: NDArray[np.int64]) -> NDArray[np.float64]:
+        """0 … 1 for every value, given the evidence of its row."""
         if self.bound:
-            value = lower_bound(value, evidence)
-        return min(1.0, max(0.0, (value - self.start) / (self.full - self.start)))
+            values = lower_bound(values, evidence)
+        return np.clip((values - self.start) / (self.full - self.start), 0.0, 1.0)
+
+    def of(self, matrix: FeatureMatrix) -> NDArray[np.float64]:
+        """Support of every row."""
+        column = INDEX[self.feature]
+        return np.where(matrix.present[:, column], self.support(matrix.values[:, column], matrix.evidence), self.absent)
 
 
 Clause = tuple[Condition, ...]
 
 
-def lower_bound(share: float, count: int) -> float:
-    """One-sided 90 % Wilson bound of a share observed in `count` exchanges."""
-    if count <= 0:
-        return 0.0
-    square = _Z * _Z / count
-    spread = _Z * sqrt(max(0.0, share * (1.0 - share)) / count + square / (4.0 * count))
-    return (share + square / 2.0 - spread) / (1.0 + square)
+def lower_bound(shares: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """One-sided 90 % Wilson bound of shares observed in so many exchanges each; 0 for none."""
+    known = np.maximum(counts, 1).astype(np.float64)
+    square = _Z * _Z / known
+    spread = _Z * np.sqrt(np.maximum(0.0, shares * (1.0 - shares)) / known + square / (4.0 * known))
+    return np.where(counts > 0, (shares + square / 2.0 - spread) / (1.0 + square), 0.0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class NamedRule:
     clauses: tuple[Clause, ...]
     least_evidence: int
     peers: Percentiles | None = None
+    worth_telling: float = WORTH_TELLING
 
     @property
     def monotone_in(self) -> tuple[str, ...]:
@@ -89,32 +96,33 @@ class NamedRule:
         signs = {condition.feature: condition.direction for clause in self.clauses for condition in clause}
         return tuple(name for name, side in signs.items() if CATALOGUE[INDEX[name]].suspicious == side)
 
-    def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
-        """Scores in row order."""
-        return score_rows(matrix, self.name, self.version, self.least_evidence, lambda row: self._row(matrix, row))
+    def columns(self, matrix: FeatureMatrix) -> ScoreColumn:
+        """Every row's status and value."""
+        weakest = np.ones(len(matrix))
+        with np.errstate(all="ignore"):  # what is not finite has failed, whatever comes out here
+            for clause in self.clauses:
+                best = clause[0].of(matrix)
+                for condition in clause[1:]:
+                    best = np.maximum(best, condition.of(matrix))
+                weakest = np.minimum(weakest, best)
+        return column_of(statuses(matrix, self.least_evidence), weakest)
 
-    def _row(self, matrix: FeatureMatrix, row: int) -> Score:
-        evidence = int(matrix.evidence[row])
-        weakest = 1.0
-        decided: list[Condition] = []
+    def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:
+        """The condition that decided each clause, where its feature is known."""
+        alone = matrix.take([row])
+        decided = []
         for clause in self.clauses:
-            best, which = -1.0, clause[0]
-            for condition in clause:
-                column = INDEX[condition.feature]
-                here = matrix.present[row, column]
-                support = condition.support(float(matrix.values[row, column]), evidence) if here else condition.absent
-                if support > best:
-                    best, which = support, condition
-            if best <= 0.0:
-                return Score(self.name, self.version, ScoreStatus.SCORED)
-            weakest = min(weakest, best)
+            which = max(clause, key=lambda condition: float(condition.of(alone)[0]))
             if matrix.present[row, INDEX[which.feature]]:
                 decided.append(which)
-        reasons = []
-        if weakest >= WORTH_TELLING:
-            for condition in decided:
-                column = INDEX[condition.feature]
-                value = float(matrix.values[row, column])
-                place = self.peers.percentile(column, value, matrix.groups[row]) if self.peers is not None else None
-                reasons.append(reason(column, value, place, condition.direction, 1.0 / len(decided)))
-        return Score(self.name, self.version, ScoreStatus.SCORED, weakest, tuple(reasons))
+        found = []
+        for condition in decided:
+            column = INDEX[condition.feature]
+            value = float(matrix.values[row, column])
+            place = self.peers.percentile(column, value, matrix.groups[row]) if self.peers is not None else None
+            found.append(reason(column, value, place, condition.direction, 1.0 / len(decided)))
+        return tuple(found)
+
+    def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
+        """Scores in row order."""
+        return scores_of(self, matrix)

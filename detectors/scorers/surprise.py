@@ -34,9 +34,8 @@ COLUMNS: NDArray[np.int64] = np.array([INDEX[name] for name in HARVEST], np.int6
 def surprises(reference: Reference, matrix: FeatureMatrix) -> NDArray[np.float64]:
     """Surprises in nats, shape (rows, len(HARVEST)); a row none of whose peer groups is known is all NaN."""
     out = np.full((len(matrix), len(HARVEST)), np.nan)
-    values, present = matrix.values[:, COLUMNS], matrix.present[:, COLUMNS]
-    for row, groups in enumerate(matrix.groups):
-        group = reference.place(groups)
-        if group >= 0:
-            out[row] = -np.log(reference.tail(values[row], present[row], group, COLUMNS))
+    places = reference.places(matrix.groups)
+    known = np.flatnonzero(places >= 0)
+    values, present = matrix.values[np.ix_(known, COLUMNS)], matrix.present[np.ix_(known, COLUMNS)]
+    out[known] = reference.surprises(values, present, places[known], COLUMNS)
     return out

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detectors.calibrate import Conformal
 from detectors.reference import Reference
+from detectors.scorers.masks import summed
 from detectors.scorers.peer import PeerScorer
 from detectors.scorers.surprise import HARVEST
 
@@ -26,9 +27,9 @@ NAME = "tails"
 VERSION = "1"
 
 
-def statistic(surprises: NDArray[np.float64]) -> list[float]:
+def statistic(surprises: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum of every row's surprises, feature after feature."""
-    return [sum(row) for row in surprises.tolist()]
+    return summed(surprises)
 
 
 def make(reference: Reference, conformal: Conformal) -> PeerScorer:

@@ -11,7 +11,7 @@ import pytest
 from detectors import conformance
 from detectors.catalogue import INDEX
 from detectors.conformance import CHECKS, Check, Nonconformity
-from detectors.contract import FeatureMatrix, Reason, Score, ScoreStatus
+from detectors.contract import STATUS_CODE, FeatureMatrix, Reason, Score, ScoreColumn, ScoreStatus
 from detectors.model import Model, rules_only
 from detectors.scorers.registry import RULES
 
@@ -49,6 +49,17 @@ class Toy:
     name: str = "toy"
     version: str = "1"
     monotone_in: tuple[str, ...] = ("valuable_share",)
+    worth_telling: float = 0.0
+
+    def columns(self, matrix: FeatureMatrix) -> ScoreColumn:
+        """The spoilt scores as columns."""
+        scores = self.score(matrix)
+        codes = [STATUS_CODE[score.status] for score in scores]
+        return ScoreColumn(np.array(codes, np.int8), np.array([score.value for score in scores]))
+
+    def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:
+        """Those of the score."""
+        return self._row(matrix, row).reasons
 
     def score(self, matrix: FeatureMatrix) -> Sequence[Score]:
         """The scores, spoilt."""
@@ -148,6 +159,7 @@ def _quotes(matrix: FeatureMatrix, scores: list[Score]) -> list[Score]:
 BAD: dict[str, tuple[Check, Change | type[Restless]]] = {
     "drops a row": (conformance.one_score_per_row, lambda _, scores: scores[:-1]),
     "signs as another": (conformance.one_score_per_row, lambda _, scores: [replace(s, scorer="other") for s in scores]),
+    "leaves its reasons out": (conformance.columns_agree, _scored(lambda _, __, score: replace(score, reasons=()))),
     "exceeds 1": (conformance.range_of_scores, _scored(lambda _, __, score: replace(score, value=1.5 + score.value))),
     "a status with a value": (
         conformance.range_of_scores,
@@ -192,6 +204,6 @@ def test_its_check_rejects_a_bad_scorer(fault: str, mixed_matrix: FeatureMatrix)
     """The check that guards against a fault finds it, and says which check it was."""
     check, change = BAD[fault]
     spoilt = change() if isinstance(change, type) else change
-    matrix = FeatureMatrix(mixed_matrix.values.copy(), mixed_matrix.present, mixed_matrix.evidence, mixed_matrix.groups)
+    matrix = replace(mixed_matrix, values=mixed_matrix.values.copy())
     with pytest.raises(Nonconformity, match=check.__name__):
         check(Toy(change=spoilt), matrix)
