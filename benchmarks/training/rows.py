@@ -130,10 +130,12 @@ def labelled_rows(run: LabelledRun) -> LabelledRows:
         matrix = rows.matrix
         depth = max((len(groups) for groups in matrix.groups), default=1)
         names = np.array([(*groups, *[""] * (depth - len(groups))) for groups in matrix.groups], np.str_)
-        with held.open("wb") as file:
+        new = held.with_suffix(".new")
+        with new.open("wb") as file:
             np.savez(
                 file, values=matrix.values, present=matrix.present, evidence=matrix.evidence, groups=names, pool=matrix.pool
             )
+        new.replace(held)
         rows.facts.write_parquet(facts)
         return rows
     with np.load(held, allow_pickle=False) as found:
