@@ -1,8 +1,8 @@
-"""SEAT: how many pairs of queries of one account are nearly the same?
+"""SEAT (Zhang, Chen and Wagner, AISec 2021), per window: attackers send queries that resemble each other.
 
-Zhang, Chen and Wagner, AISec 2021: pairs nearer than τ under a similarity encoder are counted, and an account with many is
-banned. The encoder here is the run's embedding; τ is chosen as in the artefact of arXiv 2606.05725, by the rate of such
-pairs among honest texts.
+The score is the share of pairs in a window at least as similar as the bound, the 99th percentile of the cosines of pairs of
+reference queries. The original trains its own encoder, counts pairs per account and bans at a count; here the embedding is
+the one every method gets, and both sides count as odd, since collectors of distillation data remove near-duplicates.
 """
 
 from __future__ import annotations
@@ -10,22 +10,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-PAIR_RATE = 1e-3
-"""Of honest pairs: the artefact's 1e-4 is for accounts of 1,500 queries; windows of a hundred hold 4,950 pairs."""
+PERCENTILE = 99.0
+PAIRS = 200_000
+
+
+def similarity_bound(reference: NDArray[np.float32], rng: np.random.Generator) -> float:
+    """Cosine that one in a hundred pairs of reference queries reaches, of unit embeddings of shape (n, width), n ≥ 2."""
+    one, other = np.triu_indices(len(reference), 1)
+    if len(one) > PAIRS:
+        chosen = rng.choice(len(one), PAIRS, replace=False)
+        one, other = one[chosen], other[chosen]
+    return float(np.percentile((reference @ reference.T)[one, other], PERCENTILE))
 
 
 class Seat:
-    """Fitted on a reference, float32 of shape (n, d): its τ."""
+    """Fitted on a reference: its bound."""
 
     name = "SEAT"
 
-    def __init__(self, reference: Floats) -> None:
-        one, other = np.triu_indices(len(reference), 1)
-        near = (reference @ reference.T)[one, other]
-        self._least = float(np.quantile(near, 1.0 - PAIR_RATE))
+    def __init__(self, reference: NDArray[np.float32]) -> None:
+        self.bound = similarity_bound(reference, np.random.default_rng(0))
 
-    def statistic(self, window: Floats) -> float:
-        """Share of near pairs of a window, shape (k, d)."""
-        one, other = np.triu_indices(len(window), 1)
-        return float(((window @ window.T)[one, other] >= self._least).mean())
+    def statistic(self, window: NDArray[np.float32]) -> float:
+        """Share of similar pairs, in [0, 1], of a window, shape (k, width), k ≥ 2."""
+        similar = window @ window.T >= self.bound
+        np.fill_diagonal(similar, False)
+        return int(similar.sum()) / (len(window) * (len(window) - 1))
