@@ -12,9 +12,11 @@ from app.cli import (
     appeals,
     archive,
     audit,
+    calibrate,
     config,
     demo,
     erase,
+    evaluate,
     identify,
     key_history,
     keys,
@@ -23,6 +25,7 @@ from app.cli import (
     orders,
     plans,
     policy,
+    promote,
     proposals,
     reasons,
     replay,
@@ -45,6 +48,7 @@ program = typer.Typer(
 _SHOW = "See it work"
 _RUN = "Run the service"
 _LOOK = "Look and check"
+_MODEL = "Make and examine models"
 _ACT = "Act, through the admin API"
 
 program.command("demo", rich_help_panel=_SHOW)(demo.demo)
@@ -53,6 +57,9 @@ program.command("worker", rich_help_panel=_RUN)(services.worker)
 program.command("admin", rich_help_panel=_RUN)(services.admin)
 program.command("all", rich_help_panel=_RUN)(services.everything)
 program.command("replay", rich_help_panel=_LOOK)(replay.replay)
+program.command("calibrate", rich_help_panel=_MODEL)(calibrate.calibrate)
+program.command("evaluate", rich_help_panel=_MODEL)(evaluate.evaluate)
+program.command("promote", rich_help_panel=_MODEL)(promote.promote)
 program.command("held", rich_help_panel=_LOOK)(erase.held)
 program.command("erase", rich_help_panel=_LOOK)(erase.erase)
 program.command("id", rich_help_panel=_LOOK)(identify.identify)

@@ -1,15 +1,16 @@
-"""report: what enforcement did, and would have done."""
+"""report: what enforcement did and would have done; and the report of a model again."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.cli.acting import print_json
 from app.cli.api import AdminUrl, connect
-from app.cli.common import Config, Sets
+from app.cli.common import Config, Sets, out
 
 group = typer.Typer(help="Reports for people who decide about policy.")
 
@@ -48,3 +49,25 @@ def would_have(
         print_json(found)
     else:
         print(markdown(found), end="")
+
+
+@group.command("model")
+def of_model(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Folder that holds a figures.json.")
+    ],
+) -> None:
+    """Draw report.md and its plots anew from the figures.json of calibrate, train or evaluate.
+
+    Example: [bold]stillwatch report model models/2026-12-08[/bold]
+    """
+    from app.errors import BadInput
+    from app.offline import model_report
+
+    document = model_report.read(folder)
+    try:
+        paths = model_report.render(folder, document)
+    except OSError as error:
+        raise BadInput(f"{folder}: {error.strerror or 'cannot be written'}") from None
+    for path in paths:
+        out.print(str(path), soft_wrap=True, markup=False)

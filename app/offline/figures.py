@@ -33,7 +33,6 @@ class Case:
         requests: exchanges in the judged part.
         requests_to_flag: those up to and including the one that flagged it; None: never flagged.
         hours_to_flag: from its first exchange of the judged part.
-        leaked: unique valuable answers taken before it was flagged, or in all.
     """
 
     key_id: str
@@ -45,7 +44,6 @@ class Case:
     requests: int
     requests_to_flag: int | None = None
     hours_to_flag: float | None = None
-    leaked: int = 0
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -105,7 +103,18 @@ class Ablation(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one model and one set of labelled keys. Shares are in [0, 1]."""
+    """Everything about one model and one set of labelled keys. Shares are in [0, 1].
+
+    Attributes:
+        units: organisations and campaigns.
+        own_recall, own_false: share of the abusive and of the honest keys that the policy's own level flags.
+        roc: (false-positive rate, recall).
+        reliability: (share of honest keys that a score promises, share that reached it).
+        bins: (mean score, share of abusive keys) by tenths of the keys.
+        detection: (requests, share of the abusive keys flagged within so many).
+        to_flag, hours_to_flag: of the abusive keys that were flagged; median and quartiles.
+        taken: exchanges of an abusive key until it was flagged, or all of them; median and quartiles.
+    """
 
     honest: int
     abusive: int
@@ -121,7 +130,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     detection: tuple[Point, ...]
     to_flag: Interval
     hours_to_flag: Interval
-    leaked: Interval
+    taken: Interval
     ablation: tuple[Ablation, ...] = ()
 
 
@@ -209,7 +218,7 @@ def figures(cases: Sequence[Case], seed: int = 0, ablation: Sequence[Ablation] =
         detection=_detection(cases),
         to_flag=_median([case.requests_to_flag for case in cases if case.abusive and case.requests_to_flag is not None]),
         hours_to_flag=_median([case.hours_to_flag for case in cases if case.abusive and case.hours_to_flag is not None]),
-        leaked=_median([case.leaked for case in cases if case.abusive]),
+        taken=_median([case.requests_to_flag or case.requests for case in cases if case.abusive]),
         ablation=tuple(ablation),
     )
 

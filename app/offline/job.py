@@ -108,13 +108,13 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
             message names the place and the rule.
         ConfigError: an option contradicts another or breaks its rule, or names what is no model, or no place to write to.
     """
-    plan = _plan(job)
+    plan = plan_of(job)
     identities: dict[str, Identity] = {}
-    feed = _feed(job, settings, identities)
+    feed = open_feed(job, settings, identities)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_folder(job.out, "--out"))
+        stack.enter_context(writable(job.out, "--out"))
         if job.save_model is not None:
-            stack.enter_context(_folder(job.save_model, "--save-model"))
+            stack.enter_context(writable(job.save_model, "--save-model"))
         old = [name for name in FILES if (job.out / name).exists()]
         meter = stack.enter_context(progress.meter(console))
         notes: list[str] = []
@@ -124,14 +124,14 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
             if job.save_model is not None:
                 raise BadInput(f"--save-model: {error.reason}, so there is no model to save") from None
             notes.append(f"{error.reason[0].upper()}{error.reason[1:]}, so only the named rules judged.")
-            feed = _feed(job, settings, identities)  # a feed is gone through once
+            feed = open_feed(job, settings, identities)  # a feed is gone through once
             outcome = replay.play(feed, replace(plan, model=models.rules_only()), job.requests.name, meter)
         outcome.states.close()
-        notes += _notes(feed, outcome, job, identities)
+        notes += remarks(feed, outcome, job, identities)
         if job.labels is not None:
             notes.append(f"{len(outcome.labelled):,} of {len(plan.labels):,} labelled keys are in the judged part.")
         if job.save_model is not None:
-            _save(outcome.model, job.save_model)
+            save_model(outcome.model, job.save_model)
         meter.stage("Writing the report")
         try:
             paths = [
@@ -146,7 +146,12 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
     return Finished(outcome, notes, paths)
 
 
-def _plan(job: ReplayJob) -> replay.Plan:
+def plan_of(job: ReplayJob) -> replay.Plan:
+    """How the log is to be judged.
+
+    Raises:
+        BadInput, ConfigError: as `run_replay`.
+    """
     if job.model is not None and job.save_model is not None:
         raise ConfigError("--save-model writes the model that a replay fits; with --model none is fitted")
     border = None if job.warmup_until is None else moments.parse(job.warmup_until, "--warmup-until")
@@ -158,8 +163,12 @@ def _plan(job: ReplayJob) -> replay.Plan:
     return replay.Plan(warmup_until_us=border, model=model, seed=job.seed, labels=known)
 
 
-def _feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity]) -> Feed:
-    """Opens the input; fills `identities` from the accounts file."""
+def open_feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity]) -> Feed:
+    """Opens the input; fills `identities` from the accounts file.
+
+    Raises:
+        BadInput, ConfigError: as `run_replay`.
+    """
     if job.requests.is_dir():
         for option, value in (("accounts", job.accounts), ("networks", job.networks), ("mapping", job.mapping)):
             if value is not None:
@@ -181,7 +190,8 @@ def _feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity]) -
     return LogFeed(job.requests, builder, BadLines(MAX_BAD_SHARE), parser)
 
 
-def _notes(feed: Feed, outcome: replay.Outcome, job: ReplayJob, identities: dict[str, Identity]) -> list[str]:
+def remarks(feed: Feed, outcome: replay.Outcome, job: ReplayJob, identities: dict[str, Identity]) -> list[str]:
+    """Sentences about the input."""
     notes = list(feed.notes)
     if feed.bad.bad:
         number, rule = feed.bad.examples[0]
@@ -200,7 +210,7 @@ def _notes(feed: Feed, outcome: replay.Outcome, job: ReplayJob, identities: dict
 
 
 @contextlib.contextmanager
-def _folder(path: Path, option: str) -> Iterator[None]:
+def writable(path: Path, option: str) -> Iterator[None]:
     """Makes a folder and tries to write in it, before the long part and not after it; what it made goes after a failure."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
@@ -218,10 +228,15 @@ def _folder(path: Path, option: str) -> Iterator[None]:
         raise
 
 
-def _save(model: models.Model, directory: Path) -> None:
+def save_model(model: models.Model, directory: Path, option: str = "--save-model") -> None:
+    """Write a model.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
     try:
         models.save(model, directory)
     except models.BadModel as error:
-        raise BadInput(f"--save-model: {error}") from None
+        raise BadInput(f"{option}: {error}") from None
     except OSError as error:
-        raise BadInput(f"--save-model {directory}: {error.strerror or 'cannot be written'}") from None
+        raise BadInput(f"{option} {directory}: {error.strerror or 'cannot be written'}") from None

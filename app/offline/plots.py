@@ -26,8 +26,8 @@ from detectors.contract import Level
 
 LEVEL_COLOURS = {Level.CLEAR: "#999999", Level.WATCH: "#56B4E9", Level.SUSPECT: "#E69F00", Level.CONFIRMED: "#D55E00"}
 _HATCHES = {Level.CLEAR: "", Level.WATCH: "..", Level.SUSPECT: "//", Level.CONFIRMED: "xx"}
-_BLUE = "#0072B2"
-_INK = "#333333"
+BLUE = "#0072B2"
+INK = "#333333"
 _DPI = 110
 _LABEL_CHARS = 48
 
@@ -64,7 +64,7 @@ def score_distribution(tracks: Sequence[Track], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     rows[-1].set_xlabel("highest score of the key in the judged part (0: like its peers, 1: most suspicious)", fontsize=9)
     figure.suptitle("Scores of the judged keys, by highest level (each row has its own scale)", fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def timelines(tracks: Sequence[Track], path: Path, start_us: int, end_us: int) -> None:
@@ -85,7 +85,7 @@ def timelines(tracks: Sequence[Track], path: Path, start_us: int, end_us: int) -
     figure.suptitle(
         "Requests per hour (grey bars, left), score (line, right), first alarm (▼)", fontsize=10, y=1 - 0.15 / height
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def _timeline(axes: Axes, track: Track, start_us: int, end_us: int) -> None:
@@ -98,15 +98,15 @@ def _timeline(axes: Axes, track: Track, start_us: int, end_us: int) -> None:
     axes.set_ylabel("req/h", fontsize=7)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.tick_params(labelsize=7)
-    axes.set_title(f"{_label(track.key_id)} · {track.level.name.lower()}", fontsize=8, loc="left", pad=2, parse_math=False)
+    axes.set_title(f"{label(track.key_id)} · {track.level.name.lower()}", fontsize=8, loc="left", pad=2, parse_math=False)
     right = axes.twinx()
     right.set_ylim(-0.05, 1.25)
     right.set_yticks([0, 0.5, 1])
-    right.tick_params(labelsize=7, colors=_BLUE)
-    right.set_ylabel("score", fontsize=7, color=_BLUE)
+    right.tick_params(labelsize=7, colors=BLUE)
+    right.set_ylabel("score", fontsize=7, color=BLUE)
     times = [_moment(point.at_us) for point in track.points]
     scores = [point.score for point in track.points]
-    right.step(times, scores, where="post", color=_BLUE, linewidth=1.2, marker=".", markersize=2.5)
+    right.step(times, scores, where="post", color=BLUE, linewidth=1.2, marker=".", markersize=2.5)
     if track.flagged_us is not None:
         right.plot([_moment(track.flagged_us)], [1.12], marker="v", color=LEVEL_COLOURS[Level.CONFIRMED], markersize=7)
     axes.set_xlim(_moment(start_us), _moment(end_us))
@@ -114,21 +114,21 @@ def _timeline(axes: Axes, track: Track, start_us: int, end_us: int) -> None:
 
 def drivers(found: Sequence[Driver], path: Path) -> None:
     """Which features the flagged keys' verdicts rest on, strongest on top."""
-    figure, axes = _figure(9, 1.2 + 0.32 * len(found))
+    figure, axes = canvas(9, 1.2 + 0.32 * len(found))
     order = list(reversed(found))
-    axes.barh([d.feature for d in order], [100 * d.weight for d in order], color=_BLUE)
+    axes.barh([d.feature for d in order], [100 * d.weight for d in order], color=BLUE)
     for row, driver in enumerate(order):
-        axes.text(100 * driver.weight, row, f" {_keys(driver.keys)}", va="center", fontsize=8, color=_INK)
+        axes.text(100 * driver.weight, row, f" {_keys(driver.keys)}", va="center", fontsize=8, color=INK)
     axes.set_xlabel("mean share of a flagged key's score (%); beside the bar, how many flagged keys name it", fontsize=9)
     axes.set_xlim(0, max(1.0, 118 * max(d.weight for d in found)))
     axes.set_title("What decided")
     axes.tick_params(axis="y", labelsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def levels_by_plan(counts: dict[str, dict[Level, int]], path: Path) -> None:
     """Share of each plan's judged keys at each level above clear."""
-    figure, axes = _figure(9, 1.4 + 0.4 * len(counts))
+    figure, axes = canvas(9, 1.4 + 0.4 * len(counts))
     plans = sorted(counts, reverse=True)
     rows = range(len(plans))
     left = np.zeros(len(plans))
@@ -146,18 +146,24 @@ def levels_by_plan(counts: dict[str, dict[Level, int]], path: Path) -> None:
         )
         left += share
     for row, plan in enumerate(plans):
-        axes.text(left[row], row, f" of {_keys(sum(counts[plan].values()))}", va="center", fontsize=8, color=_INK)
-    axes.set_yticks(rows, [_label(plan) for plan in plans], fontsize=8, parse_math=False)
+        axes.text(left[row], row, f" of {_keys(sum(counts[plan].values()))}", va="center", fontsize=8, color=INK)
+    axes.set_yticks(rows, [label(plan) for plan in plans], fontsize=8, parse_math=False)
     axes.set_xlim(0, max(1.0, float(left.max()) * 1.18))
     axes.set_xlabel("keys above clear, by highest level (% of the plan's judged keys)", fontsize=9)
     axes.tick_params(labelsize=8)
     figure.suptitle("Levels by plan", fontsize=10, x=0.02, ha="left")
     figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+def blank(width: float, height: float) -> Figure:
+    """A picture without anything on it; inches."""
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """One empty diagram; inches."""
+    figure = blank(width, height)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -167,13 +173,14 @@ def _keys(number: int) -> str:
     return f"{number:,} key{'' if number == 1 else 's'}"
 
 
-def _label(text: str) -> str:
+def label(text: str) -> str:
     """A name from the log in letters that the font has, and no longer than fits."""
     drawn = "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "□" for letter in text)
     return drawn if len(drawn) <= _LABEL_CHARS else f"{drawn[: _LABEL_CHARS - 1]}…"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write the picture."""
     # No date and no library version in the file: the same log gives the same picture.
     FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})  # type: ignore[no-untyped-call]
 

@@ -23,6 +23,7 @@ from app.offline.tracks import Track, Tracks
 from detectors import model as models
 from detectors.analysis import Analysis
 from detectors.contract import Verdict
+from detectors.event import Event
 from detectors.features import features
 
 BATCH = 256
@@ -40,6 +41,8 @@ class Plan:
         seed: of the fit.
         labels: what people have found out about some of the keys.
         guards: what the fit does not learn from.
+        suspects: model by whose flags the guards go; None: the named rules.
+        seen: called with every exchange of the judged part, in order, and before the verdict that it leads to.
         heard: called with every verdict on a key in the judged part, in order.
         hot_states: entity states kept as objects, at 15 to 30 KB each; the others wait on disk at 2 to 4 KB.
     """
@@ -50,6 +53,8 @@ class Plan:
     hot_states: int = 20_000
     labels: KeyLabels = field(default_factory=KeyLabels)
     guards: Guards = field(default_factory=Guards)
+    suspects: models.Model | None = None
+    seen: Callable[[Event], None] | None = None
     heard: Callable[[Verdict], None] | None = None
 
 
@@ -182,7 +187,7 @@ class _Player:
 
     def _history(self, border_us: int) -> models.Model:
         self._meter.stage("History")
-        analysis = Analysis(models.rules_only())
+        analysis = Analysis(self._plan.suspects or models.rules_only())
         history = History(self._tracks.owner_of, labels=self._plan.labels, guards=self._plan.guards)
         for item in self._feed.history(border_us):
             # One at a time: a row must show the profile as it was when the key was scored.
@@ -213,6 +218,8 @@ class _Player:
         for event, _ in batch:
             judged = event.at_us >= run.judged_from_us
             self._tracks.of(event.key_id).saw(event, judged)
+            if judged and self._plan.seen is not None:
+                self._plan.seen(event)
             run.warmup_events += not judged
             run.start_us = min(run.start_us or event.at_us, event.at_us)
             run.end_us = max(run.end_us, event.at_us)

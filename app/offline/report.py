@@ -87,7 +87,7 @@ def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: S
     young = len(active) - len(judged)
     before = "what came before is history and raises no alarm" if run.warmup_events else "the whole log"
     rows = [
-        ("Log", _cell(run.source)),
+        ("Log", cell(run.source)),
         ("Time span (UTC)", f"{_time(run.start_us)} to {_time(run.end_us)}"),
         ("Judged from (UTC)", f"{_time(run.judged_from_us)}; {before}"),
         ("Exchanges", f"{run.events:,}, of which {run.warmup_events:,} are history"),
@@ -102,8 +102,8 @@ def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: S
 
 def _model(run: Run) -> str:
     if not run.peers:
-        return f"{_cell(run.model)}, the named rules alone: no key was compared with its peers"
-    return f"{_cell(run.model)}, {'fitted on the history of this log' if run.fitted else 'a saved one'}"
+        return f"{cell(run.model)}, the named rules alone: no key was compared with its peers"
+    return f"{cell(run.model)}, {'fitted on the history of this log' if run.fitted else 'a saved one'}"
 
 
 def _scores(by_plan: dict[str, dict[Level, int]], run: Run) -> str:
@@ -111,7 +111,7 @@ def _scores(by_plan: dict[str, dict[Level, int]], run: Run) -> str:
     rows = []
     for plan, counts in sorted(by_plan.items()):
         above = " | ".join(str(counts.get(level, 0)) for level in (Level.WATCH, Level.SUSPECT, Level.CONFIRMED))
-        rows.append(f"| {_cell(plan)} | {sum(counts.values()):,} | {above} |")
+        rows.append(f"| {cell(plan)} | {sum(counts.values()):,} | {above} |")
     return (
         "## Scores and levels\n\n![Histogram of the keys' highest scores, by level](scores.png)\n\n"
         + (_PEERS if run.peers else _RULES)
@@ -129,9 +129,9 @@ def _flagged(flagged: Sequence[Track]) -> str:
     rows = []
     for track in flagged[:MAX_ROWS]:
         level = track.level.name.lower() + (" (authorised use)" if track.authorised else "")
-        reason = _cell(track.reasons[0].text) if track.reasons else ""
+        reason = cell(track.reasons[0].text) if track.reasons else ""
         rows.append(
-            f"| `{_code(track.key_id)}` | `{_code(track.org_id) or '–'}` | {_cell(track.plan)} | {level} "
+            f"| `{_code(track.key_id)}` | `{_code(track.org_id) or '–'}` | {cell(track.plan)} | {level} "
             f"| {track.score:.3f} | {_time(track.flagged_us or 0)} | {track.requests:,} | {track.leaked:,} | {reason} |"
         )
     more = f"\n{len(flagged) - MAX_ROWS:,} more are in `verdicts.jsonl`.\n" if len(flagged) > MAX_ROWS else ""
@@ -152,7 +152,7 @@ def _decided(found: Sequence[plots.Driver]) -> str:
             meaning, raises = entry.meaning, entry.raises
         else:
             meaning, raises = "", ""
-        rows.append(f"| `{driver.feature}` | {driver.keys} | {driver.weight:.0%} | {_cell(meaning)} | {_cell(raises)} |")
+        rows.append(f"| `{driver.feature}` | {driver.keys} | {driver.weight:.0%} | {cell(meaning)} | {cell(raises)} |")
     return (
         "## What decided\n\n![Features behind the flagged keys' scores](features.png)\n\n"
         "| Feature | Keys | Mean share | Meaning | Honest customers who raise it |\n| --- | ---: | ---: | --- | --- |\n"
@@ -165,8 +165,7 @@ def _details(flagged: Sequence[Track]) -> str:
     parts = [f"## Reasons\n\nThe {min(len(flagged), MAX_DETAILS)} most suspicious keys, with every reason given.\n"]
     for track in flagged[:MAX_DETAILS]:
         reasons = (
-            "\n".join(f"{i}. {_cell(reason.text)}" for i, reason in enumerate(track.reasons, 1))
-            or "No reason was recorded."
+            "\n".join(f"{i}. {cell(reason.text)}" for i, reason in enumerate(track.reasons, 1)) or "No reason was recorded."
         )
         parts.append(f"### `{_code(track.key_id)}` — {track.level.name.lower()}, score {track.score:.3f}\n\n{reasons}\n")
     return "\n".join(parts)
@@ -177,7 +176,7 @@ def _labels(labelled: Sequence[Labelled]) -> str:
     parts = ["## Labelled keys\n"]
     benign = by_stratum(labelled, "benign")
     if benign:
-        rows = [f"| {_cell(name)} | {judged} | {flagged} | {flagged / judged:.1%} |" for name, judged, flagged in benign]
+        rows = [f"| {cell(name)} | {judged} | {flagged} | {flagged / judged:.1%} |" for name, judged, flagged in benign]
         parts.append(
             "Keys that people found benign, an appeal that was granted among them, by stratum: plan / age / workload. Each "
             "flag is a false positive.\n\n"
@@ -196,9 +195,9 @@ def _labels(labelled: Sequence[Labelled]) -> str:
 
 
 def _input(page: Page) -> str:
-    lines = [_cell(note) for note in page.notes]
+    lines = [cell(note) for note in page.notes]
     if page.bad.bad:
-        lines += [f"line {number:,}: {_cell(rule)}" for number, rule in page.bad.examples]
+        lines += [f"line {number:,}: {cell(rule)}" for number, rule in page.bad.examples]
         if page.bad.bad > len(page.bad.examples):
             lines.append(f"and {page.bad.bad - len(page.bad.examples):,} more such lines")
     text = "\n".join(f"- {line}" for line in lines) or "Every line was used and in time order."
@@ -254,7 +253,7 @@ def _time(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text for a Markdown table: no cell or line may be broken, no link or tag started, by what a log contains."""
     plain = " ".join(text.split())
     for mark in "\\|<>[]*_`":

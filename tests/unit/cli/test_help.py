@@ -29,7 +29,8 @@ def test_every_command_of_the_service_is_there() -> None:
     """The commands an operator was promised exist."""
     names = {" ".join(path) for path, _ in ALL}
     assert names == {
-        "demo", "serve", "worker", "admin", "all", "replay", "id", "version", "held",
+        "demo", "serve", "worker", "admin", "all", "replay", "calibrate", "evaluate", "promote", "report model",
+        "id", "version", "held",
         "keys search", "keys events", "keys flags", "reasons", "labels add", "labels list", "labels export",
         "appeals file", "appeals list", "appeals show", "appeals decide",
         "keys list", "keys show", "keys lift", "archive list", "archive check", "config check", "config show",
