@@ -92,7 +92,7 @@ def _columns(
 
 
 _EVENT_COLUMNS = _columns(Event, "", lambda name: name.endswith("_digest"), TEXT_FIELDS)
-_FP_COLUMNS = _columns(Fingerprint, FP, lambda _: True)  # hashes, bit sets and counts: nothing below zero
+_FP_COLUMNS = _columns(Fingerprint, FP, lambda name: name != "harvest")  # hashes, bit sets, counts; a ratio has a sign
 
 SCHEMA: dict[str, pl.DataType] = {"entry_ms": pl.Int64(), "entry_seq": pl.Int64(), **_EVENT_COLUMNS, **_FP_COLUMNS}
 """Columns of an archive file, in order."""

@@ -4,6 +4,7 @@ normalise        text → masked tokens
 skeleton         head, tail and winnowed shingles: what stays constant
 output_contract  what the answer is forced to look like
 minhash          near-duplicates
+echo             samples of shingles, to know an answer that comes back as input
 content          exact content under masking, and the coverage cell
 script           class of script and language
 intents, cues    what a request is for: structure first, words of a dozen languages second

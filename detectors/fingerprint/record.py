@@ -19,7 +19,7 @@ FORCED_ANSWER = 128  # … and the request had asked for that tag
 
 
 class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Hashes and small numbers of one exchange; about 200 bytes as msgpack. A hash of 0 means there was nothing to hash.
+    """Hashes and small numbers of one exchange; about 350 bytes as msgpack. A hash of 0 means there was nothing to hash.
 
     Attributes:
         version: FINGERPRINT_VERSION that made it.
@@ -40,6 +40,8 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
         capability: class of ability drawn on, see `capability`.
         harvest: how much more often such an exchange is sent by harvesters than by honest customers, see `harvest`: eight
             times the logarithm of the ratio, −127 … 127.
+        asked: sample of the shingles of the last user turn, see `echo`.
+        answered: sample of the shingles of the answer's beginning, see `echo`.
     """
 
     version: int
@@ -58,3 +60,5 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     embedding: bytes = b""
     capability: int = 0
     harvest: int = 0
+    asked: bytes = b""
+    answered: bytes = b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from detectors.event import Event
 from detectors.fingerprint.capability import capability
 from detectors.fingerprint.content import content, simhash
+from detectors.fingerprint.echo import ANSWER_CHARS, ANSWERED, ASKED, sample
 from detectors.fingerprint.embedding import embedding
 from detectors.fingerprint.harvest import harvest
 from detectors.fingerprint.hashing import sequence, vocabulary
@@ -39,6 +40,7 @@ def fingerprint(event: Event) -> Fingerprint:
     direction = embedding(known)
     bits = intents(event, system, user, rest, answer, contract)
     able = capability(event, f"{user}\n{rest}" if rest else user, answer, bits)
+    said = tokens(answer[:ANSWER_CHARS])
     return Fingerprint(
         version=FINGERPRINT_VERSION,
         system=content(tokens(system)) or event.system_digest,
@@ -56,4 +58,6 @@ def fingerprint(event: Event) -> Fingerprint:
         embedding=direction,
         capability=able,
         harvest=harvest(event, direction, bits, len(contract.tags), len(words)),
+        asked=sample(hashes, ASKED),
+        answered=sample(sequence(said, vocabulary(said)), ANSWERED),
     )
