@@ -32,6 +32,7 @@ from app.cli import (
     report,
     services,
     tokens,
+    train,
 )
 
 program = typer.Typer(
@@ -58,6 +59,7 @@ program.command("admin", rich_help_panel=_RUN)(services.admin)
 program.command("all", rich_help_panel=_RUN)(services.everything)
 program.command("replay", rich_help_panel=_LOOK)(replay.replay)
 program.command("calibrate", rich_help_panel=_MODEL)(calibrate.calibrate)
+program.command("train", rich_help_panel=_MODEL)(train.train)
 program.command("evaluate", rich_help_panel=_MODEL)(evaluate.evaluate)
 program.command("promote", rich_help_panel=_MODEL)(promote.promote)
 program.command("held", rich_help_panel=_LOOK)(erase.held)

@@ -179,6 +179,10 @@ class _Bootstrap:
         sums = np.bincount(within, values[of], self._count)
         counts = np.bincount(within, minlength=self._count).astype(np.float64)
         totals = self._draws @ counts
+        if value in (0.0, 1.0):
+            # Drawing anew what is all the same says nothing: the exact bound for so many units of which none differs.
+            far = 1.0 - 0.025 ** (1.0 / len(np.unique(within)))
+            return Interval(value, 0.0, far) if value == 0.0 else Interval(value, 1.0 - far, 1.0)
         means = (self._draws @ sums)[totals > 0] / totals[totals > 0]
         return Interval(value, *(float(bound) for bound in np.quantile(means, (0.025, 0.975))))
 

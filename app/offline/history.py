@@ -16,6 +16,7 @@ from detectors.analysis import EntityState
 from detectors.catalogue import INDEX
 from detectors.contract import Level, Verdict
 from detectors.features import FeatureRow, features
+from detectors.scorers.boosted import Boosted
 from detectors.verdict import Standing
 
 MAX_ROWS = 100_000
@@ -102,8 +103,13 @@ class History:
             if count & (count - 1) == 0:
                 self._add(key_id, states["key", key_id])
 
-    def fit(self, states: StateTable, seed: int) -> models.Model:
+    def fit(self, states: StateTable, seed: int, trees: Boosted | None = None) -> models.Model:
         """The peer model of this history.
+
+        Args:
+            states: as the last exchange left them.
+            seed: of the fit.
+            trees: a provider's own; None: those that are shipped.
 
         Raises:
             TooLittleHistory: too few organisations have enough exchanges.
@@ -120,7 +126,7 @@ class History:
         try:
             honest = {self._owner_of(key_id) for key_id, _ in rows if key_id in self._labels.benign}
             flagged = {self._owner_of(key_id) for key_id in self.flagged}
-            return models.fit([row for _, row in rows], owners, seed, honest, flagged=flagged)
+            return models.fit([row for _, row in rows], owners, seed, honest, flagged=flagged, trees=trees)
         except models.TooLittleHistory as error:
             raise TooLittleHistory(str(error)) from None
 

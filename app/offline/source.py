@@ -35,10 +35,10 @@ class LogFile:
         try:
             self.size_bytes = path.stat().st_size
             self._file = path.open("rb")
+            self._compressed = self._file.read(2) == _GZIP_MAGIC
+            self._file.seek(0)
         except OSError as error:
-            raise BadInput(f"{path}: {error.strerror or 'cannot be read'}") from None
-        self._compressed = self._file.read(2) == _GZIP_MAGIC
-        self._file.seek(0)
+            raise BadInput(f"{path}: {error.strerror or 'must be a file, not a pipe'}") from None
 
     def close(self) -> None:
         """Give the file back; reading to the end does it too."""

@@ -29,7 +29,7 @@ def test_every_command_of_the_service_is_there() -> None:
     """The commands an operator was promised exist."""
     names = {" ".join(path) for path, _ in ALL}
     assert names == {
-        "demo", "serve", "worker", "admin", "all", "replay", "calibrate", "evaluate", "promote", "report model",
+        "demo", "serve", "worker", "admin", "all", "replay", "calibrate", "train", "evaluate", "promote", "report model",
         "id", "version", "held",
         "keys search", "keys events", "keys flags", "reasons", "labels add", "labels list", "labels export",
         "appeals file", "appeals list", "appeals show", "appeals decide",

@@ -38,6 +38,7 @@ class _Fits:
         seed: int,
         honest: Collection[str],
         flagged: Collection[str] = (),
+        trees: object = None,
     ) -> models.Model:
         self.rows, self.owners, self.honest, self.flagged = rows, owners, honest, flagged
         return models.rules_only()
