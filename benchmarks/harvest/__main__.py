@@ -1,10 +1,11 @@
 """Trains the network that rates one exchange, says what it does on worlds, families and strata it never saw, and writes it.
 
-    python -m benchmarks.harvest [--seeds 100 … ] [--hold 2] [--leave-out] [--write]
+    python -m benchmarks.harvest [--seeds 100 … ] [--hold 3] [--leave-out] [--write]
 
-The last `--hold` worlds are tested on. The table shows, at the ratio that 5 % of honest exchanges exceed (each customer one vote,
-each stratum alike), the share of every family's exchanges above it and of every stratum's. `--leave-out` trains again without
-each family and each stratum in turn and shows what becomes of it. `--write` trains on all worlds and writes the artefact.
+The last `--hold` worlds are tested on. The table shows, at the ratio that 5 % of honest exchanges exceed (each customer one
+vote, each stratum alike), the share of every family's exchanges above it and of every stratum's. `--leave-out` trains again
+without each family and each stratum in turn and shows what becomes of it. `--write` trains on all worlds and writes the
+artefact.
 """
 
 from __future__ import annotations
@@ -25,6 +26,26 @@ from benchmarks.labelled import ROOT, NoBench
 from detectors.fingerprint.harvest import SHAPE, Network
 
 HONEST_ABOVE = 0.05
+CARD = '''# Card of harvest.npz: how much more often harvesters than honest customers send an exchange like this one.
+sha256 = "{sha256}"
+exchanges = {exchanges}
+worlds = {worlds}
+made_by = "python -m benchmarks.harvest --write"
+columns = [{columns}]
+contents = """
+first, first_bias, second, second_bias: float32 weights of a network with one hidden layer of rectified units over the columns
+and the 64 components of the embedding; its result is a log density ratio"""
+fitted_on = """
+generated traffic of random worlds: fourteen families of harvesting and nineteen kinds of honest customers. Only weights are
+kept; no text can be read back from them"""
+good_for = """
+weighing the exchanges of a key or a pool, many at a time, against the same weights of its peers"""
+not_good_for = """
+judging one exchange, or a key without peers: honest evaluation, audit and red-team exchanges look like harvests one by one,
+and a kind of honest customer that was left out of training may be rated like a harvester"""
+'''
+"""What is written beside the weights."""
+
 SEEDS = tuple(range(100, 118))
 
 
@@ -43,9 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     held = np.isin(found.world, given.seeds[-given.hold :])
     known, test = found.take(~held), found.take(held)
-    print(
-        f"{len(known):,} exchanges of {len(given.seeds) - given.hold} worlds, tested on {len(test):,} of {given.hold} others"
-    )
+    print(f"{len(known):,} exchanges; tested on {len(test):,} of {given.hold} other worlds")
     for embedding in (True, False):
         print("\neverything:" if embedding else "\nwithout the embedding:")
         _table(train(known, embedding=embedding), test)
@@ -78,7 +97,7 @@ def _table(network: Network, test: Exchanges) -> None:
         for kind in np.unique(test.kind[of]):
             rows = of & (test.kind == kind)
             print(
-                f"  {kind:<22}{(ratios[rows] > border).mean():>6.0%} above, mean {ratios[rows].mean():>5.1f}, n {rows.sum():,}"
+                f"  {kind:<22}{(ratios[rows] > border).mean():>6.0%} above, mean {ratios[rows].mean():>5.1f}, n {rows.sum()}"
             )
 
 
@@ -109,22 +128,8 @@ def _write(network: Network, count: int, seeds: Sequence[int]) -> None:
     folder = ROOT / "detectors" / "artefacts"
     (folder / "harvest.npz").write_bytes(data.getvalue())
     columns = ", ".join(f'"{name}"' for name in SHAPE)
-    (folder / "harvest.toml").write_text(
-        "# Card of harvest.npz: how much more often harvesters than honest customers send an exchange like this one.\n"
-        f'sha256 = "{sha256(data.getvalue()).hexdigest()}"\n'
-        f"exchanges = {count}\n"
-        f"worlds = {list(seeds)}\n"
-        'made_by = "python -m benchmarks.harvest --write"\n'
-        f"columns = [{columns}]\n"
-        'contents = "first, first_bias, second, second_bias: float32 weights of a network with one hidden layer; its result is a log '
-        'density ratio"\n'
-        'fitted_on = "generated traffic of random worlds: fourteen families of harvesting and nineteen kinds of honest customers. '
-        'Only weights are kept; no text can be read back from them."\n'
-        'good_for = "weighing the exchanges of a key or a pool, many at a time, against the same weights of its peers"\n'
-        'not_good_for = "judging one exchange, or a key without peers: honest evaluation, audit and red-team exchanges look like '
-        'harvests one by one"\n',
-        "utf-8",
-    )
+    stated = {"sha256": sha256(data.getvalue()).hexdigest(), "exchanges": count, "worlds": list(seeds), "columns": columns}
+    (folder / "harvest.toml").write_text(CARD.format(**stated), "utf-8")
     print(f"wrote {folder / 'harvest.npz'}: {len(data.getvalue()):,} bytes")
 
 

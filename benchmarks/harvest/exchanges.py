@@ -70,9 +70,9 @@ def _of(run: LabelledRun, seed: int) -> Exchanges:
         if known.get("authorised") or not judged(event, fp.tokens):
             continue
         attack = known["label"] == "attack"
-        if attack and round(event.at_us / 1000) not in answered[event.key_id]:
-            if not (event.refusal and known["attack_fraction"] >= WHOLE):
-                continue
+        refused = event.refusal and known.get("attack_fraction", 0.0) >= WHOLE
+        if attack and not refused and round(event.at_us / 1000) not in answered[event.key_id]:
+            continue
         owner = known["campaign"] if attack else known["org"]
         line = (
             row(event, fp.embedding, fp.intents, fp.tags_asked, fp.tokens),

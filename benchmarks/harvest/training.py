@@ -20,6 +20,10 @@ SHARING = 0.6
 """A customer's weight is its exchanges to the power of 1 − SHARING, a kind's that of its customers to the same."""
 SPREAD = 0.15
 """Added to each column's deviation, so that a rare flag does not become a large number."""
+NOISE = 0.5
+"""Deviation of what is added to each component of an embedding at every step, about as much as it varies by itself: other
+corpora ask about other things."""
+
 COMPONENT = 127.0 / 4.0
 """A component of an embedding that becomes 1."""
 
@@ -63,14 +67,16 @@ def train(of: Exchanges, seed: int = 0, embedding: bool = True) -> Network:
     steps = EPOCHS * len(of) // BATCH
     for step in range(1, steps + 1):
         drawn = np.minimum(np.searchsorted(up_to, rng.random(BATCH)), len(of) - 1)
+        seen = scaled[drawn]
+        seen[:, shapes:] += rng.normal(0.0, NOISE if embedding else 0.0, (BATCH, WIDTH - shapes))
         target = np.where(of.attack[drawn], 1.0 - SMOOTHING, SMOOTHING)
         first, first_bias, second, second_bias = values
-        before = scaled[drawn] @ first + first_bias
+        before = seen @ first + first_bias
         hidden = np.maximum(before, 0.0)
         wrong = (1.0 / (1.0 + np.exp(-(hidden @ second + second_bias))) - target) / BATCH
         back = np.outer(wrong, second) * (before > 0.0)
         slopes = (
-            scaled[drawn].T @ back + decay * first,
+            seen.T @ back + decay * first,
             back.sum(axis=0),
             hidden.T @ wrong + DECAY_SHAPE * second,
             np.array([wrong.sum()]),

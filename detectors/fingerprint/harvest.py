@@ -1,11 +1,11 @@
 """How much more often harvesters than honest customers send an exchange like this one: a shipped small network.
 
 Whether a key harvests is decided elsewhere, from many exchanges among peers. This is what one exchange contributes: the
-logarithm of the density ratio harvest : honest, from what the exchange is about (its embedding), what it is for (intents) and
-its shape (turns, lengths, tools, form asked). It is trained with equal weight for both classes, so 0 says nothing.
+logarithm of the density ratio harvest : honest, from what the exchange is about (its embedding), what it is for (intents)
+and its shape (turns, lengths, tools, form asked). It is trained with equal weight for both classes, so 0 says nothing.
 
-Temperature, token limits, models, names of clients and times are left out: they cost a caller nothing to change, and a generator of
-traffic writes them by rule, so a network would learn the generator. How it was trained: `benchmarks.harvest`.
+Temperature, token limits, models, names of clients and times are left out: they cost a caller nothing to change, and a
+generator of traffic writes them by rule, so a network would learn the generator. How it was trained: `benchmarks.harvest`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from detectors.artefacts import Artefact, load
 from detectors.event import Event
-from detectors.fingerprint.embedding import DIMENSIONS, UNIT
+from detectors.fingerprint.embedding import DIMENSIONS
 
 STEPS = 8
 """Units of the result per unit of log ratio: 8 is e times as often."""
