@@ -22,7 +22,7 @@ from benchmarks.labelled import NoBench, find_bench
 from benchmarks.windows import pairs
 from benchmarks.windows.methods import METHODS, MMD, Method
 from benchmarks.windows.protocol import Plan, measure
-from benchmarks.windows.queries import directions, queries
+from benchmarks.windows.queries import queries, rows
 from benchmarks.windows.report import picture, tables
 from benchmarks.windows.results import Results
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         del results.tallies[cell]
     try:
         data = find_bench().parent / "data"
-        background = {name: directions(pairs.source(data, "benign", name, BACKGROUND)) for name in pairs.HONEST}
+        background = {name: rows(pairs.source(data, "benign", name, BACKGROUND)) for name in pairs.HONEST}
         for name in given.pairs:
             _pair(name, background, methods, given.sizes, results)
             if given.keep:

@@ -30,7 +30,7 @@ MAHALANOBIS_FITTED = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What a method is fitted on: one part of the honest texts, and directions of unrelated traffic, shape (m, 64)."""
+    """What a method is fitted on: one part of the honest texts, and rows of unrelated traffic, shape (m, WIDTH)."""
 
     reference: Queries
     background: NDArray[np.float32]

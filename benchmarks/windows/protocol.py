@@ -25,8 +25,8 @@ LEVELS = (0.005, 0.05)
 """Of p-values that alarm: the one to compare at, and the published one."""
 
 PARTS = 3
-HONEST_WINDOWS, ATTACKED_WINDOWS = 50, 20
-"""A part, and share; the paper's 50 windows of each are thus 150 and 60 a pair."""
+HONEST_WINDOWS, ATTACKED_WINDOWS = 20, 16
+"""A part, and share: 60 and 48 a pair; the paper has 50 and 50."""
 
 ROOM = 1.1
 """Texts of a part for each place in a window, at least; else honest windows would be copies of each other."""
@@ -39,7 +39,7 @@ class Plan:
     parts: int = PARTS
     honest: int = HONEST_WINDOWS
     attacked: int = ATTACKED_WINDOWS
-    null_windows: int = 1000
+    null_windows: int = 500
     seed: int = 1
 
 

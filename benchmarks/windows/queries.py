@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.embedding import teacher
-from detectors.fingerprint.embedding import embedding, vector
+from benchmarks.windows.shape import NUMBERS, shape
+from detectors.fingerprint.embedding import DIMENSIONS, embedding, vector
 from detectors.fingerprint.hashing import vocabulary
 from detectors.fingerprint.normalise import HEAD_CHARS, TAIL_CHARS, fold, pieces, tokens
 
 CUT_TOKENS = 128
+WIDTH = DIMENSIONS + NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Queries:
     """Texts in an order.
 
     Attributes:
-        ours: float32 of shape (n, 64), as the fingerprint keeps them: 64 signed bytes.
+        ours: float32 of shape (n, WIDTH): directions as the fingerprint keeps them, 64 signed bytes, then shapes.
         minilm: float32 of shape (n, 384), of length 1; of shape (n, 0) where nobody asked for it.
     """
 
@@ -52,12 +54,12 @@ def queries(texts: Sequence[str], encoded: bool = True, told: Callable[[int, int
         NoBench: a text is not in the cache of the sentence encoder, and the encoder is not installed.
     """
     minilm = teacher.embed(texts, CUT_TOKENS, told) if encoded else np.zeros((len(texts), 0), np.float32)
-    return Queries(tuple(texts), directions(texts), minilm)
+    return Queries(tuple(texts), rows(texts), minilm)
 
 
-def directions(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Ours alone, float32 of shape (n, 64), of what a gateway would have seen of the texts."""
-    return np.stack([vector(embedding(vocabulary(_words(text)))) for text in texts]).astype(np.float32)
+def rows(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Ours alone, float32 of shape (n, WIDTH)."""
+    return np.stack([np.concatenate([vector(embedding(vocabulary(_words(text)))), shape(text)]) for text in texts])
 
 
 def _words(text: str) -> list[str]:
