@@ -22,7 +22,7 @@ from detectors.model import Model
 from detectors.profile import BadProfile, Profile
 from detectors.verdict import Moment, Standing, judge
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 DEFLATE_LEVEL = 1
 """Most counters of most profiles are zero: the fastest level saves 40 % for 70 µs, the best hardly more."""

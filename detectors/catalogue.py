@@ -56,10 +56,26 @@ class Feature:
 
 _FEW = "fewer than five answered exchanges that write text in the window"
 _NEVER = "never"
+_WORDLESS = "fewer than five exchanges with text"
+_UNJUDGED = (
+    "it brings no reasoning back, it is the key of an organisation (which is judged), or it cannot be known yet what it "
+    "was given: see `detectors.profile.provenance`"
+)
 
 
 def _share(name: str, side: Side, meaning: str, raises: str, fakes: str, source: str, absent: str = _FEW) -> Feature:
     return Feature(name, "share", 0.0, 1.0, "7 d", side, "linear", meaning, absent, raises, fakes, source)
+
+
+def _floor(name: str, what: str, raises: str) -> Feature:
+    return _share(
+        f"{name}_floor", "high", f"lower end of the 95 % interval of the share of exchanges that {what}", raises,
+        "cover traffic: its price", "Wilson 1927; disclosed campaigns",
+    )  # fmt: skip
+
+
+def _count(name: str, meaning: str, raises: str, fakes: str, source: str) -> Feature:
+    return Feature(name, "exchanges", 0.0, inf, "7 d", "high", "log", meaning, _NEVER, raises, fakes, source)
 
 
 CATALOGUE: tuple[Feature, ...] = (
@@ -444,6 +460,172 @@ CATALOGUE: tuple[Feature, ...] = (
         "leak_mean", "high", "mean suspicion of the different valuable responses", "evaluations, contracted data making",
         "cover traffic of valuable answers: its price", "e-detectors, Shin, Ramdas and Rinaldo 2024",
         "fewer than five different valuable responses",
+    ),
+    # --- Sure shares and plain numbers: where a share of few would mislead, or where cover traffic thins a share out
+    _floor("elicitation", "ask for the reasoning to be written out", "tutors, explanation products, prompt engineers"),
+    _floor("answer_supplied", "ask for the reasoning behind an answer they bring along", "explanation products, graders"),
+    _floor("judge", "have something graded", "evaluation vendors, moderation"),
+    _floor("task_generation", "make tasks, personas or dialogues", "education, content, test data"),
+    _floor("rewrite", "have a text rewritten, cleaned or made harder", "document tools, editors, localisation"),
+    _count(
+        "answers_supplied", "number of exchanges that bring a finished answer along and ask for the reasoning behind it",
+        "explanation products, graders", "drop the labels: free, but confuses the model",
+        "AA26-251A: the reasoning behind a finished answer",
+    ),
+    _count(
+        "constant_forced_answers",
+        "number of answers that begin with a tag asked for, under an output contract that earlier ones had too",
+        "products that parse tags", "a contract per request: a parser each", "disclosed campaigns: reasoning in tags",
+    ),
+    _count(
+        "items_repeated", "number of different requests that were asked more than once",
+        "self-consistency users, evaluations with repeats, monitoring", "spread the repeats over keys: free",
+        "RFT, arXiv 2308.01825: k answers to each question",
+    ),
+    _share(
+        "repeat_exactness", "high",
+        "of the exchanges that were asked more than once, the share asked exactly k times, for the most common k",
+        "self-consistency users, evaluations with repeats", "vary k: free", "RFT, arXiv 2308.01825",
+        "fewer than ten exchanges that were asked more than once",
+    ),
+    _share(
+        "judged_near_share", "high",
+        "of the exchanges that have something graded, the share that resembles one of the last 32: candidates for one "
+        "question come in bursts",
+        "evaluation vendors", "shuffle the candidates: free", "disclosed campaigns: the model as a reward model",
+        "fewer than five exchanges that have something graded",
+    ),
+    # --- Contents, more of them
+    Feature(
+        "harvest_spread", "log ratio", 0.0, 16.0, "400 exchanges", "both", "linear",
+        "standard deviation of the logarithm of the density ratio of single exchanges: a mixture spreads it",
+        _WORDLESS, "aggregators, agencies", "one pool per key: cheap",
+        "the shipped ratio, see the card of artefact harvest",
+    ),
+    _share(
+        "harvest_low_share", "low", "share of exchanges that harvesters send at most e⁻² times as often as others",
+        "pipelines with forms of their own", "cover traffic: its price",
+        "the shipped ratio, see the card of artefact harvest", _WORDLESS,
+    ),
+    _share(
+        "harvest_top_share", "high", "share of exchanges that harvesters send at least e⁶ times as often as others",
+        "evaluations, contracted data making", "cover traffic: its price",
+        "the shipped ratio, see the card of artefact harvest", _WORDLESS,
+    ),
+    Feature(
+        "harvest_recent_mean", "log ratio", -16.0, 16.0, "100 exchanges", "high", "linear",
+        "mean logarithm of the density ratio of the last exchanges", _WORDLESS, "evaluations, contracted data making",
+        "cover traffic: its price", "the shipped ratio, see the card of artefact harvest",
+    ),
+    Feature(
+        "topic_shift", "distance", -1.0, 4.0, "100 against 1,600 exchanges", "high", "linear",
+        "squared kernel distance of the last exchanges from the long mean, less what chance makes of it",
+        "fewer than 300 exchanges with text", "launches, new end users", "drift slowly: time",
+        "kernel mean embeddings, Gretton et al., JMLR 2012",
+    ),
+    _share(
+        "topic_evenness", "both", "entropy of the exchanges over 64 regions of meaning, over its maximum",
+        "search and chat (even), pipelines (uneven)", "a narrow harvest: worth less",
+        "disclosed campaigns: breadth, then one capability", "fewer than 20 exchanges with text",
+    ),
+    _share(
+        "topic_top_share", "both", "share of exchanges in the most common of 64 regions of meaning",
+        "pipelines (most), search and chat (few)", "mix pools on a key: cheap", "disclosed campaigns: one capability",
+        "fewer than 20 exchanges with text",
+    ),
+    # --- Concurrency and limits
+    Feature(
+        "fano_factor", "ratio", 0.0, inf, "7 d", "both", "log",
+        "variance over mean of the exchanges in ten minutes, in hours with traffic; 1 for a Poisson stream",
+        "fewer than two hours with traffic or than 20 exchanges in them", "cron jobs (low), batch runs (high)",
+        "jitter, pauses: free", "BurstGPT, arXiv 2401.17644; ServeGen, arXiv 2505.09999",
+    ),
+    Feature(
+        "in_flight_mean", "exchanges", 0.0, 16.0, "7 d", "high", "log",
+        "mean number of the last sixteen exchanges that had not ended when one began",
+        "fewer than five exchanges with a known duration", "batch clients, products with many end users",
+        "more keys: free", "ServeGen, arXiv 2505.09999",
+    ),
+    _share(
+        "in_flight_steadiness", "high",
+        "share of exchanges that began with as many others in flight as the one before, at least one: a fixed pool of "
+        "workers",
+        "batch clients", "vary the workers: free", "ServeGen, arXiv 2505.09999",
+        "hardly any overlap, or fewer than five exchanges with a known duration",
+    ),
+    Feature(
+        "backoff_s", "seconds", 0.0, 3600.0, "7 d", "both", "log",
+        "geometric mean of the time to the next exchange after one refused for a rate limit",
+        "fewer than five refusals for a rate limit", "libraries with their own back-off (seconds), eager scripts (none)",
+        "wait longer: time", "retry rules of the client libraries",
+    ),
+    # --- Relays
+    Feature(
+        "open_chains", "conversations", 0.0, 32.0, "7 d", "high", "log",
+        "mean number of conversations that went on within the ten minutes before an exchange, of the last 32",
+        _FEW, "products with many end users, aggregators", "one conversation per key: free",
+        "disclosed campaigns: resold access",
+    ),
+    _share(
+        "end_user_share", "low", "share of exchanges that name an end user", "scripts, backends of one team",
+        "make names up: free", "disclosed campaigns: resold access",
+    ),
+    Feature(
+        "end_user_diversity", "end users", 0.0, inf, "life", "both", "log",
+        "number of different end users named; error 10 % above eight", "no end user was ever named",
+        "products with many end users", "make names up: free", "disclosed campaigns: resold access",
+    ),
+    _share(
+        "client_mismatch_share", "high",
+        "share of exchanges whose user-agent names a library without its other headers, or the other way round",
+        "proxies that drop headers, own clients", "send both: free", "disclosed campaigns: resold access",
+        "fewer than five exchanges that say what sent them",
+    ),
+    # --- What comes back
+    _share(
+        "parameter_novelty", "both", "share of exchanges with sampling settings that are not among the known ones",
+        "playgrounds (many), every program (few)", "copy honest settings: free",
+        "Alpaca, Self-Instruct: one setting for all",
+    ),
+    _share(
+        "output_echo_share", "high",
+        "share of exchanges outside a conversation that hold one of the last 24 answers: rewritten, cleaned",
+        "editors, translators, agents that hand texts on", "another key for the next step: free",
+        "Evol-Instruct, arXiv 2304.12244: the output is the next input",
+    ),
+    _count(
+        "output_echoes", "number of exchanges outside a conversation that hold one of the last 24 answers",
+        "editors, translators, agents that hand texts on", "another key for the next step: free",
+        "Evol-Instruct, arXiv 2304.12244: the output is the next input",
+    ),
+    Feature(
+        "foreign_reasoning", "blocks", 0.0, inf, "7 d", "high", "log",
+        "number of different blocks of reasoning brought back that were never given to this entity", _UNJUDGED,
+        "conversations begun at another endpoint of the provider", "bring none back: gatherers lose continuation",
+        "AA26-251A: reasoning pooled between accounts",
+    ),
+    _share(
+        "foreign_reasoning_share", "high",
+        "of the exchanges that bring reasoning back, the share with a block that was never given to this entity",
+        "conversations begun at another endpoint of the provider", "bring none back: gatherers lose continuation",
+        "AA26-251A: reasoning pooled between accounts", _UNJUDGED,
+    ),
+    _share(
+        "moved_reasoning_share", "high",
+        "of the exchanges that bring reasoning back, the share with a block that was given in another conversation",
+        "agents that shorten their history", "keep the history: costs input tokens",
+        "AA26-251A: reasoning pooled between accounts", _UNJUDGED,
+    ),
+    _share(
+        "thinking_hugging", "high", "share of the exchanges with a thinking budget whose reasoning fills it",
+        "users of hard problems with small budgets", "a larger budget: costs tokens",
+        "disclosed campaigns: reasoning demanded", "fewer than five exchanges with a thinking budget",
+    ),
+    Feature(
+        "spend_velocity", "tokens", 0.0, inf, "24 h", "high", "log",
+        "tokens of the last day per day of the account's age", "it is unknown when the account was made",
+        "migrations of a running workload to a new key", "age accounts: time and subscriptions",
+        "AA26-251A: no ramp; velocity rules of card-testing defences",
     ),
     Feature(
         "account_age_d", "days", 0.0, inf, "now", "low", "log", "age of the account",

@@ -20,6 +20,7 @@ from detectors.sketch.gaps import increments
 COUNTERS = (
     # Every exchange, whatever came of it.
     "requests", "limited", "retries", "gap_n", "gap_sum", "gap_sq", "gap_ln", "gap_ln_sq",
+    "bins", "bin_sum", "bin_sq", "waits", "wait_ln", "timed", "overlap", "same_overlap", "known_client", "odd_client",
     # Answered with status 200, every route.
     "answered", "embeddings", "completions",
     # Answered on a route that writes text: what every share below is a share of.
@@ -32,6 +33,9 @@ COUNTERS = (
     # … of its abilities and its place in a conversation.
     "code", "maths", "made", "graded", "text", "extract", "continued", "depth_sq", "weekend", "prompted",
     "input_ln", "input_ln_sq", "written_ln", "written_ln_sq", "reasoning_tokens",
+    # … of its memory: what came before, what came back.
+    "forced_constant", "new_parameters", "judge_near", "open_chains", "echoed", "budgeted", "budget_hugged", "end_user",
+    "replayed", "foreign", "foreign_blocks", "moved", "emitting", "unread",
 )  # fmt: skip
 INDEX = {name: number for number, name in enumerate(COUNTERS)}
 
@@ -47,6 +51,15 @@ LONG_TOKENS = 200
 
 REASONING_TOKENS = 100
 SHORT_TOKENS = 16
+BUDGET_HUG = 0.9
+"""Share of the thinking budget from which it counts as filled: a model stops thinking a little before its limit."""
+
+SDK_AGENTS = frozenset({"openai", "anthropic"})
+"""Products whose libraries always send the headers that name an SDK."""
+
+SHOWING = frozenset({"messages", "responses"})
+"""Routes whose answers show a block for any reasoning."""
+
 HUG = 0.98
 """Share of max_tokens from which an answer counts as filling it."""
 
@@ -63,6 +76,18 @@ class Seen:
     new_refused_skeleton: bool = False
     continued: bool = False  # an earlier chain of this entity is its prefix
     constant_elicitation: bool = False  # asks for reasoning with an element that earlier ones carried too
+    constant_forced: bool = False  # begins with a tag asked for, under a contract that earlier ones had too
+    new_parameters: bool = False
+    open_chains: int = 0
+    echoed: bool = False  # an earlier answer stands in the request, outside its conversation
+    bins: tuple[float, float, float] = (0.0, 0.0, 0.0)  # ten-minute bins this exchange closes, Σ counts, Σ squares
+    waited_ln: float | None = None  # ln seconds since a refusal for a rate limit
+    overlap: int = 0
+    same_overlap: bool = False
+    replayed: bool = False  # brings reasoning back, and it can be judged whose
+    foreign: bool = False  # … some of which this entity was never given
+    new_foreign: int = 0  # … blocks not counted before
+    moved: bool = False  # … some of which it was given in another conversation
 
 
 def is_generated(event: Event) -> bool:
@@ -82,7 +107,23 @@ def tally(event: Event, fp: Fingerprint, seen: Seen) -> Sequence[float]:
     gaps = increments(seen.gap_us) if seen.gap_us is not None else (0.0, 0.0, 0.0, 0.0, 0.0)
     limited = event.status == 429 or event.decision == "limited"
     answered = event.status == 200 and not limited
-    volume = (1.0, limited, event.retry_count > 0, *gaps, answered)
+    named = bool(event.sdk or event.agent_class)
+    vendor = event.agent_class in SDK_AGENTS
+    volume = (
+        1.0,
+        limited,
+        event.retry_count > 0,
+        *gaps,
+        *seen.bins,
+        seen.waited_ln is not None,
+        seen.waited_ln or 0.0,
+        event.latency_us > 0 and event.status == 200,
+        seen.overlap,
+        seen.same_overlap,
+        named,
+        named and vendor != bool(event.sdk),
+        answered,
+    )
     if not is_generated(event):
         return (*volume, answered and event.route == "embeddings", 0.0, *_NO_TEXT)
     written = max(0, event.output_tokens - event.reasoning_tokens)
@@ -143,6 +184,20 @@ def tally(event: Event, fp: Fingerprint, seen: Seen) -> Sequence[float]:
         log(1.0 + written),
         log(1.0 + written) ** 2,
         event.reasoning_tokens,
+        seen.constant_forced,
+        seen.new_parameters,
+        bits & JUDGE != 0 and seen.near_duplicate,
+        seen.open_chains,
+        seen.echoed,
+        event.thinking_budget > 0,
+        0 < BUDGET_HUG * event.thinking_budget <= event.reasoning_tokens,
+        event.end_user_digest != 0,
+        seen.replayed,
+        seen.foreign,
+        seen.new_foreign,
+        seen.moved,
+        event.emitted != b"",
+        event.route in SHOWING and event.reasoning_tokens > 0 and not event.emitted,
     )
 
 

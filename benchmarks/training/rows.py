@@ -43,9 +43,9 @@ _NO_BORDER_US = 1 << 62
 _FINGERPRINT_SOURCES = ("event.py", "fingerprint", "artefacts/token_table.toml", "artefacts/harvest.toml")
 _ROW_SOURCES = (
     *_FINGERPRINT_SOURCES,
-    "profile.py",
+    "profile",
     "tally.py",
-    "features.py",
+    "features",
     "catalogue.py",
     "peers.py",
     "sketch",

@@ -1,8 +1,8 @@
-"""What a text is about, coarsely: a SimHash of its content words, whose low bits name one of 512 cells.
+"""What a text is about, coarsely: bits that name one of 512 cells, of a direction of meaning or of the words themselves.
 
-Charikar, STOC 2002: each bit is the side of a random hyperplane on which the bag of words lies, so texts with the same
-words fall into the same cell, and how many cells a key visits says how widely it asks. It costs microseconds and knows no
-language; it is a stand-in for embedding cells, not their equal.
+Charikar, STOC 2002: each bit is the side of a random hyperplane, so texts that are alike fall into the same cell, and how
+many cells a key visits says how widely it asks. A text without words that an embedding knows falls into the cell of its
+SimHash, the same over the bag of its words.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from detectors.fingerprint.embedding import DIMENSIONS
 from detectors.fingerprint.hashing import digest
 
 CELL_BITS = 9
+_PLANES = np.random.default_rng(0xCE11).standard_normal((DIMENSIONS, CELL_BITS)).astype(np.float32)
+_PLACES = (1 << np.arange(CELL_BITS)).astype(np.float32)
 LONG_TOKEN = 5
 """Latin words of fewer letters are mostly grammar; a single character of an unspaced script always counts."""
 
@@ -37,3 +40,8 @@ def simhash(words: Mapping[str, int]) -> int:
 def cell(value: int) -> int:
     """The coverage cell of a SimHash."""
     return value & ((1 << CELL_BITS) - 1)
+
+
+def region(embedding: bytes) -> int:
+    """The coverage cell of an embedding (64 signed bytes)."""
+    return int((np.frombuffer(embedding, np.int8).astype(np.float32) @ _PLANES > 0.0) @ _PLACES)

@@ -105,6 +105,7 @@ def test_a_cut_or_overlong_sketch_is_refused(kind: str, stream: list[int], data:
 _STRATEGIES = {
     "int": st.integers(-(2**63), 2**64 - 1),
     "bool": st.booleans(),
+    "bytes": st.binary(max_size=24),
     "str": st.text(max_size=20),
     "float | None": st.none() | st.floats(allow_nan=False),
     "int | None": st.none() | st.integers(-(2**63), 2**64 - 1),

@@ -1,33 +1,29 @@
-"""Profile: what is remembered about one key or organisation. Bounded, mergeable, and a pure function of its exchanges.
-
-Counters and top-k sketches decay forward (see `sketch.decay`), so nothing happens between exchanges and an exchange that
-arrives late enters with the weight its own time gives it. What the order of exchanges does decide — gaps, near-duplicates,
-first sights — is decided by the order in which `update` is called, and by nothing else: batches leave no trace.
-
-Merging two profiles is exact (up to the rounding of float addition) for counters, hours, cells and first and last times;
-within the stated error for top-k (N / k) and distinct counts (`sketch.distinct`); and a recency-ordered sample for the
-windows.
-"""
+"""What is remembered, and how one exchange changes it."""
 
 from __future__ import annotations
 
 import math
 import struct
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from detectors.event import Event
 from detectors.fingerprint import Fingerprint
-from detectors.fingerprint.content import cell
+from detectors.fingerprint.content import cell, region
 from detectors.fingerprint.hashing import digest
 from detectors.fingerprint.minhash import low_bytes
-from detectors.fingerprint.record import ELICIT
+from detectors.fingerprint.record import ELICIT, FORCED_ANSWER
 from detectors.fingerprint.script import CLASSES
 from detectors.leak import Accountant, suspicion
 from detectors.pooled.rows import WIDTH, pool_row
+from detectors.profile import codec, joining
+from detectors.profile.codec import Stored
+from detectors.profile.layout import DISTINCTS, GRAM_MEMORY, REPEATS, SIGNATURES, TOPS, WINDOWS
+from detectors.profile.provenance import look_up
+from detectors.sketch.beat import Beat
+from detectors.sketch.blocks import Blocks
 from detectors.sketch.cells import CellMap
+from detectors.sketch.chains import Chains
 from detectors.sketch.clockface import HourRing
 from detectors.sketch.decay import DAY, HOUR, HOUR_US, WEEK
 from detectors.sketch.distinct import Distinct
@@ -35,29 +31,15 @@ from detectors.sketch.models import ModelTable
 from detectors.sketch.pool import Pool
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
+from detectors.sketch.topics import Topics
 from detectors.sketch.topk import SpaceSaving
 from detectors.tally import COUNTERS, INDEX, Seen, is_generated, is_valuable, tally
-
-PROFILE_VERSION = 2
 
 _LOW32 = 0xFFFFFFFF
 _GENERATED = INDEX["generated"]
 
-TOPS = {"system": 6, "head": 8, "tail": 8, "grams": 12, "contract": 6, "parameters": 8, "elicited": 12}
-"""Top-k sketches and their sizes. An element that is constant in a key is met early and then counted exactly; the size
-only bounds how well a minority template is seen beside k − 1 others."""
-
-DISTINCTS = {"valuable": 128, "networks": 64, "clients": 64, "biases": 64}
-WINDOWS = {"contents": 64, "refused": 32, "chains": 32}
-REPEATS = 64
-SIGNATURES = 32
-GRAM_MEMORY = 4
-"""A shingle is counted when it stood in one of the last four exchanges too: twelve new shingles per exchange would
-otherwise push every constant one out of a small sketch. What makes up a share p of a key's exchanges is missed with
-probability (1 − p)^4."""
-
-CONSTANT_ELICITATIONS = 2.5
-"""An elicitation is constant when one of its elements stood in at least this many recent ones: in about three or more."""
+CONSTANT = 2.5
+"""An element is constant when it stood in at least this many recent exchanges of its kind: in about three or more."""
 
 TEMPLATE_SHARE = 0.3
 """An exchange is "under a skeleton" when it carries an element that at least this share of the key's exchanges carries."""
@@ -65,43 +47,8 @@ TEMPLATE_SHARE = 0.3
 NEAR_DUPLICATE = 0.7
 """Similarity in excess of the template's; the bound at which Self-Instruct drops its own near-duplicates."""
 
-
-class Stored(msgspec.Struct, array_like=True, frozen=True):
-    """The serialised form: msgpack array, numbers little-endian."""
-
-    version: int
-    entity_id: str
-    kind: str
-    plan: str
-    created_us: int
-    authorised: tuple[str, ...]
-    first_at_us: int
-    last_at_us: int
-    landmarks: tuple[int, int, int]
-    scalars: bytes
-    day: bytes
-    week: bytes
-    languages: bytes
-    tops: tuple[bytes, ...]
-    distincts: tuple[bytes, ...]
-    windows: tuple[bytes, ...]
-    repeats: bytes
-    similar: bytes
-    hours: bytes
-    cells: bytes
-    models: bytes
-    last_grams: tuple[bytes, ...]
-    pool: bytes
-    account: bytes
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Stored)
-_SCALARS = struct.Struct("<ddq")
-
-
-class BadProfile(ValueError):
-    """Bytes that are no profile of this version."""
+ECHOED = 3
+"""Shingles of earlier answers in a request from which on the answer has come back: two may be a name and a phrase."""
 
 
 class Profile:
@@ -139,7 +86,11 @@ class Profile:
         self.similar = SimilarWindow(SIGNATURES)
         self.hours = HourRing()
         self.cells = CellMap()
+        self.topics = Topics()
         self.models = ModelTable()
+        self.chains = Chains()
+        self.beat = Beat()
+        self.blocks = Blocks()
         self.last_grams: list[bytes] = []
         self.pool = Pool(WIDTH)
         self.account = Accountant()
@@ -163,6 +114,10 @@ class Profile:
         """7-day value of a counter at a time."""
         return float(self.week[INDEX[counter]]) * WEEK.fade(now_us, self.landmarks[2])
 
+    def week_weight(self, at_us: int) -> float:
+        """What one exchange at a time adds to the sums of the week."""
+        return WEEK.weight(at_us, self.landmarks[2])
+
     # ------------------------------------------------------------------ update
 
     def update(self, event: Event, fp: Fingerprint) -> None:
@@ -183,6 +138,7 @@ class Profile:
         self.hour += HOUR.weight(at, self.landmarks[0])
         self.peak_hour = max(self.peak_hour, self.hour * HOUR.fade(self.last_at_us, self.landmarks[0]))
 
+        self._keep_time(event, seen)
         if is_generated(event):
             self._content(event, fp, seen, weight)
         if event.ip_prefix_id:
@@ -193,6 +149,12 @@ class Profile:
         increments = np.array(tally(event, fp, seen), np.float64)
         self.day += increments * DAY.weight(at, self.landmarks[1])
         self.week += increments * weight
+
+    def _keep_time(self, event: Event, seen: Seen) -> None:
+        seen.bins = self.beat.close_bin(event.at_us)
+        seen.waited_ln = self.beat.wait(event.at_us, event.status == 429 or event.decision == "limited")
+        if event.latency_us and event.status == 200:
+            seen.overlap, seen.same_overlap = self.beat.overlapping(event.at_us, event.latency_us)
 
     def _describe(self, event: Event) -> None:
         if event.plan:
@@ -219,6 +181,7 @@ class Profile:
             for top in self.tops.values():
                 top.scale(factor)
             self.repeats.scale(factor)
+            self.topics.scale(factor)
         self.models.scale(DAY.shift(old[1], new[1]))
 
     def _content(self, event: Event, fp: Fingerprint, seen: Seen, weight: float) -> None:
@@ -235,11 +198,15 @@ class Profile:
             seen.templated = seen.templated or tops["grams"].floor(gram) >= enough > 0.0
             tops["grams"].add(gram, weight)
         if fp.contract:
-            tops["contract"].add(fp.contract & _LOW32, weight)
-        tops["parameters"].add(_parameters(event), weight)
+            contract = fp.contract & _LOW32
+            seen.constant_forced = fp.intents & FORCED_ANSWER != 0 and tops["contract"].floor(contract) >= CONSTANT * weight
+            tops["contract"].add(contract, weight)
+        parameters = _parameters(event)
+        seen.new_parameters = not tops["parameters"].floor(parameters)
+        tops["parameters"].add(parameters, weight)
         if fp.intents & ELICIT:
             # Salted by kind through different bits of the hashes: a head must not meet a tail of the same words.
-            most = CONSTANT_ELICITATIONS * weight
+            most = CONSTANT * weight
             for item in (
                 fp.system >> 32,
                 (fp.head >> 16) & _LOW32,
@@ -258,15 +225,22 @@ class Profile:
         request = (event.chain_digest or event.user_digest or fp.content) & _LOW32
         repeated = self.repeats.see(request, weight) > 1 if request else False
         if event.chain_digest:
-            seen.continued = (
-                (event.prefix_digest & _LOW32) in self.windows["chains"].items if event.prefix_digest else False
-            )
-            self.windows["chains"].see(event.chain_digest & _LOW32)
+            seen.continued = self.chains.see(event.chain_digest & _LOW32, event.prefix_digest & _LOW32, event.at_us)
+            seen.open_chains = self.chains.open(event.at_us)
+        if event.replayed or event.emitted:
+            look_up(self, event, seen)
+        if event.end_user_digest:
+            self.distincts["end_users"].add(event.end_user_digest)
         if fp.embedding:
             self.pool.add(pool_row(fp.embedding, fp.harvest))
+            place = region(fp.embedding)
+            self.topics.add(place, weight)
+        else:
+            place = cell(fp.simhash)
         if fp.tokens:
             seen.novel = not self.windows["contents"].see(fp.content & _LOW32)
-            seen.fresh_cell = self.cells.visit(cell(fp.simhash), event.at_us)
+            seen.fresh_cell = self.cells.visit(place, event.at_us)
+        self._echo(event, fp, seen)
         if fp.minhash and not repeated:
             signature = low_bytes(fp.minhash)
             seen.near_duplicate = self.similar.excess(signature) >= NEAR_DUPLICATE
@@ -281,88 +255,54 @@ class Profile:
             if not repeated and fp.tokens:
                 self.account.add(suspicion(fp.harvest))
 
+    def _echo(self, event: Event, fp: Fingerprint, seen: Seen) -> None:
+        """Does an earlier answer come back in a request outside its conversation; and remember this answer.
+
+        What two answers share is a phrase of the model, and what an answer shares with its own request the client's words:
+        neither tells that an answer came back.
+        """
+        answers, phrases = self.windows["answers"], self.windows["phrases"]
+        asked = set(_hashes(fp.asked))
+        if asked and "a" not in event.roles:
+            seen.echoed = len(asked & answers.items.keys()) >= ECHOED
+        for shingle in _hashes(fp.answered):
+            if shingle in asked:
+                continue
+            if shingle in phrases.items:
+                phrases.see(shingle)
+            elif shingle in answers.items:
+                del answers.items[shingle]
+                phrases.see(shingle)
+            else:
+                answers.see(shingle)
+
     def _constant_grams(self, grams: bytes) -> tuple[int, ...]:
         """Shingles of this exchange that one of the last few also had."""
-        mine = struct.unpack(f"<{len(grams) // 4}I", grams)
-        known = b"".join(self.last_grams)
-        recent = set(struct.unpack(f"<{len(known) // 4}I", known))
+        mine = _hashes(grams)
+        recent = set(_hashes(b"".join(self.last_grams)))
         if grams:
             self.last_grams = [*self.last_grams[1 - GRAM_MEMORY :], grams] if self.last_grams else [grams]
         return tuple(gram for gram in mine if gram in recent)
 
-    # ------------------------------------------------------------------- merge
+    # --------------------------------------------------------- merge and codec
 
     def merge(self, other: Profile) -> Profile:
         """The profile of both entities' exchanges, under this one's name. Neither input changes."""
-        out = Profile(self.entity_id, self.kind)
         if not other.first_at_us or not self.first_at_us:
             kept = Profile.from_bytes((self if self.first_at_us else other).to_bytes())
             kept.entity_id, kept.kind = self.entity_id, self.kind
             return kept
         a, b = Profile.from_bytes(self.to_bytes()), Profile.from_bytes(other.to_bytes())
+        out = Profile(self.entity_id, self.kind)
         newest = max(a.last_at_us, b.last_at_us)
         a._advance(newest)
         b._advance(newest)
-        # Ties are broken by what is taken over, so that the result does not depend on which of the two was asked.
-        a_first = (a.last_at_us, a.plan, a.authorised, a.last_grams) >= (b.last_at_us, b.plan, b.authorised, b.last_grams)
-        later, earlier = (a, b) if a_first else (b, a)
-        out.plan = later.plan or earlier.plan
-        out.created_us = max(a.created_us, b.created_us)
-        out.authorised = later.authorised
-        out.first_at_us, out.last_at_us = min(a.first_at_us, b.first_at_us), newest
-        out.landmarks = a.landmarks
-        out.hour = a.hour + b.hour
-        out.peak_hour = max(a.peak_hour, b.peak_hour, out.hour * HOUR.fade(newest, out.landmarks[0]))
-        close = abs(a.first_at_us - b.first_at_us) < HOUR_US
-        out.first_hour = a.first_hour + b.first_hour if close else min((a, b), key=lambda p: p.first_at_us).first_hour
-        out.day = a.day + b.day
-        out.week = a.week + b.week
-        out.languages = [x + y for x, y in zip(a.languages, b.languages, strict=True)]
-        out.tops = {name: top.merged(b.tops[name]) for name, top in a.tops.items()}
-        out.distincts = {name: count.merged(b.distincts[name]) for name, count in a.distincts.items()}
-        out.windows = {name: window.merged(b.windows[name]) for name, window in a.windows.items()}
-        out.repeats = a.repeats.merged(b.repeats, WEEK.weight(newest, out.landmarks[2]))
-        out.similar = a.similar.merged(b.similar)
-        out.hours = a.hours.merged(b.hours)
-        out.cells = a.cells.merged(b.cells)
-        out.models = a.models.merged(b.models)
-        out.last_grams = later.last_grams
-        out.pool = a.pool.merged(b.pool)
-        out.account = a.account.merged(b.account)
+        joining.join(out, a, b)
         return out
-
-    # ------------------------------------------------------------------- codec
 
     def to_bytes(self) -> bytes:
         """Versioned msgpack. `from_bytes(p.to_bytes()).to_bytes() == p.to_bytes()`, and both go on alike."""
-        return _encoder.encode(
-            Stored(
-                version=PROFILE_VERSION,
-                entity_id=self.entity_id,
-                kind=self.kind,
-                plan=self.plan,
-                created_us=self.created_us,
-                authorised=self.authorised,
-                first_at_us=self.first_at_us,
-                last_at_us=self.last_at_us,
-                landmarks=self.landmarks,
-                scalars=_SCALARS.pack(self.hour, self.peak_hour, self.first_hour),
-                day=self.day.astype("<f8").tobytes(),
-                week=self.week.astype("<f8").tobytes(),
-                languages=struct.pack(f"<{len(CLASSES)}d", *self.languages),
-                tops=tuple(top.to_bytes() for top in self.tops.values()),
-                distincts=tuple(count.to_bytes() for count in self.distincts.values()),
-                windows=tuple(window.to_bytes() for window in self.windows.values()),
-                repeats=self.repeats.to_bytes(),
-                similar=self.similar.to_bytes(),
-                hours=self.hours.to_bytes(),
-                cells=self.cells.to_bytes(),
-                models=self.models.to_bytes(),
-                last_grams=tuple(self.last_grams),
-                pool=self.pool.to_bytes(),
-                account=self.account.to_bytes(),
-            )
-        )
+        return codec.encode(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Profile:
@@ -371,49 +311,14 @@ class Profile:
         Raises:
             BadProfile: the bytes are no profile, or one of another version.
         """
-        try:
-            stored = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadProfile(f"profile does not decode: {type(error).__name__}") from None
-        if stored.version != PROFILE_VERSION:
-            raise BadProfile(f"profile version is {stored.version}; this release reads {PROFILE_VERSION}")
-        try:
-            return cls._restored(stored)
-        except (ValueError, struct.error) as error:
-            raise BadProfile(f"profile does not decode: {type(error).__name__}") from None
-
-    @classmethod
-    def _restored(cls, stored: Stored) -> Profile:
+        stored: Stored = codec.decode(data)
         out = cls(stored.entity_id, stored.kind)
-        out.plan, out.created_us, out.authorised = stored.plan, stored.created_us, stored.authorised
-        out.first_at_us, out.last_at_us, out.landmarks = stored.first_at_us, stored.last_at_us, stored.landmarks
-        out.hour, out.peak_hour, out.first_hour = _SCALARS.unpack(stored.scalars)
-        out.day, out.week = _floats(stored.day), _floats(stored.week)
-        out.languages = list(struct.unpack(f"<{len(CLASSES)}d", stored.languages))
-        out.tops = _named(TOPS, stored.tops, SpaceSaving)
-        out.distincts = _named(DISTINCTS, stored.distincts, Distinct)
-        out.windows = _named(WINDOWS, stored.windows, RecentSet)
-        out.repeats = Repeats.from_bytes(REPEATS, stored.repeats)
-        out.similar = SimilarWindow.from_bytes(SIGNATURES, stored.similar)
-        out.hours = HourRing.from_bytes(stored.hours)
-        out.cells = CellMap.from_bytes(stored.cells)
-        out.models = ModelTable.from_bytes(stored.models)
-        out.pool = Pool.from_bytes(WIDTH, stored.pool)
-        out.account = Accountant.from_bytes(stored.account)
-        out.last_grams = list(stored.last_grams)
-        if len(out.last_grams) > GRAM_MEMORY or any(len(grams) % 4 for grams in out.last_grams):
-            raise ValueError("remembered shingles have the wrong length")
+        codec.fill(out, stored)
         return out
 
 
-def _named(sizes: dict[str, int], parts: tuple[bytes, ...], kind: Any) -> dict[str, Any]:
-    return {name: kind.from_bytes(size, part) for (name, size), part in zip(sizes.items(), parts, strict=True)}
-
-
-def _floats(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    if len(data) != 8 * len(COUNTERS):
-        raise ValueError("counters have the wrong length")
-    return np.frombuffer(data, "<f8").astype(np.float64)
+def _hashes(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(data) // 4}I", data)
 
 
 def _parameters(event: Event) -> int:
