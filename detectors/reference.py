@@ -35,6 +35,9 @@ LEAST_VOTES = 20
 
 _SUSPICIOUS_LOW = np.array([feature.suspicious == "low" for feature in CATALOGUE])
 
+_CHUNK = 1024
+"""Rows looked up at once, so that what is in between stays in the cache of a core."""
+
 _STEPS = tuple(1 << bit for bit in range(len(GRID).bit_length() - 1, -1, -1))
 _NATS_HIGH = np.array([-log(1.0 - GRID[max(0, count - 1)]) if count < len(GRID) else inf for count in range(2 * _STEPS[0])])
 _NATS_LOW = np.array([-log(GRID[min(count, len(GRID) - 1)]) if count else inf for count in range(2 * _STEPS[0])])
@@ -102,10 +105,13 @@ class Reference:
         out = np.empty(values.shape)
         for low in (False, True):
             at = np.flatnonzero(_SUSPICIOUS_LOW[columns] == low)
-            cells = places[:, None] * len(CATALOGUE) + columns[at]
-            nats = (_NATS_LOW if low else _NATS_HIGH)[self._counts(values[:, at], cells, low)]
-            out[:, at] = np.minimum(nats, self._ceilings[cells])
-        return np.where(present, out, 0.0)
+            for start in range(0, len(values), _CHUNK):
+                rows = slice(start, start + _CHUNK)
+                cells = places[rows, None] * len(CATALOGUE) + columns[at]
+                nats = (_NATS_LOW if low else _NATS_HIGH)[self._counts(values[rows, at], cells, low)]
+                out[rows, at] = np.minimum(nats, self._ceilings[cells])
+        out[~present] = 0.0
+        return out
 
     @cached_property
     def _ceilings(self) -> NDArray[np.float64]:

@@ -131,9 +131,11 @@ def fit(rows: LabelledRows, names: Sequence[str], free: Sequence[str] = (), seed
     part = rows.take(usable(rows))
     whole, label, weight = values(part, names), part.facts["attack"].to_numpy(), weights(part.facts)
     constraints = np.array([0 if name in free else side for name, side in zip(names, sides(names), strict=True)])
-    estimators = []
+    estimators: list[tuple[HistGradientBoostingClassifier, list[int]]] = []
     for number in range(models):
         dice = np.random.default_rng([seed, number])
+        seen = sorted(dice.permutation(len(names))[: round(FEATURES_PER_MODEL * len(names))].tolist())
+        disturbed = _disturbed(whole, names, dice)[:, seen]
         estimator = HistGradientBoostingClassifier(
             max_iter=ROUNDS,
             learning_rate=0.1,
@@ -142,17 +144,17 @@ def fit(rows: LabelledRows, names: Sequence[str], free: Sequence[str] = (), seed
             l2_regularization=5.0,
             max_features=0.4,
             max_bins=BINS,
-            monotonic_cst=constraints,
+            monotonic_cst=constraints[seen],
             early_stopping=False,
             random_state=seed * 1000 + number,
         )
-        estimators.append(estimator.fit(_disturbed(whole, names, dice), label, sample_weight=weight))
+        estimators.append((estimator.fit(disturbed, label, sample_weight=weight), seen))
     monotone = [name for name, side in zip(names, constraints.tolist(), strict=True) if side]
     return exported(estimators, names, monotone, np.zeros(1))
 
 
 def _disturbed(whole: NDArray[np.float64], names: Sequence[str], dice: np.random.Generator) -> NDArray[np.float64]:
-    """Some features hidden from the whole model, groups blanked out in some rows, and what is like a volume blurred."""
+    """Groups of features blanked out in some rows, and what is like a volume blurred."""
     out = whole.copy()
     for column, name in enumerate(names):
         if name in BLURRED:
@@ -161,6 +163,4 @@ def _disturbed(whole: NDArray[np.float64], names: Sequence[str], dice: np.random
         columns = [column for column, name in enumerate(names) if name in members]
         rows = np.flatnonzero(dice.uniform(size=len(out)) < BLANKED)
         out[np.ix_(rows, columns)] = np.nan
-    hidden = dice.permutation(len(names))[round(FEATURES_PER_MODEL * len(names)) :]
-    out[:, hidden] = np.nan
     return out

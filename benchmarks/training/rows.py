@@ -30,7 +30,7 @@ from app.offline.feeds import Item, LogFeed
 from app.offline.records import BadLines
 from app.settings import Settings, load
 from benchmarks.labelled import ROOT, LabelledRun
-from detectors.analysis import REFUSED, EntityState
+from detectors.analysis import FIRST_SCORING, GROWTH, LEAST_STEP, MOST_US, REFUSED, EntityState
 from detectors.contract import FeatureMatrix
 from detectors.event import Event, without_text
 from detectors.features import FeatureRow, features, stack
@@ -50,7 +50,7 @@ _ROW_SOURCES = (
     "peers.py",
     "sketch",
     "pooled/rff.py",
-    "analysis.py",
+    "leak.py",
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -240,8 +240,8 @@ _SCHEMA: dict[str, Any] = {
 
 @cache
 def _digest(sources: tuple[str, ...]) -> str:
-    """Of files and folders under `detectors`; one that is not there counts as empty."""
-    whole = blake2b(digest_size=6)
+    """Of files and folders under `detectors`, and of when a key is scored; what is not there counts as empty."""
+    whole = blake2b(f"{FIRST_SCORING} {GROWTH} {LEAST_STEP} {MOST_US}\n".encode(), digest_size=6)
     for name in sources:
         path = ROOT / "detectors" / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from detectors.calibrate import Conformal
 from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION, INDEX
 from detectors.contract import FeatureMatrix, Reason, Score, ScoreColumn
 from detectors.scorers.base import Percentiles, column_of, scores_of, statuses, top_reasons
-from detectors.scorers.masks import MaskTrees, Tree, compiled, summed
+from detectors.scorers.masks import MaskTrees, Tree, compiled
 
 NAME = "boosted"
 VERSION = "1"
@@ -101,8 +102,7 @@ class Boosted:
     def log_odds(self, matrix: FeatureMatrix) -> NDArray[np.float64]:
         """Log-odds of every row, float64 of shape (n,); of a single model exactly those of scikit-learn."""
         rows = np.where(matrix.present[:, self.columns], matrix.values[:, self.columns], np.nan)
-        models = len(self.base)
-        return summed(self._masks.found(rows), float(sum(self.base.tolist()))) / models
+        return self._masks.sums(rows, float(sum(self.base.tolist()))) / len(self.base)
 
     def contributions(self, matrix: FeatureMatrix, row: int) -> NDArray[np.float64]:
         """What each feature adds to a row's log-odds, along its path through every tree (Saabas 2014)."""
@@ -189,24 +189,27 @@ def shipped() -> Boosted:
 
 
 def exported(
-    estimators: Sequence[object], features: Sequence[str], monotone: Sequence[str], peers: NDArray[np.float64]
+    estimators: Sequence[tuple[Any, Sequence[int]]],
+    features: Sequence[str],
+    monotone: Sequence[str],
+    peers: NDArray[np.float64],
 ) -> Boosted:
     """Fitted `HistGradientBoostingClassifier`s of two classes and numerical features → arrays, padded to the largest tree.
 
     Args:
-        estimators: fitted on the same features.
-        features: names in the catalogue, by column.
+        estimators: each with the numbers of the features that it was fitted on.
+        features: names in the catalogue.
         monotone: of these, the constrained ones.
-        peers: log-odds of honest organisations, for the shipped calibration; may be put in later.
+        peers: log-odds of honest organisations, for the shipped calibration.
     """
-    trees = [one.nodes for model in estimators for (one,) in model._predictors]  # type: ignore[attr-defined]
-    shape = (len(trees), max(len(nodes) for nodes in trees))
+    trees = [(tree.nodes, np.asarray(columns)) for model, columns in estimators for (tree,) in model._predictors]
+    shape = (len(trees), max(len(nodes) for nodes, _ in trees))
     feature, left, right = np.full(shape, -1, np.int16), np.zeros(shape, np.int16), np.zeros(shape, np.int16)
     threshold, value, missing_left = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.bool_)
-    for number, nodes in enumerate(trees):
+    for number, (nodes, columns) in enumerate(trees):
         part = slice(0, len(nodes))
         inner = nodes["is_leaf"] == 0
-        feature[number, part] = np.where(inner, nodes["feature_idx"], -1)
+        feature[number, part] = np.where(inner, columns[nodes["feature_idx"] * inner], -1)
         threshold[number, part] = np.where(inner, nodes["num_threshold"], 0.0)
         left[number, part] = np.where(inner, nodes["left"], 0)
         right[number, part] = np.where(inner, nodes["right"], 0)
@@ -217,7 +220,7 @@ def exported(
             counts = [float(nodes["count"][child]) for child in below]
             worth[node] = sum(c * worth[child] for c, child in zip(counts, below, strict=True)) / sum(counts)
         value[number, part] = worth
-    base = np.array([float(np.ravel(model._baseline_prediction)[0]) for model in estimators])  # type: ignore[attr-defined]
+    base = np.array([float(np.ravel(model._baseline_prediction)[0]) for model, _ in estimators])
     return Boosted(tuple(features), tuple(monotone), feature, threshold, left, right, missing_left, value, base, peers)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.scorers.masks import MaskTrees, Tree, compiled, summed
+from detectors.scorers.masks import MaskTrees, Tree, compiled
 
 TREES = 100
 SAMPLES = 64
@@ -62,8 +62,8 @@ class Forest:
         Raises:
             ValueError: a tree has more than 64 leaves.
         """
-        found = self._masks.found(rows.astype(np.float32).astype(np.float64))
-        return -summed(found) / (len(self.feature) * self.scale)
+        depths = self._masks.sums(rows.astype(np.float32).astype(np.float64))
+        return -depths / (len(self.feature) * self.scale)
 
 
 def expected_depth(samples: float) -> float:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 CHUNK = 1024
 """Rows taken at once, so that their masks stay in the cache of a core."""
 
+_FEW = 64
+"""Rows below which one call for all additions is faster than one for each column."""
+
 _WORDS = ((8, np.uint8), (16, np.uint16), (64, np.uint64))
 MOST_LEAVES = 64
 
@@ -66,21 +69,26 @@ class MaskTrees:
     masks: tuple[NDArray[np.unsignedinteger], ...]
     values: NDArray[np.float64]
 
-    def found(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Value of the leaf in every tree, float64 of shape (n, trees), of rows of shape (n, columns); NaN is missing."""
+    def sums(self, rows: NDArray[np.float64], start: float = 0.0) -> NDArray[np.float64]:
+        """`start` and the values of the leaves that a row ends up in, added tree after tree.
+
+        Args:
+            rows: float64 of shape (n, columns); NaN is missing.
+            start: what the sum begins with.
+        """
         count, trees = len(rows), len(self.values)
-        out = np.empty((count, trees))
+        out = np.empty(count)
         line = np.arange(trees) * self.values.shape[1]
         flat = self.values.ravel()
         bins = self._bins(rows)
-        for start in range(0, count, CHUNK):
-            part = slice(start, min(count, start + CHUNK))
-            left = np.full((part.stop - start, trees), self.masks[0].dtype.type(-1 % (1 << (8 * self.masks[0].itemsize))))
+        for begin in range(0, count, CHUNK):
+            part = slice(begin, min(count, begin + CHUNK))
+            left = np.full((part.stop - begin, trees), self.masks[0].dtype.type(-1 % (1 << (8 * self.masks[0].itemsize))))
             held = np.empty_like(left)
             for at, table in enumerate(self.masks):
                 np.take(table, bins[at][part], axis=0, out=held, mode="clip")
                 np.bitwise_and(left, held, out=left)
-            np.take(flat, _lowest(left) + line, out=out[part], mode="clip")
+            out[part] = summed(flat[_lowest(left) + line], start)
         return out
 
     def _bins(self, rows: NDArray[np.float64]) -> list[NDArray[np.intp]]:
@@ -159,6 +167,10 @@ def _lowest(masks: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
 
 def summed(values: NDArray[np.float64], start: float = 0.0) -> NDArray[np.float64]:
     """Sum of every row, from the left and one after the other: numpy's own sum may order its additions by the shape."""
-    whole = np.concatenate([np.full((len(values), 1), start), values], axis=1)
-    total: NDArray[np.float64] = np.add.accumulate(whole, axis=1)[:, -1]
+    if len(values) < _FEW:
+        whole = np.concatenate([np.full((len(values), 1), start), values], axis=1)
+        return np.asarray(np.add.accumulate(whole, axis=1)[:, -1])
+    total = np.full(len(values), start)
+    for column in range(values.shape[1]):
+        total += values[:, column]
     return total

@@ -44,13 +44,11 @@ class PeerScorer:
     def columns(self, matrix: FeatureMatrix) -> ScoreColumn:
         """Every row's status and value."""
         status = statuses(matrix, LEAST_EVIDENCE)
-        ready = np.flatnonzero(status == 0)
-        part = matrix.take(ready) if len(ready) < len(matrix) else matrix
-        found = surprises(self.reference, part)
-        known = np.flatnonzero(~np.isnan(found[:, 0]))
+        found = surprises(self.reference, matrix)
+        known = np.flatnonzero((status == 0) & ~np.isnan(found[:, 0]))
         value = np.full(len(matrix), np.nan)
-        groups = [part.groups[row] for row in known.tolist()] if len(known) < len(part) else part.groups
-        value[ready[known]] = self.conformal.scores(self.statistic(found[known]), groups)
+        groups = [matrix.groups[row] for row in known.tolist()] if len(known) < len(matrix) else matrix.groups
+        value[known] = self.conformal.scores(self.statistic(found[known]), groups)
         return column_of(status, value)
 
     def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:
