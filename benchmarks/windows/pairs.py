@@ -86,6 +86,11 @@ def names() -> list[str]:
     return [*PAPER, *(f"{attack}/{honest}" for attack, honest in MODERN)]
 
 
+def related(used: set[str]) -> set[str]:
+    """Sources and what is related to one of them."""
+    return {member for kin in RELATIVES if kin & used for member in kin} | used
+
+
 def load(name: str) -> Pair:
     """The pair of a name.
 
@@ -107,12 +112,11 @@ def load(name: str) -> Pair:
         attack = source(data, "attack", attack_name, MOST_ATTACK)
         honest = source(data, "benign", honest_name, MOST_HONEST)
         used = {attack_name, honest_name}
-    related = {member for kin in RELATIVES if kin & used for member in kin} | used
     kept_attack, kept_honest, repeats = apart(attack, honest)
     copies = len(attack) - len(kept_attack)
     if copies > COPIES * len(attack):
         raise NoBench(f"{copies} of {len(attack)} attacking texts of {name} nearly repeat an honest one: they are no pair")
-    return Pair(name, kept_honest, kept_attack, tuple(sorted(set(HONEST) - related)), copies, repeats)
+    return Pair(name, kept_honest, kept_attack, tuple(sorted(set(HONEST) - related(used))), copies, repeats)
 
 
 def source(data: Path, kind: str, name: str, most: int) -> tuple[str, ...]:
