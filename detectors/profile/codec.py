@@ -6,12 +6,12 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from detectors.fingerprint.script import CLASSES
 from detectors.leak import Accountant
 from detectors.pooled.rows import WIDTH
 from detectors.profile.layout import DISTINCTS, GRAM_MEMORY, REPEATS, SIGNATURES, TOPS, WINDOWS
+from detectors.sketch import sparse
 from detectors.sketch.beat import Beat
 from detectors.sketch.blocks import Blocks
 from detectors.sketch.cells import CellMap
@@ -89,8 +89,8 @@ def encode(profile: Profile) -> bytes:
             last_at_us=profile.last_at_us,
             landmarks=profile.landmarks,
             scalars=_SCALARS.pack(profile.hour, profile.peak_hour, profile.first_hour),
-            day=profile.day.astype("<f8").tobytes(),
-            week=profile.week.astype("<f8").tobytes(),
+            day=sparse.pack(profile.day),
+            week=sparse.pack(profile.week),
             languages=struct.pack(f"<{len(CLASSES)}d", *profile.languages),
             tops=tuple(top.to_bytes() for top in profile.tops.values()),
             distincts=tuple(count.to_bytes() for count in profile.distincts.values()),
@@ -142,7 +142,7 @@ def _fill(out: Profile, stored: Stored) -> None:
     out.plan, out.created_us, out.authorised = stored.plan, stored.created_us, stored.authorised
     out.first_at_us, out.last_at_us, out.landmarks = stored.first_at_us, stored.last_at_us, stored.landmarks
     out.hour, out.peak_hour, out.first_hour = _SCALARS.unpack(stored.scalars)
-    out.day, out.week = _floats(stored.day), _floats(stored.week)
+    out.day, out.week = sparse.unpack(len(COUNTERS), stored.day), sparse.unpack(len(COUNTERS), stored.week)
     out.languages = list(struct.unpack(f"<{len(CLASSES)}d", stored.languages))
     out.tops = _named(TOPS, stored.tops, SpaceSaving)
     out.distincts = _named(DISTINCTS, stored.distincts, Distinct)
@@ -165,9 +165,3 @@ def _fill(out: Profile, stored: Stored) -> None:
 
 def _named(sizes: dict[str, int], parts: tuple[bytes, ...], kind: Any) -> dict[str, Any]:
     return {name: kind.from_bytes(size, part) for (name, size), part in zip(sizes.items(), parts, strict=True)}
-
-
-def _floats(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    if len(data) != 8 * len(COUNTERS):
-        raise ValueError("counters have the wrong length")
-    return np.frombuffer(data, "<f8").astype(np.float64)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from math import log
 
+import numpy as np
+
+from detectors.sketch import sparse
+
 REGIONS = 64
-_STORED = struct.Struct(f"<{REGIONS}d")
 
 
 class Topics:
@@ -44,8 +46,8 @@ class Topics:
         return out
 
     def to_bytes(self) -> bytes:
-        """All counts; nothing for none."""
-        return _STORED.pack(*self.counts) if any(self.counts) else b""
+        """The counts that are not zero."""
+        return sparse.pack(np.array(self.counts))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Topics:
@@ -54,9 +56,6 @@ class Topics:
         Raises:
             ValueError: the bytes are no counts of this size.
         """
-        if data and len(data) != _STORED.size:
-            raise ValueError("topics have the wrong length")
         out = cls()
-        if data:
-            out.counts = list(_STORED.unpack(data))
+        out.counts = sparse.unpack(REGIONS, data).tolist()
         return out

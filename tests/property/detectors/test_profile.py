@@ -21,6 +21,8 @@ from detectors.tally import COUNTERS
 START_US = 1_790_000_000_000_000 // DAY_US * DAY_US
 U64 = st.integers(0, 2**64 - 1)
 few = st.integers(0, 5)
+shingles = st.lists(st.integers(0, 40), max_size=24, unique=True).map(lambda held: np.array(sorted(held), "<u4").tobytes())
+blocks = st.lists(few, max_size=4).map(lambda held: b"".join(block.to_bytes(8, "little") for block in held))
 
 fingerprints = st.builds(
     Fingerprint,
@@ -39,6 +41,11 @@ fingerprints = st.builds(
     language=st.integers(0, 15),
     tags_asked=few,
     tokens=st.integers(0, 300),
+    embedding=st.one_of(st.just(b""), st.binary(min_size=64, max_size=64)),
+    capability=st.integers(0, 7),
+    harvest=st.integers(-127, 127),
+    asked=shingles,
+    answered=shingles.map(lambda held: held[:24]),
 )
 fields: dict[str, Any] = {
     "plan": st.sampled_from(["", "free", "team"]),
@@ -66,6 +73,9 @@ fields: dict[str, Any] = {
     "reasoning_tokens": st.integers(0, 10_000),
     "tool_calls": few,
     "client_digest": few,
+    "latency_us": st.integers(0, HOUR_US),
+    "emitted": blocks,
+    "replayed": blocks.map(lambda held: b"".join(held[at : at + 8] * 2 for at in range(0, len(held), 8))),
     "retry_count": st.sampled_from([0, 0, 0, 1]),
     "ip_prefix_id": st.sampled_from(["", *(f"ip{n}" for n in range(20))]),
     "decision": st.sampled_from(["allow", "allow", "throttled", "limited"]),
@@ -155,12 +165,18 @@ def test_a_profile_is_bounded_under_adversarial_traffic(seed: int, count: int) -
             client_digest=big[4],
             ip_prefix_id=str(big[5]),
             temperature=big[6] / 2**63,
+            latency_us=big[7] % 2**30,
+            end_user_digest=big[8],
+            replayed=dice.bytes(256),
+            emitted=dice.bytes(128),
+            reasoning_tokens=500,
         )
         fp = Fingerprint(
-            1, *big[6:12], dice.bytes(32), np.sort(dice.integers(0, 2**32, 12, np.uint32)).tobytes(), 255, n % 16, 9, 300
+            1, *big[6:12], dice.bytes(32), np.sort(dice.integers(0, 2**32, 12, np.uint32)).tobytes(), 255, n % 16, 9, 300,
+            dice.bytes(64), n % 8, n % 100, np.sort(dice.integers(0, 2**32, 24, np.uint32)).tobytes(), dice.bytes(24),
         )  # fmt: skip
         profile.update(event, fp)
-    assert len(profile.to_bytes()) <= 5 * 1024
+    assert len(profile.to_bytes()) <= 11 * 1024
     assert all(len(top.entries) <= TOPS[name] for name, top in profile.tops.items())
     assert all(len(count._registers) <= DISTINCTS[name] for name, count in profile.distincts.items())
     assert all(len(window.items) <= WINDOWS[name] for name, window in profile.windows.items())
@@ -198,6 +214,24 @@ def test_a_merge_has_the_counters_hours_and_cells_of_the_joint_traffic(a: Traffi
         "templated_novel",
         "fresh_cell",
         "probe_refused",
+        "elicit_constant",
+        "continued",
+        "bins",
+        "bin_sum",
+        "bin_sq",
+        "waits",
+        "wait_ln",
+        "overlap",
+        "same_overlap",
+        "forced_constant",
+        "new_parameters",
+        "judge_near",
+        "open_chains",
+        "echoed",
+        "replayed",
+        "foreign",
+        "foreign_blocks",
+        "moved",
     }
     for column, name in enumerate(COUNTERS):
         if name not in remembered:

@@ -25,12 +25,12 @@ Words = Callable[..., str]
 
 
 def test_coverage_grows_with_new_subjects(stream: Stream, words: Words, values_of: ValuesOf) -> None:
-    """Texts about ever other things: exponent near 1; the same few over and over: near 0. Absent under twenty."""
+    """Texts about ever other things: a large exponent; the same few over and over: near 0. Absent under twenty."""
     wide = values_of(
         stream(200, text=lambda n: " ".join(f"{words((n, m), 1)}{chr(97 + n % 26)}{chr(97 + n // 26)}" for m in range(12)))
     )
     narrow = values_of(stream(200, text=lambda n: words(n % 3), chain_digest=lambda n: n + 1))
-    assert wide["coverage_growth"] >= 0.85
+    assert wide["coverage_growth"] >= 0.65
     assert narrow["coverage_growth"] <= 0.25
     assert values_of(stream(19))["coverage_growth"] is None
 
@@ -139,7 +139,7 @@ def test_a_profile_without_exchanges_has_no_share(start_us: int) -> None:
     """Nothing known is nothing said."""
     row = features(Profile.new("k", "key"), start_us)
     present = {feature.name for feature, there in zip(CATALOGUE, row.present, strict=True) if there}
-    assert present == {"requests_1h", "requests_24h", "probe_refusals", "valuable_total"}
+    assert present == {feature.name for feature in CATALOGUE if feature.absent == "never"}
     assert (row.values == 0).all()
     assert row.evidence == 0
 

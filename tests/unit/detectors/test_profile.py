@@ -135,7 +135,7 @@ def test_a_profile_holds_no_text(make_event: MakeEvent, profile_of: ProfileOf) -
 
 
 def test_the_median_profile_of_a_mixed_day_is_small(stream: Stream, profile_of: ProfileOf, words: Words) -> None:
-    """Forty customers of six kinds with 20 to 400 exchanges: at most 4 KiB at the median, and never above five."""
+    """Forty customers of six kinds with 20 to 400 exchanges: at most 5 KiB at the median, and never above six."""
     kinds: list[dict[str, object]] = [
         {"roles": lambda n: "u" + "au" * (n % 5), "user_turns": lambda n: 1 + n % 5, "chain_digest": lambda n: n + 1},
         {"text": lambda n: f"Classify this ticket as bug, wish or question: {words(n)}", "output_tokens": 3},
@@ -154,6 +154,6 @@ def test_the_median_profile_of_a_mixed_day_is_small(stream: Stream, profile_of: 
         len(profile_of(stream(20 + customer * 10, 4 * MINUTE_US, **kinds[customer % 6])).to_bytes())
         for customer in range(40)
     ]
-    assert statistics.median(sizes) <= 4 * 1024
-    assert max(sizes) <= 5 * 1024
-    assert len(COUNTERS) * 8 * 2 < 1024
+    assert statistics.median(sizes) <= 5 * 1024
+    assert max(sizes) <= 6 * 1024
+    assert len(COUNTERS) * 8 * 2 < 2048

@@ -20,6 +20,7 @@ plain_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _STRATEGIES = {
     "int": I64,
     "bool": st.booleans(),
+    "bytes": st.binary(max_size=40),
     "str": plain_text,
     "float | None": st.none() | st.floats(allow_nan=False),
     "int | None": st.none() | I64,
@@ -34,7 +35,10 @@ events = st.builds(
 )
 fingerprints = st.builds(
     Fingerprint,
-    **{name: st.binary(max_size=48) if name in ("minhash", "grams") else U64 for name in Fingerprint.__struct_fields__},
+    **{
+        name: st.binary(max_size=48) if kind == "bytes" else st.integers(-127, 127) if name == "harvest" else U64
+        for name, kind in Fingerprint.__annotations__.items()
+    },
 )
 entry_ids = st.tuples(st.integers(0, 2**50), st.integers(0, 2**40)).map(lambda pair: f"{pair[0]}-{pair[1]}")
 some_rows = st.lists(st.builds(rows.Row, entry_ids, events, fingerprints), max_size=4)
