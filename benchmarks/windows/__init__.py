@@ -5,6 +5,7 @@ shape      what a text looks like
 queries    texts beside what the methods see of them
 methods    every method as one function: reference traffic → a test of windows
 protocol   folds, windows and alarms
+honest     false alarms of our own test on many disjoint windows
 results    p-values by pair, size and method, kept in a file
 report     tables and the picture
 """

