@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 
 from app.gateway import dialects
 from app.gateway.client import client_of
+from app.gateway.dialects import reasoning
 from app.gateway.dialects.shape import ANSWER_KEPT_CHARS, Answer, count_of, text_of
 from app.gateway.identity import Identity, Place
 from app.gateway.routes import Route
@@ -121,6 +122,8 @@ def event_from_exchange(
     user_bytes = b""
     letters: list[str] = []
     turns = 0
+    spoken_to = 0  # digest of the conversation at the last message that the model did not write
+    replayed: list[bytes] = []
     for message in messages:
         who = message.letter
         text = message.text
@@ -128,6 +131,10 @@ def event_from_exchange(
         data = f"{who}{text}".encode("utf-8", "replace") + message.extra
         digest = xxh3_64_intdigest(data, digest)
         chain.append(digest)
+        if who != "a":
+            spoken_to = digest
+        elif message.blocks:
+            replayed += (reasoning.pack_pair(block, spoken_to) for block in message.blocks)
         if who == "u":
             turns += 1
             user_text = text
@@ -208,6 +215,10 @@ def event_from_exchange(
         user_text[max(head, len(user_text) - tail) :],
         kept[:head],
         answer.action,
+        b"".join(replayed[-reasoning.BLOCKS_KEPT :]),
+        reasoning.pack(answer.blocks),
+        shape.thinking_budget,
+        shape.end_user_digest,
     )
 
 

@@ -79,6 +79,7 @@ def _answer(response: Response, route: Route) -> Answer:
     elif answer.estimated:
         answer.output_tokens = answer.chars // 4
     answer.tool_calls = answer.tool_calls or read.tool_calls
+    answer.blocks = read.blocks
     answer.finish_reason = answer.finish_reason or read.finish_reason
     answer.refusal = answer.refusal or read.refusal
     if answer.status >= 400 and not answer.error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.gateway.dialects import reasoning
 from app.gateway.dialects.shape import (
     Answer,
     JsonObject,
@@ -14,6 +15,7 @@ from app.gateway.dialects.shape import (
     dict_of,
     dicts,
     digest_of,
+    end_user_of,
     flag_of,
     join_blocks,
     letter,
@@ -45,7 +47,11 @@ def shape(body: JsonObject) -> Shape:
     if "tools" in body:
         found.tool_count, found.tools_digest = tool_names_digest(get("tools"))
     if "thinking" in body:
-        found.reasoning_effort = _effort(dict_of(get("thinking")))
+        thinking = dict_of(get("thinking"))
+        found.reasoning_effort = _effort(thinking)
+        found.thinking_budget = count_of(thinking.get("budget_tokens")) if thinking.get("type") == "enabled" else 0
+    if "metadata" in body:
+        found.end_user_digest = end_user_of(dict_of(get("metadata")).get("user_id"))
     if "output_config" in body or "output_format" in body:
         config = dict_of(get("output_config"))
         wanted = dict_of(config.get("format") or get("output_format"))
@@ -82,7 +88,7 @@ def _message(item: JsonObject) -> Message:
             return Message("t", "\n".join(inner), extra)
         return Message("u", text, extra + "\n".join(inner).encode())
     text, extra = join_blocks(content)
-    return Message(who, text, extra)
+    return Message(who, text, extra, reasoning.of_blocks(content) if who == "a" and extra else ())
 
 
 def read_usage(usage: JsonObject, answer: Answer) -> None:
@@ -114,6 +120,7 @@ def read_answer(route: str, body: JsonObject, answer: Answer) -> bool:
         elif kind in ("tool_use", "server_tool_use"):
             answer.tool_calls += 1
     answer.text_head, answer.chars = text.head(), text.chars
+    answer.blocks = list(reasoning.of_blocks(body.get("content")))
     answer.finish_reason = text_of(body.get("stop_reason"), 32)
     answer.refusal = answer.finish_reason == "refusal"
     return type(usage) is dict
@@ -128,6 +135,7 @@ class MessageStream:
         self.finished = False
         self.deltas = 0
         self._text = Text()
+        self._reasoning = reasoning.Pieces()
 
     def feed(self, payload: JsonObject) -> None:
         """Take one event."""
@@ -135,13 +143,20 @@ class MessageStream:
         answer = self.answer
         if kind == "content_block_delta":
             self.deltas += 1
-            piece: Any = dict_of(payload.get("delta")).get("text")
+            delta = dict_of(payload.get("delta"))
+            piece: Any = delta.get("text")
             if type(piece) is str:
                 self._text.add(piece)
+            elif "thinking" in delta or "signature" in delta:
+                self._reasoning.add(payload.get("index"), delta.get("thinking"), delta.get("signature"))
         elif kind == "content_block_start":
             block = dict_of(payload.get("content_block"))
             if block.get("type") in ("tool_use", "server_tool_use"):
                 answer.tool_calls += 1
+            elif block.get("type") == "redacted_thinking":
+                self._reasoning.whole(reasoning.of_blocks([block]))
+            elif block.get("type") == "thinking":
+                self._reasoning.add(payload.get("index"), block.get("thinking"), block.get("signature"))
         elif kind == "message_start":
             usage = dict_of(dict_of(payload.get("message")).get("usage"))
             read_usage(usage, answer)
@@ -168,6 +183,7 @@ class MessageStream:
     def close(self) -> None:
         """Nothing more will come."""
         self.answer.text_head, self.answer.chars = self._text.head(), self._text.chars
+        self.answer.blocks = self._reasoning.close()
 
 
 def error_type(body: JsonObject) -> str:

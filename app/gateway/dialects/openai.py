@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from app.gateway.dialects import reasoning
 from app.gateway.dialects.shape import (
     ANSWER_KEPT_CHARS,
     Answer,
@@ -18,6 +19,7 @@ from app.gateway.dialects.shape import (
     dict_of,
     dicts,
     digest_of,
+    end_user_of,
     flag_of,
     join_blocks,
     letter,
@@ -67,6 +69,9 @@ def shape(route: str, body: JsonObject) -> Shape:
     effort = get("reasoning_effort") or ("reasoning" in body and dict_of(get("reasoning")).get("effort"))
     if effort:
         found.reasoning_effort = text_of(effort, 16)
+    if "reasoning" in body:
+        found.thinking_budget = count_of(dict_of(get("reasoning")).get("max_tokens"))
+    found.end_user_digest = end_user_of(get("safety_identifier") or get("user"))
     wanted = get("response_format") or ("text" in body and dict_of(get("text")).get("format"))
     if type(wanted) is dict:
         found.response_format = text_of(wanted.get("type"), 32)
@@ -93,7 +98,8 @@ def _chat_message(item: JsonObject) -> Message:
     calls = get("tool_calls") or get("function_call")
     if calls:
         extra += orjson.dumps(calls)
-    return Message(letter(get("role")), text, extra)
+    who = letter(get("role"))
+    return Message(who, text, extra, reasoning.of_message(item) if who == "a" else ())
 
 
 def _responses_messages(body: JsonObject) -> list[Message]:
@@ -113,7 +119,8 @@ def _responses_messages(body: JsonObject) -> list[Message]:
         elif type(kind) is str and kind.endswith("_output"):
             messages.append(Message("t", text_of(item.get("output"), 1 << 20), b""))
         else:  # reasoning, function_call and other items that the model produced
-            messages.append(Message("a", "", orjson.dumps(item)))
+            blocks = reasoning.brought_item(item) if kind == "reasoning" else ()
+            messages.append(Message("a", "", orjson.dumps(item), blocks))
     return messages
 
 
@@ -163,6 +170,7 @@ def read_answer(route: str, body: JsonObject, answer: Answer) -> bool:
             answer.chars += len(text)
             if first:
                 answer.text_head = text[:ANSWER_KEPT_CHARS]
+        answer.blocks += reasoning.of_message(message)
         calls = message.get("tool_calls")
         if type(calls) is list:
             answer.tool_calls += len(calls)
@@ -184,6 +192,8 @@ def _read_response_object(body: JsonObject, answer: Answer) -> None:
                     text.add(piece)
                 if part.get("type") == "refusal":
                     answer.refusal = True
+        elif kind == "reasoning":
+            answer.blocks += reasoning.given_item(item)
         elif type(kind) is str and kind.endswith("_call"):
             calls += 1
     answer.text_head, answer.chars = text.head(), text.chars
@@ -206,6 +216,7 @@ class ChoicesStream:
         self.finished = False
         self.deltas = 0
         self._text = Text()
+        self._reasoning = reasoning.Pieces()
 
     def feed(self, payload: JsonObject) -> None:
         """Take one chunk."""
@@ -222,6 +233,8 @@ class ChoicesStream:
                 if choice.get("index") in (0, None):
                     self._text.add(piece)
                 answer.chars += len(piece)
+            if not piece and delta:
+                reasoning.choice_pieces(choice, self._reasoning)
             if delta.get("refusal"):
                 answer.refusal = True
             for call in dicts(delta.get("tool_calls")):
@@ -243,6 +256,7 @@ class ChoicesStream:
     def close(self) -> None:
         """Nothing more will come."""
         self.answer.text_head = self._text.head()
+        self.answer.blocks = self._reasoning.close()
 
 
 class ResponsesStream:
@@ -269,9 +283,16 @@ class ResponsesStream:
             item = dict_of(payload.get("item")).get("type")
             if type(item) is str and item.endswith("_call"):
                 self.answer.tool_calls += 1
+        elif kind == "response.output_item.done":
+            item = dict_of(payload.get("item"))
+            if item.get("type") == "reasoning":
+                self.answer.blocks += reasoning.given_item(item)
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self.finished = True
             response = dict_of(payload.get("response"))
+            for item in dicts(response.get("output")):
+                if item.get("type") == "reasoning":
+                    self.answer.blocks += reasoning.given_item(item)
             usage = response.get("usage")
             if type(usage) is dict:
                 self.has_usage = True

@@ -26,11 +26,13 @@ JsonObject = dict[str, Any]
 
 
 class Message(msgspec.Struct):
-    """One message: who, its text, and the bytes of what is not text (tool calls, images), for the chain digest."""
+    """One message: who, its text, the bytes of what is not text (tool calls, images), for the chain digest, and digests
+    of the blocks of reasoning in it."""
 
     letter: str
     text: str
     extra: bytes = b""
+    blocks: tuple[int, ...] = ()
 
 
 class Shape(msgspec.Struct):
@@ -50,6 +52,8 @@ class Shape(msgspec.Struct):
     tools_digest: int = 0
     tool_count: int = 0
     reasoning_effort: str = ""
+    thinking_budget: int = 0
+    end_user_digest: int = 0
     input_items: int = 1
     messages: list[Message] = []
 
@@ -62,6 +66,7 @@ class Answer(msgspec.Struct):
         text_head: at least the first ANSWER_KEPT_CHARS characters of the first choice, if there are that many.
         chars: characters of all choices.
         estimated: no usage was reported, so the token counts are ours.
+        blocks: digests of the blocks of reasoning that were given out.
         uncharged_input: part of `input_tokens` that the dialect's provider does not count against limits.
     """
 
@@ -83,6 +88,7 @@ class Answer(msgspec.Struct):
     first_byte_us: int = 0
     decision: str = "allow"
     action: str = ""
+    blocks: list[int] = []
 
 
 class StreamReader(Protocol):
@@ -180,6 +186,13 @@ def flag_of(value: Any) -> bool:
     if value is True or value == 1:
         return True
     return type(value) is str and value.lower() in _ON
+
+
+def end_user_of(value: Any) -> int:
+    """Who a client says its end user is, as 24 bits of a hash: enough to count, too little to name anybody; 0: no one."""
+    if type(value) is not str or not value:
+        return 0
+    return xxh3_64_intdigest(value.encode("utf-8", "replace")) & 0xFFFFFF | 1 << 24
 
 
 def digest_of(value: Any) -> int:

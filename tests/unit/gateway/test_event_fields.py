@@ -45,10 +45,12 @@ _BODY = {
     "response_format": {"type": "json_schema", "json_schema": {"name": "x"}},
     "tools": [{"name": "t1"}, {"name": "t2"}],
     "reasoning_effort": "low",
+    "reasoning": {"max_tokens": 41},
+    "user": "somebody",
     "messages": [
         {"role": "system", "content": "abcdefg"},
         {"role": "user", "content": "one"},
-        {"role": "assistant", "content": "two"},
+        {"role": "assistant", "content": "two", "reasoning_details": [{"signature": "c2ln"}]},
         {"role": "user", "content": "123456789"},
     ],
 }
@@ -69,6 +71,7 @@ _REQUEST = {
     "user_turns": 2,
     "system_chars": 7,
     "user_chars": 9,
+    "thinking_budget": 41,
     "input_items": 1,
 }
 
@@ -82,7 +85,7 @@ def _event() -> Event:
         route=classify("POST", "/v1/chat/completions"),
         body=_BODY,
         headers={"user-agent": "OpenAI/Python 1.2.3", "x-stainless-lang": "python", "x-stainless-retry-count": "3"},
-        answer=Answer(**_ANSWER, refusal=True, estimated=True, text_head="answered", chars=28),
+        answer=Answer(**_ANSWER, refusal=True, estimated=True, text_head="answered", chars=28, blocks=[1, 258, 1]),
         limits=TextLimits(head=4, tail=2),
     )
 
@@ -109,11 +112,14 @@ def test_what_is_given_stands_under_its_name() -> None:
         "user_head": "1234",
         "user_tail": "89",
         "answer_head": "answ",
+        "emitted": bytes((1, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0)),
     }
     expected = _IDENTITY | _ANSWER | _REQUEST | rest
     assert {name: getattr(event, name) for name in expected} == expected
     digests = {name for name in Event.__struct_fields__ if name.endswith("_digest")}
-    assert set(Event.__struct_fields__) == digests | set(expected)
+    assert set(Event.__struct_fields__) == digests | set(expected) | {"replayed"}
+    assert event.replayed.endswith(event.prefix_digest.to_bytes(8, "little"))
+    assert len(event.replayed) == 16
     assert len({getattr(event, name) for name in digests} - {0}) == len(digests)
 
 
