@@ -12,7 +12,8 @@ def pack(values: Numbers) -> bytes:
     """A bit for each number, then the eight bytes of each that is not zero, little-endian."""
     held = values != 0.0
     bits: bytes = np.packbits(held, bitorder="little").tobytes()
-    return bits + values[held].astype("<f8").tobytes()
+    numbers: bytes = values[held].astype("<f8").tobytes()
+    return bits + numbers
 
 
 def unpack(size: int, data: bytes) -> Numbers:
