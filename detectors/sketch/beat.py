@@ -17,6 +17,7 @@ ENDS = 16
 FLOOR_S = 0.01
 CEILING_S = 3_600.0
 _HEAD = struct.Struct("<qqqq")
+_MOST = 1 << 48
 
 
 class Beat:
@@ -92,5 +93,7 @@ class Beat:
             raise ValueError("a beat has the wrong length")
         out = cls()
         out.bin, out.count, out.overlap, out.limited_at_us = _HEAD.unpack_from(data)
+        if not (0 <= out.count < _MOST and 0 <= out.overlap <= ENDS and 0 <= out.bin < _MOST):
+            raise ValueError("a beat holds impossible numbers")
         out.ends = list(struct.unpack_from(f"<{size // 8}q", data, _HEAD.size))
         return out

@@ -12,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.event import SCHEMA_VERSION, BadEvent, Event, decode, encode
+from detectors.sketch.beat import Beat
+from detectors.sketch.blocks import Blocks
 from detectors.sketch.cells import GENERATION_US, CellMap
+from detectors.sketch.chains import Chains
 from detectors.sketch.clockface import HourRing
 from detectors.sketch.distinct import Distinct
 from detectors.sketch.models import ModelTable
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
+from detectors.sketch.topics import Topics
 from detectors.sketch.topk import SpaceSaving
 
 Feed = Callable[[Any, int], object]
@@ -48,6 +52,25 @@ KINDS: dict[str, tuple[Callable[[], Any], Feed, Callable[[bytes], Any]]] = {
         lambda data: SimilarWindow.from_bytes(5, data),
     ),
     "repeats": (lambda: Repeats(5), lambda sketch, n: sketch.see(n % 32, 0.5), lambda data: Repeats.from_bytes(5, data)),
+}
+
+KINDS |= {
+    "beat": (
+        Beat,
+        lambda sketch, n: (
+            sketch.close_bin(n * 1_000_000),
+            sketch.wait(n * 1_000_000, n % 5 == 0),
+            sketch.overlapping(n * 1_000_000, n % 4_000_000_000),
+        ),
+        Beat.from_bytes,
+    ),
+    "blocks": (
+        Blocks,
+        lambda sketch, n: sketch.give(n * 0x9E3779B97F4A7C15 % 2**64, n % 7, (n >> 9) % 4 * GENERATION_US),
+        Blocks.from_bytes,
+    ),
+    "chains": (Chains, lambda sketch, n: sketch.see(n % 64, n % 50, n * 1_000_000), Chains.from_bytes),
+    "topics": (Topics, lambda sketch, n: sketch.add(n, 1.0 + n % 3), Topics.from_bytes),
 }
 numbers = st.lists(st.integers(0, 2**32 - 1), max_size=80)
 
