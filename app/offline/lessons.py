@@ -18,7 +18,7 @@ from app.offline.states import StateTable
 from detectors.catalogue import CATALOGUE, INDEX
 from detectors.contract import FeatureMatrix, Verdict
 from detectors.features import FeatureRow, features, stack
-from detectors.scorers.boosted import Boosted, exported
+from detectors.scorers.boosted import Boosted, exported, learnable
 
 FOLDS = 5
 MODELS, ROUNDS, LEAVES = 4, 60, 8
@@ -143,10 +143,10 @@ def fit(lessons: Lessons, like: Boosted, seed: int, models: int = MODELS) -> Boo
     constraints = np.array([_side(name) if name in like.monotone else 0 for name in like.features])
     estimators = []
     for number in range(models):
-        seen = values.copy()
+        seen = np.arange(len(like.features))
         if models > 1:
-            hidden = np.random.default_rng([seed, number]).permutation(len(like.features))[2 * len(like.features) // 3 :]
-            seen[:, hidden] = np.nan
+            seen = np.random.default_rng([seed, number]).permutation(seen)[: 2 * len(like.features) // 3]
+        seen = learnable(values, seen)
         estimator = HistGradientBoostingClassifier(
             max_iter=ROUNDS,
             learning_rate=0.1,
@@ -155,11 +155,11 @@ def fit(lessons: Lessons, like: Boosted, seed: int, models: int = MODELS) -> Boo
             l2_regularization=5.0,
             max_features=0.4,
             max_bins=63,
-            monotonic_cst=constraints,
+            monotonic_cst=constraints[seen],
             early_stopping=False,
             random_state=seed * 1000 + number,
         )
-        estimators.append(estimator.fit(seen, lessons.abusive, sample_weight=weights(lessons)))
+        estimators.append((estimator.fit(values[:, seen], lessons.abusive, sample_weight=weights(lessons)), seen))
     return exported(estimators, like.features, like.monotone, np.zeros(1))
 
 

@@ -21,7 +21,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from benchmarks.training.judge import LEAST_ATTACKS, LEAST_EVIDENCE
 from benchmarks.training.rows import LabelledRows
 from detectors.catalogue import CATALOGUE, INDEX
-from detectors.scorers.boosted import Boosted, exported, sides
+from detectors.scorers.boosted import Boosted, exported, learnable, sides
 
 LEFT_OUT = {
     "account_age_d": "the generator makes attackers new or aged by rule; rules and peers look at it",
@@ -131,11 +131,12 @@ def fit(rows: LabelledRows, names: Sequence[str], free: Sequence[str] = (), seed
     part = rows.take(usable(rows))
     whole, label, weight = values(part, names), part.facts["attack"].to_numpy(), weights(part.facts)
     constraints = np.array([0 if name in free else side for name, side in zip(names, sides(names), strict=True)])
-    estimators: list[tuple[HistGradientBoostingClassifier, list[int]]] = []
+    estimators: list[tuple[HistGradientBoostingClassifier, NDArray[np.intp]]] = []
     for number in range(models):
         dice = np.random.default_rng([seed, number])
-        seen = sorted(dice.permutation(len(names))[: round(FEATURES_PER_MODEL * len(names))].tolist())
-        disturbed = _disturbed(whole, names, dice)[:, seen]
+        seen = dice.permutation(len(names))[: max(2, round(FEATURES_PER_MODEL * len(names)))]
+        disturbed = _disturbed(whole, names, dice)
+        seen = learnable(disturbed, seen)
         estimator = HistGradientBoostingClassifier(
             max_iter=ROUNDS,
             learning_rate=0.1,
@@ -148,7 +149,7 @@ def fit(rows: LabelledRows, names: Sequence[str], free: Sequence[str] = (), seed
             early_stopping=False,
             random_state=seed * 1000 + number,
         )
-        estimators.append((estimator.fit(disturbed, label, sample_weight=weight), seen))
+        estimators.append((estimator.fit(disturbed[:, seen], label, sample_weight=weight), seen))
     monotone = [name for name, side in zip(names, constraints.tolist(), strict=True) if side]
     return exported(estimators, names, monotone, np.zeros(1))
 

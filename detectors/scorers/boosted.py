@@ -189,7 +189,7 @@ def shipped() -> Boosted:
 
 
 def exported(
-    estimators: Sequence[tuple[Any, Sequence[int]]],
+    estimators: Sequence[tuple[Any, NDArray[np.intp]]],
     features: Sequence[str],
     monotone: Sequence[str],
     peers: NDArray[np.float64],
@@ -202,7 +202,7 @@ def exported(
         monotone: of these, the constrained ones.
         peers: log-odds of honest organisations, for the shipped calibration.
     """
-    trees = [(tree.nodes, np.asarray(columns)) for model, columns in estimators for (tree,) in model._predictors]
+    trees = [(tree.nodes, columns) for model, columns in estimators for (tree,) in model._predictors]
     shape = (len(trees), max(len(nodes) for nodes, _ in trees))
     feature, left, right = np.full(shape, -1, np.int16), np.zeros(shape, np.int16), np.zeros(shape, np.int16)
     threshold, value, missing_left = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.bool_)
@@ -222,6 +222,18 @@ def exported(
         value[number, part] = worth
     base = np.array([float(np.ravel(model._baseline_prediction)[0]) for model, _ in estimators])
     return Boosted(tuple(features), tuple(monotone), feature, threshold, left, right, missing_left, value, base, peers)
+
+
+def learnable(values: NDArray[np.float64], columns: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of these columns, ascending, the ones with two different values: nothing is learned from others, and scikit-learn
+    cannot bin them."""
+    spans = [column for column in sorted(columns.tolist()) if _varies(values[:, column])]
+    return np.array(spans, np.intp)
+
+
+def _varies(column: NDArray[np.float64]) -> bool:
+    known = column[~np.isnan(column)]
+    return bool(len(known)) and bool(known.min() < known.max())
 
 
 def sides(features: Sequence[str]) -> list[int]:
