@@ -86,6 +86,21 @@ def test_a_file_of_an_older_release_reads_with_defaults() -> None:
     assert row.event.event_id == "e1"
 
 
+def test_a_row_of_the_first_release_reads_with_defaults() -> None:
+    """Neither directions and samples of its texts nor blocks of reasoning: bytes and columns give the defaults."""
+    bare, fp = without_text(EVENT), fingerprint(EVENT)
+    first = msgspec.structs.astuple(fp)[: Fingerprint.__struct_fields__.index("embedding")]
+    old = bytes((rows.ROW_VERSION,)) + msgspec.msgpack.encode((bare, first))
+    later = ("embedding", "capability", "harvest", "asked", "answered")
+    names = ["replayed", "emitted", "thinking_budget", "end_user_digest", *(rows.FP + name for name in later)]
+    ((_, event, read),) = rows.from_frame(rows.to_frame([rows.Row("1-0", EVENT, fp)]).drop(names))
+    assert (
+        rows.decode(old)
+        == (event, read)
+        == (bare, msgspec.structs.replace(fp, embedding=b"", capability=0, harvest=0, asked=b"", answered=b""))
+    )
+
+
 def test_a_file_of_a_newer_release_reads_without_the_rest() -> None:
     """A column that is not known is left out."""
     frame = rows.to_frame([rows.Row("1-0", EVENT, fingerprint(EVENT))]).with_columns(pl.lit(7).alias("invented_later"))
