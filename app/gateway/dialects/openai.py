@@ -99,7 +99,7 @@ def _chat_message(item: JsonObject) -> Message:
     if calls:
         extra += orjson.dumps(calls)
     who = letter(get("role"))
-    return Message(who, text, extra, reasoning.of_message(item) if who == "a" else ())
+    return Message(who, text, extra, reasoning.of_message(item) if who == "a" and len(item) > 2 else ())
 
 
 def _responses_messages(body: JsonObject) -> list[Message]:
@@ -170,7 +170,8 @@ def read_answer(route: str, body: JsonObject, answer: Answer) -> bool:
             answer.chars += len(text)
             if first:
                 answer.text_head = text[:ANSWER_KEPT_CHARS]
-        answer.blocks += reasoning.of_message(message)
+        if len(message) > 2:
+            answer.blocks += reasoning.of_message(message)
         calls = message.get("tool_calls")
         if type(calls) is list:
             answer.tool_calls += len(calls)

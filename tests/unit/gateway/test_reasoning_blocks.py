@@ -127,7 +127,17 @@ CASES = {
     ),
     "chat details": (
         CHAT,
-        {"choices": [{"message": {"content": "42", "reasoning_details": [{"text": "so", "signature": "c2ln"}]}}]},
+        {
+            "choices": [
+                {
+                    "message": {
+                        "role": "assistant",
+                        "content": "42",
+                        "reasoning_details": [{"text": "so", "signature": "c2ln"}],
+                    }
+                }
+            ]
+        },
         DETAILS_STREAM,
         {"messages": [QUESTION]},
         {
