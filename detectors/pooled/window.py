@@ -3,26 +3,30 @@
 The difference of means that MMD tests grows with the square of the share of foreign exchanges, so it needs a thousand of
 them to see one in twenty. A few foreign exchanges do not move a mean; they stand out one by one. So each exchange gets
 scores of its own — how much more likely it is under traffic of other kinds than under the reference (a density ratio, by
-logistic regression against a background of peer traffic), how far it lies from the reference (Mahalanobis), and how lonely
-it is there (distance to its nearest neighbours) — and the question is put to the ranks of these scores among held-out
-reference exchanges:
+logistic regression against a background of peer traffic), and how lonely it is in the reference (distance to its nearest
+neighbours, in units of its spread) — and the question is put to their ranks among held-out reference exchanges, at both
+ends:
 
-- higher criticism (Donoho and Jin, Annals of Statistics 2004): the largest excess of ranks beyond any threshold near either
-  end, which is optimal for sparse mixtures;
+- higher criticism (Donoho and Jin, Annals of Statistics 2004): the largest excess of ranks beyond any threshold, which is
+  optimal for sparse mixtures;
 - a likelihood ratio for a mixture: the mean over shares of the product over exchanges of 1 − ε + ε·LR, where LR is the
-  density of ranks that a shift to one end has;
-- the mean of the ranks, and the squared difference of mean random Fourier features (MMD), for dense mixtures.
+  density of ranks that a shift to one end has, by how steep a shift;
+- and, for dense mixtures, the squared difference of means in units of the reference's spread (Hotelling): MMD's question,
+  put so that a direction in which the reference is quiet counts.
 
-All statistics of a window are compared with those of windows drawn by relabelling window and held-out reference together,
-so that the smallest of their p-values is calibrated whatever they have in common, and exactly: under the null, a window's
-exchanges and the held-out ones are exchangeable. To make that so, reference exchanges are scored by models fitted without
-them, in folds, and each exchange of a window by the model of one fold drawn for it.
+Further statistics (MMD by random features, Mahalanobis distance, means of ranks) were measured and left out: each costs the
+others power when the rarest decides.
+
+Every statistic compares a window with the reference, and the null is windows of the same size drawn from the reference
+against what is left of it, scaled by what the smaller rest makes it vary more. To make a window's exchanges and the
+reference's exchangeable, the latter are scored by models fitted without them, in folds, and each exchange of a window by
+the model of one fold drawn for it. Two things are made of the statistics: the largest, for what one of them alone sees, and
+the sum of what all of them say beyond the usual; the rarer of the two decides, calibrated by the same windows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,24 +36,36 @@ Numbers = NDArray[np.float64]
 
 FOLDS = 5
 NEIGHBOURS = 5
-WAVES = 192
-RELABELLINGS = 1000
-"""Resolves a p-value of 0.001."""
+WAVES = 96
+NULL_WINDOWS = 2000
+"""Resolves a p-value of 0.0005."""
 
 LEAST_REFERENCE = 100
-SHRINK = 0.1
+SHRINK = 0.2
+CLIP = 5.0
+"""Standard deviations beyond which a number of a row is cut: the odd text of a megabyte must not decide a mean."""
+
+REGULARITY = 0.05
 EPSILONS = (0.02, 0.05, 0.1, 0.25)
-TILT = 12.0
-"""Steepness of the shifted density of ranks: nine tenths of its mass lie in the outer fifth."""
+TILTS = (6.0, 15.0, 40.0)
+"""Steepness of the shifted density of ranks: nine tenths of its mass lie in the outer third, sixth or seventeenth."""
 
 THRESHOLDS = 2.0 ** -np.arange(1.0, 7.1, 0.5)
 """Tails that higher criticism looks at: from one half down to one in 128 of the reference."""
+
+_BATCH = 500
+
+USUAL = 0.2
+"""Part of the way from the median to the 99th percentile below which a statistic adds nothing to the sum."""
+
+SCORES = ("ratio", "loneliness")
+NAMES = ("criticism_ratio", "mixture_ratio", "mixture_loneliness", "hotelling")
 
 
 @dataclass(frozen=True)
 class _Fold:
     """What scores an exchange, fitted on the reference without one fold: weights of the density ratio, the whitening of
-    distances, and the standardised rows themselves."""
+    rows, and the whitened rows themselves."""
 
     weights: Floats
     whiten: Floats
@@ -58,17 +74,21 @@ class _Fold:
 
 
 @dataclass(frozen=True)
-class _Waves:
-    """Random Fourier features of standardised rows."""
+class _Space:
+    """Standardised rows, and their random Fourier features."""
 
     centre: Floats
     scale: Floats
     frequencies: Floats
     phases: Floats
 
-    def of(self, rows: Floats) -> Floats:
-        """float32 of shape (n, WAVES)."""
-        standard = (rows - self.centre) / self.scale
+    def standard(self, rows: Floats) -> Floats:
+        """float32, of the rows' shape."""
+        out: Floats = np.clip((rows - self.centre) / self.scale, -CLIP, CLIP).astype(np.float32)
+        return out
+
+    def waves(self, standard: Floats) -> Floats:
+        """float32 of shape (n, WAVES), of standardised rows."""
         out: Floats = (np.sqrt(2.0 / WAVES) * np.cos(standard @ self.frequencies + self.phases)).astype(np.float32)
         return out
 
@@ -78,16 +98,17 @@ class WindowTest:
     """The fitted test.
 
     Attributes:
-        calibration: float64 of shape (reference, scores): of the reference's exchanges, each by the model fitted without
-            it.
-        waves: float32 of shape (reference, WAVES): their random Fourier features.
+        scores: float64 of shape (reference, len(SCORES)): of its exchanges, each by the model fitted without it.
+        columns: float32 of shape (reference, columns): what the statistics are sums of, alike.
+        nulls: by size of the window, once asked for.
     """
 
     folds: tuple[_Fold, ...]
-    calibration: Numbers
-    waves: Floats
-    space: _Waves
+    space: _Space
+    scores: Numbers
+    columns: Floats
     seed: int
+    nulls: dict[int, _Null] = field(default_factory=dict)
 
     def p_values(self, window: Floats) -> dict[str, float]:
         """p-value of each statistic, and `combined`.
@@ -95,36 +116,80 @@ class WindowTest:
         Args:
             window: float32 of shape (k, d), rows like those of the reference; k at least 2.
         """
-        rng = np.random.default_rng([self.seed, len(window)])
-        member = rng.integers(len(self.folds), size=len(window))
-        scores = np.zeros((len(window), self.calibration.shape[1]))
-        for number, fold in enumerate(self.folds):
-            mine = member == number
-            if mine.any():
-                scores[mine] = _scores(fold, self.space, window[mine])
-        everything = np.concatenate([scores, self.calibration])
-        waves = np.concatenate([self.space.of(window), self.waves])
-        count, whole = len(window), len(everything)
-        ranks = np.empty_like(everything)
-        for column in range(everything.shape[1]):
-            # Ties are broken by chance, alike for all.
-            order = np.lexsort((rng.random(whole), everything[:, column]))
-            ranks[order, column] = (np.arange(whole) + 0.5) / whole
-        found = _statistics(_labels(whole, count), ranks, waves, count)
-        # Each statistic in units of its own upper tail, so that the largest of them knows how far beyond all relabellings one lies.
-        middle, upper = np.median(found, axis=0), np.quantile(found, 0.99, axis=0)
-        excess = (found - middle) / np.maximum(upper - middle, 1e-12)
-        largest = excess.max(axis=1)
-        names = [f"{kind}_{score}" for score in SCORES for kind in ("criticism", "mixture", "mean")] + ["mmd"]
-        each = (excess >= excess[0]).mean(axis=0)
-        return {**dict(zip(names, each.tolist(), strict=True)), "combined": float((largest >= largest[0]).mean())}
+        count = len(window)
+        null = self.nulls.get(count)
+        if null is None:
+            null = self.nulls[count] = _null(self.columns, count, self.seed)
+        rng = np.random.default_rng([self.seed, count])
+        member = rng.integers(len(self.folds), size=count)
+        scores, whitened = _described(self.folds, self.space, self.space.standard(window), member)
+        ranks = np.stack([_ranks(self.scores[:, at], scores[:, at], rng) for at in range(len(SCORES))], axis=1)
+        inside = _columns(ranks, whitened).mean(axis=0, dtype=np.float64)
+        whole = self.columns.mean(axis=0, dtype=np.float64)
+        found = _statistics(inside[None], whole[None], whole, count)
+        each = (1 + (null.statistics >= found).sum(axis=0)) / (1 + NULL_WINDOWS)
+        rarer = null.rarer(found)[0]
+        combined = (1 + int((null.combined >= rarer).sum())) / (1 + NULL_WINDOWS)
+        return {**dict(zip(NAMES, each.tolist(), strict=True)), "combined": combined}
 
     def p_value(self, window: Floats) -> float:
-        """Calibrated p-value of "this window is reference traffic", at least 1 / (RELABELLINGS + 1)."""
+        """Calibrated p-value of "this window is reference traffic", at least 1 / (NULL_WINDOWS + 1)."""
         return self.p_values(window)["combined"]
 
 
-SCORES = ("ratio", "distance", "loneliness")
+@dataclass(frozen=True)
+class _Scale:
+    """A null's own upper tail as a unit: how far beyond the usual something lies, alike for all statistics."""
+
+    middle: Numbers
+    width: Numbers
+
+    @classmethod
+    def of(cls, null: Numbers) -> _Scale:
+        """Of values of a null, over its first axis."""
+        middle = np.median(null, axis=0)
+        return cls(middle, np.maximum(np.quantile(null, 0.99, axis=0) - middle, 1e-12))
+
+    def __call__(self, values: Numbers) -> Numbers:
+        """Values in that unit."""
+        return np.asarray((values - self.middle) / self.width)
+
+
+class _Null:
+    """Windows of one size drawn from the reference: their statistics, and what is made of them."""
+
+    def __init__(self, statistics: Numbers) -> None:
+        self.statistics = statistics
+        self._each = _Scale.of(statistics)
+        both = self._both(statistics)
+        self._made = _Scale.of(both)
+        self.combined = self._made(both).max(axis=1)
+
+    def _both(self, statistics: Numbers) -> Numbers:
+        excess = self._each(statistics)
+        return np.stack([excess.max(axis=1), np.maximum(excess - USUAL, 0.0).sum(axis=1)], axis=1)
+
+    def rarer(self, statistics: Numbers) -> Numbers:
+        """The rarer of the largest statistic and of the sum, of every row."""
+        return np.asarray(self._made(self._both(statistics)).max(axis=1))
+
+
+def _null(columns: Floats, count: int, seed: int) -> _Null:
+    rng = np.random.default_rng([seed, count, len(columns)])
+    size = len(columns)
+    whole = columns.sum(axis=0, dtype=np.float64)
+    apart = count <= size // 2
+    # What the rest varies by is scaled to what a reference of full size does; a large window is drawn with repeats instead.
+    wanted, had = 1.0 / count + 1.0 / size, 1.0 / count + (1.0 / (size - count) if apart else 0.0)
+    found = []
+    for _ in range(0, NULL_WINDOWS, _BATCH):
+        drawn = [rng.choice(size, count, replace=not apart) for _ in range(_BATCH)]
+        labels = np.stack([np.bincount(window, minlength=size) for window in drawn]).astype(np.float32)
+        inside = (labels @ columns).astype(np.float64)
+        outside = (whole - inside) / (size - count) if apart else np.broadcast_to(whole / size, inside.shape)
+        away = np.sqrt(wanted / had) * (inside / count - outside)
+        found.append(_statistics(outside + away, outside, whole / size, count))
+    return _Null(np.concatenate(found))
 
 
 def fit(reference: Floats, background: Floats, seed: int) -> WindowTest:
@@ -142,84 +207,94 @@ def fit(reference: Floats, background: Floats, seed: int) -> WindowTest:
         raise ValueError(f"the reference has {len(reference)} exchanges; a window test needs {LEAST_REFERENCE}")
     rng = np.random.default_rng(seed)
     space = _space(reference, rng)
+    standard, others = space.standard(reference), space.standard(background)
     member = rng.permutation(np.arange(len(reference)) % FOLDS)
-    folds = []
-    calibration = np.zeros((len(reference), len(SCORES)))
-    for number in range(FOLDS):
-        fold = _fit_fold(reference[member != number], background, space)
-        folds.append(fold)
-        calibration[member == number] = _scores(fold, space, reference[member == number])
-    return WindowTest(tuple(folds), calibration, space.of(reference), space, seed)
+    folds = tuple(_fit_fold(standard[member != number], others, space) for number in range(FOLDS))
+    scores, whitened = _described(folds, space, standard, member)
+    ranks = np.stack([_ranks(column, column, rng) for column in scores.T], axis=1)
+    return WindowTest(folds, space, scores, _columns(ranks, whitened), seed)
 
 
-def _space(reference: Floats, rng: np.random.Generator) -> _Waves:
-    centre, scale = reference.mean(axis=0), np.maximum(reference.std(axis=0), 1e-6)
-    some = ((reference - centre) / scale)[rng.permutation(len(reference))[:300]]
-    distances = np.sqrt(np.maximum(np.square(some[:, None] - some[None, :]).sum(-1), 0.0))
+def _space(reference: Floats, rng: np.random.Generator) -> _Space:
+    centre, scale = np.median(reference, axis=0), reference.std(axis=0) + 1e-3
+    some = np.clip((reference - centre) / scale, -CLIP, CLIP)[rng.permutation(len(reference))[:300]]
+    distances = np.sqrt(np.square(some[:, None] - some[None, :]).sum(-1))
     median = float(np.median(distances[np.triu_indices(len(some), 1)]))
     widths = np.repeat(median * np.array((0.5, 1.0, 2.0)), WAVES // 3)
     frequencies = (rng.standard_normal((reference.shape[1], WAVES)) / widths).astype(np.float32)
-    return _Waves(centre, scale, frequencies, rng.uniform(0.0, 2.0 * np.pi, WAVES).astype(np.float32))
+    return _Space(centre, scale, frequencies, rng.uniform(0.0, 2.0 * np.pi, WAVES).astype(np.float32))
 
 
-def _fit_fold(reference: Floats, background: Floats, space: _Waves) -> _Fold:
+def _fit_fold(standard: Floats, others: Floats, space: _Space) -> _Fold:
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=300)
-    model.fit(
-        np.concatenate([_expanded(reference, space), _expanded(background, space)]),
-        np.repeat([0, 1], [len(reference), len(background)]),
-    )
-    standard = (reference - space.centre) / space.scale
+    centre = standard.mean(axis=0)
     covariance = np.cov(standard.T.astype(np.float64))
-    covariance = (1.0 - SHRINK) * covariance + SHRINK * np.eye(len(covariance))
-    whiten = np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32)
-    return _Fold(model.coef_[0].astype(np.float32), whiten, standard.mean(axis=0), standard)
+    covariance = (1.0 - SHRINK) * covariance + SHRINK * np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
+    values, axes = np.linalg.eigh(covariance)
+    # The symmetric root: folds differ a little, and so do their whitened rows, whichever way their axes happen to point.
+    whiten = ((axes / np.sqrt(values)) @ axes.T).astype(np.float32)
+    whitened, foreign = (standard - centre) @ whiten, (others - centre) @ whiten
+    model = LogisticRegression(C=REGULARITY, class_weight="balanced", max_iter=300)
+    model.fit(
+        np.concatenate([_expanded(whitened, standard, space), _expanded(foreign, others, space)]),
+        np.repeat([0, 1], [len(standard), len(others)]),
+    )
+    return _Fold(model.coef_[0].astype(np.float32), whiten, centre, whitened)
 
 
-def _expanded(rows: Floats, space: _Waves) -> Floats:
-    standard = (rows - space.centre) / space.scale
-    out: Floats = np.concatenate([standard, np.float32(np.sqrt(WAVES)) * space.of(rows)], axis=1)
+def _expanded(whitened: Floats, standard: Floats, space: _Space) -> Floats:
+    out: Floats = np.concatenate([whitened, np.float32(np.sqrt(WAVES) / 2.0) * space.waves(standard)], axis=1)
     return out
 
 
-def _scores(fold: _Fold, space: _Waves, rows: Floats) -> Numbers:
-    """float64 of shape (n, len(SCORES)); higher is more foreign."""
-    standard = (rows - space.centre) / space.scale
-    ratio = _expanded(rows, space) @ fold.weights
-    distance = np.square((standard - fold.centre) @ fold.whiten).sum(axis=1)
-    squares = np.square(standard).sum(1)[:, None] + np.square(fold.rows).sum(1)[None, :] - 2.0 * (standard @ fold.rows.T)
-    nearest = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS].mean(axis=1)
-    return np.stack([ratio, distance, nearest], axis=1).astype(np.float64)
+def _described(
+    folds: tuple[_Fold, ...], space: _Space, standard: Floats, member: NDArray[np.intp]
+) -> tuple[Numbers, Floats]:
+    """Scores (higher is more foreign) of rows and the rows whitened, each by the fold that is its."""
+    scores = np.zeros((len(standard), len(SCORES)))
+    whitened = np.zeros_like(standard)
+    for number, fold in enumerate(folds):
+        mine = np.flatnonzero(member == number)
+        rows = ((standard[mine] - fold.centre) @ fold.whiten).astype(np.float32)
+        whitened[mine] = rows
+        apart = np.square(rows).sum(1)[:, None] + np.square(fold.rows).sum(1)[None, :] - 2.0 * (rows @ fold.rows.T)
+        scores[mine, 0] = _expanded(rows, standard[mine], space) @ fold.weights
+        scores[mine, 1] = np.partition(apart, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS].mean(axis=1)
+    return scores, whitened
 
 
-@lru_cache(maxsize=8)
-def _labels(whole: int, count: int) -> Floats:
-    """The window's own labelling, then RELABELLINGS random ones; they depend on nothing but the two sizes."""
-    rng = np.random.default_rng([whole, count])
-    labels = np.zeros((RELABELLINGS + 1, whole), np.float32)
-    labels[0, :count] = 1.0
-    for draw in range(1, RELABELLINGS + 1):
-        labels[draw, rng.choice(whole, count, replace=False)] = 1.0
-    return labels
+def _ranks(reference: Numbers, values: Numbers, rng: np.random.Generator) -> Numbers:
+    """Share of the reference below each value; ties are broken by chance."""
+    ordered = np.sort(reference)
+    below, upto = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return np.asarray((below + rng.random(len(values)) * (upto - below + 1)) / (len(ordered) + 1))
 
 
-def _statistics(labels: Floats, ranks: Numbers, waves: Floats, count: int) -> Numbers:
-    """Every statistic of every labelling, float64 of shape (labellings, 3 · scores + 1); higher is more foreign."""
-    columns = []
-    for score in range(ranks.shape[1]):
-        rank = ranks[:, score]
+def _columns(ranks: Numbers, whitened: Floats) -> Floats:
+    """What the statistics are sums of: for each score tails and logarithms of likelihood ratios; then whitened rows."""
+    parts: list[Floats] = []
+    for rank in ranks.T:
         sides = (rank, 1.0 - rank)
-        beyond = labels @ np.stack([side >= 1.0 - tail for side in sides for tail in THRESHOLDS], axis=1).astype(np.float32)
-        tails = np.tile(THRESHOLDS, 2)
-        columns.append(((beyond / count - tails) / np.sqrt(tails * (1.0 - tails) / count)).max(axis=1))
-        tilted = [TILT * np.exp(TILT * (side - 1.0)) / (1.0 - np.exp(-TILT)) for side in sides]
-        logs = np.stack([np.log1p(share * (tilt - 1.0)) for tilt in tilted for share in EPSILONS], axis=1).astype(
-            np.float32
-        )
-        columns.append(np.logaddexp.reduce((labels @ logs).astype(np.float64), axis=1))
-        columns.append(np.abs(labels @ rank.astype(np.float32) / count - 0.5))
-    inside = labels @ waves
-    outside = (waves.sum(axis=0) - inside) / (len(waves) - count)
-    columns.append(np.square(inside / count - outside).sum(axis=1))
-    return np.stack(columns, axis=1).astype(np.float64)
+        beyond = [side >= 1.0 - tail for side in sides for tail in THRESHOLDS]
+        tilted = [tilt * np.exp(tilt * (side - 1.0)) / (1.0 - np.exp(-tilt)) for side in sides for tilt in TILTS]
+        logs = [np.log1p(share * (tilt - 1.0)) for tilt in tilted for share in EPSILONS]
+        parts.append(np.stack([*beyond, *logs], axis=1).astype(np.float32))
+    return np.concatenate([*parts, whitened], axis=1)
+
+
+def _statistics(inside: Numbers, outside: Numbers, whole: Numbers, count: int) -> Numbers:
+    """Statistics of windows, float64 of shape (n, len(NAMES)); higher is more foreign.
+
+    Args:
+        inside: means of the columns in each window, shape (n, columns); outside: in what it is compared with.
+        whole: in the reference; count: exchanges of a window.
+    """
+    away = inside - outside
+    tails = len(THRESHOLDS) * 2
+    width = tails + 2 * len(TILTS) * len(EPSILONS)
+    ratio, lonely, rows = slice(0, width), slice(width, 2 * width), slice(2 * width, None)
+    usual = whole[ratio][:tails]
+    excess = away[:, ratio][:, :tails] * np.sqrt(count / np.maximum(usual * (1.0 - usual), 1e-6))
+    likelihoods = [np.logaddexp.reduce((count * (away + whole))[:, score][:, tails:], axis=1) for score in (ratio, lonely)]
+    return np.stack([excess.max(axis=1), *likelihoods, np.square(away[:, rows]).sum(axis=1)], axis=1)
