@@ -13,9 +13,10 @@ from benchmarks.windows.shape import NUMBERS, shape
 from detectors.fingerprint.embedding import DIMENSIONS, embedding, vector
 from detectors.fingerprint.hashing import vocabulary
 from detectors.fingerprint.normalise import HEAD_CHARS, TAIL_CHARS, fold, pieces, tokens
+from detectors.pooled import style
 
 CUT_TOKENS = 128
-WIDTH = DIMENSIONS + NUMBERS
+WIDTH = DIMENSIONS + NUMBERS + style.NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Queries:
     """Texts in an order.
 
     Attributes:
-        ours: float32 of shape (n, WIDTH): directions as the fingerprint keeps them, 64 signed bytes, then shapes.
+        ours: float32 of shape (n, WIDTH): directions as the fingerprint keeps them, 64 signed bytes, then shapes
+            and styles.
         minilm: float32 of shape (n, 384), of length 1; of shape (n, 0) where nobody asked for it.
     """
 
@@ -59,7 +61,9 @@ def queries(texts: Sequence[str], encoded: bool = True, told: Callable[[int, int
 
 def rows(texts: Sequence[str]) -> NDArray[np.float32]:
     """Ours alone, float32 of shape (n, WIDTH)."""
-    return np.stack([np.concatenate([vector(embedding(vocabulary(_words(text)))), shape(text)]) for text in texts])
+    return np.stack(
+        [np.concatenate([vector(embedding(vocabulary(_words(text)))), shape(text), style.style(text)]) for text in texts]
+    )
 
 
 def _words(text: str) -> list[str]:
