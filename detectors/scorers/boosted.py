@@ -23,7 +23,7 @@ from detectors.calibrate import Conformal
 from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION, INDEX
 from detectors.contract import FeatureMatrix, Reason, Score, ScoreColumn
 from detectors.scorers.base import Percentiles, column_of, scores_of, statuses, top_reasons
-from detectors.scorers.masks import MaskTrees, Tree, compiled
+from detectors.scorers.masks import CHUNK, MaskTrees, Tree, compiled
 
 NAME = "boosted"
 VERSION = "1"
@@ -101,8 +101,13 @@ class Boosted:
 
     def log_odds(self, matrix: FeatureMatrix) -> NDArray[np.float64]:
         """Log-odds of every row, float64 of shape (n,); of a single model exactly those of scikit-learn."""
-        rows = np.where(matrix.present[:, self.columns], matrix.values[:, self.columns], np.nan)
-        return self._masks.sums(rows, float(sum(self.base.tolist()))) / len(self.base)
+        out, start = np.empty(len(matrix)), float(sum(self.base.tolist()))
+        for begin in range(0, len(matrix), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            present = matrix.present[part].take(self.columns, axis=1)
+            rows = np.where(present, matrix.values[part].take(self.columns, axis=1), np.nan)
+            out[part] = self._masks.sums(rows, start)
+        return out / len(self.base)
 
     def contributions(self, matrix: FeatureMatrix, row: int) -> NDArray[np.float64]:
         """What each feature adds to a row's log-odds, along its path through every tree (Saabas 2014)."""
@@ -157,7 +162,7 @@ class BoostedScorer:
         if self.conformal is None:
             value[ready] = Conformal({_EVERYONE: self.trees.peers}).scores(found, ((_EVERYONE,),) * len(part))
         else:
-            value[ready] = self.conformal.scores(found, part.groups)
+            value[ready] = self.conformal.backed(found, part.groups, self.trees.peers)
         return column_of(status, value)
 
     def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:

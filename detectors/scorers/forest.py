@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detectors.scorers.masks import MaskTrees, Tree, compiled
 
-TREES = 100
+TREES = 64
 SAMPLES = 64
 """Rows that a tree isolates from one another (Liu, Ting, Zhou 2008: what is alone shows among few), so that its leaves are
 the bits of one word."""

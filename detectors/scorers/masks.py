@@ -61,7 +61,8 @@ class MaskTrees:
         thresholds: by column, sorted and different.
         masks: by column, of shape (thresholds + 2, trees): what is left when so many thresholds lie below the value; the
             last line for NaN.
-        values: float64 of shape (trees, leaves of the largest), by leaf from the left.
+        values: float64 of shape (trees, leaves of the largest), by leaf from the left; where masks have eight bits, of
+            shape (trees, 256), by mask: that saves a look-up.
     """
 
     columns: tuple[int, ...]
@@ -88,7 +89,8 @@ class MaskTrees:
             for at, table in enumerate(self.masks):
                 np.take(table, bins[at][part], axis=0, out=held, mode="clip")
                 np.bitwise_and(left, held, out=left)
-            out[part] = summed(flat[_lowest(left) + line], start)
+            leaf = left if left.dtype == np.uint8 else _lowest(left)
+            out[part] = summed(flat[leaf + line], start)
         return out
 
     def _bins(self, rows: NDArray[np.float64]) -> list[NDArray[np.intp]]:
@@ -134,6 +136,8 @@ def compiled(trees: Sequence[Tree]) -> MaskTrees:
         table[:-1] = np.bitwise_and.accumulate(table[:-1], axis=0)
         thresholds.append(known)
         masks.append(table)
+    if bits == 8:
+        values = np.pad(values, ((0, 0), (0, 8 - most)))[:, _LOWEST16[:256]]
     return MaskTrees(columns, tuple(thresholds), tuple(masks), values)
 
 
