@@ -1,6 +1,6 @@
 """Trains the network that rates one exchange, says what it does on worlds, families and strata it never saw, and writes it.
 
-    python -m benchmarks.harvest [--seeds 100 … ] [--hold 3] [--leave-out] [--write]
+    python -m benchmarks.harvest [--seeds 100 … ] [--hold 3] [--noise 0.5] [--leave-out] [--write]
 
 The last `--hold` worlds are tested on. The table shows, at the ratio that 5 % of honest exchanges exceed (each customer one
 vote, each stratum alike), the share of every family's exchanges above it and of every stratum's. `--leave-out` trains again
@@ -33,8 +33,8 @@ worlds = {worlds}
 made_by = "python -m benchmarks.harvest --write"
 columns = [{columns}]
 contents = """
-first, first_bias, second, second_bias: float32 weights of a network with one hidden layer of rectified units over the columns
-and the 64 components of the embedding; its result is a log density ratio"""
+first, first_bias, second, second_bias: float32 weights of a network with one hidden layer of rectified units over the
+columns and the 64 components of the embedding; its result is a log density ratio"""
 fitted_on = """
 generated traffic of random worlds: fourteen families of harvesting and nineteen kinds of honest customers. Only weights are
 kept; no text can be read back from them"""
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.harvest", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--hold", type=int, default=3)
+    parser.add_argument("--noise", type=float, default=0.0, help="added to embeddings while training (default: 0)")
     parser.add_argument("--leave-out", action="store_true")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(arguments)
@@ -67,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{len(known):,} exchanges; tested on {len(test):,} of {given.hold} other worlds")
     for embedding in (True, False):
         print("\neverything:" if embedding else "\nwithout the embedding:")
-        _table(train(known, embedding=embedding), test)
+        _table(train(known, embedding=embedding, noise=given.noise), test)
     if given.leave_out:
-        _leave_out(known, test)
+        _leave_out(known, test, given.noise)
     if given.write:
-        _write(train(found), len(found), given.seeds)
+        _write(train(found, noise=given.noise), len(found), given.seeds)
     return 0
 
 
@@ -96,20 +97,19 @@ def _table(network: Network, test: Exchanges) -> None:
         of = test.attack == attack
         for kind in np.unique(test.kind[of]):
             rows = of & (test.kind == kind)
-            print(
-                f"  {kind:<22}{(ratios[rows] > border).mean():>6.0%} above, mean {ratios[rows].mean():>5.1f}, n {rows.sum()}"
-            )
+            above, mean = (ratios[rows] > border).mean(), ratios[rows].mean()
+            print(f"  {kind:<22}{above:>6.0%} above, mean {mean:>5.1f}, n {rows.sum()}")
 
 
-def _leave_out(known: Exchanges, test: Exchanges) -> None:
-    whole = _ratios(train(known), test)
+def _leave_out(known: Exchanges, test: Exchanges, noise: float) -> None:
+    whole = _ratios(train(known, noise=noise), test)
     border = _border(whole, test)
     print("\nleft out of training: share above the border with it, without it")
     for kind in np.unique(known.kind):
         rows = test.kind == kind
         if not rows.any():
             continue
-        without = _ratios(train(known.take(known.kind != kind)), test)
+        without = _ratios(train(known.take(known.kind != kind), noise=noise), test)
         kept = test.take(~rows)
         line = _border(without[~rows], kept) if not test.attack[rows][0] else _border(without, test)
         print(f"  {kind:<22}{(whole[rows] > border).mean():>6.0%}{(without[rows] > line).mean():>6.0%}")

@@ -20,10 +20,6 @@ SHARING = 0.6
 """A customer's weight is its exchanges to the power of 1 − SHARING, a kind's that of its customers to the same."""
 SPREAD = 0.15
 """Added to each column's deviation, so that a rare flag does not become a large number."""
-NOISE = 0.5
-"""Deviation of what is added to each component of an embedding at every step, about as much as it varies by itself: other
-corpora ask about other things."""
-
 COMPONENT = 127.0 / 4.0
 """A component of an embedding that becomes 1."""
 
@@ -39,13 +35,15 @@ def weights(of: Exchanges) -> NDArray[np.float64]:
     return out
 
 
-def train(of: Exchanges, seed: int = 0, embedding: bool = True) -> Network:
+def train(of: Exchanges, seed: int = 0, embedding: bool = True, noise: float = 0.0) -> Network:
     """A network fitted to exchanges by Adam with a cosine schedule; batches are drawn by weight.
 
     Args:
         of: what is learned from.
         seed: of the first weights and the batches.
         embedding: whether what a text is about is seen at all.
+        noise: deviation of what is added to each component of an embedding at every step; 0.5 is as much as it varies by
+            itself. Other corpora ask about other things.
     """
     rng = np.random.default_rng(seed)
     share = weights(of)
@@ -68,7 +66,7 @@ def train(of: Exchanges, seed: int = 0, embedding: bool = True) -> Network:
     for step in range(1, steps + 1):
         drawn = np.minimum(np.searchsorted(up_to, rng.random(BATCH)), len(of) - 1)
         seen = scaled[drawn]
-        seen[:, shapes:] += rng.normal(0.0, NOISE if embedding else 0.0, (BATCH, WIDTH - shapes))
+        seen[:, shapes:] += rng.normal(0.0, noise if embedding else 0.0, (BATCH, WIDTH - shapes))
         target = np.where(of.attack[drawn], 1.0 - SMOOTHING, SMOOTHING)
         first, first_bias, second, second_bias = values
         before = seen @ first + first_bias
