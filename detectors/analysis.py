@@ -156,7 +156,11 @@ def renamed(data: bytes, entity_id: str) -> bytes:
 
 
 def _unpack(data: bytes) -> _Stored:
-    stored = _decoder.decode(zlib.decompressobj().decompress(data, STATE_MAX_BYTES))
+    inflate = zlib.decompressobj()
+    unpacked = inflate.decompress(data, STATE_MAX_BYTES)
+    if not inflate.eof:
+        raise ValueError("a state is cut short, or larger than any state is")
+    stored = _decoder.decode(unpacked)
     if stored.version != STATE_VERSION:
         raise BadProfile(f"state version is {stored.version}; this release reads {STATE_VERSION}")
     return stored

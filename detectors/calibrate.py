@@ -28,6 +28,15 @@ from detectors.peers import kinds
 ENOUGH = 500
 """Peers for which a group is preferred to the wider one: it resolves 1 / 501."""
 
+_FAR = 1e12
+"""What lies farther out than this is as far out as can be; a quotient of it still fits a number."""
+
+SELF_RELIANT = 2000
+"""Peers from which on a group needs no backing: five of them lie beyond a score of 0.9975."""
+
+LEAST = 20
+"""Peers from which a group is kept: below ENOUGH it does not judge alone, but see `guarded`."""
+
 BEYOND = 0.1
 """Share of the last step that is used to rank what lies beyond every peer."""
 
@@ -63,15 +72,37 @@ class Conformal:
         names = [self.group(names) for names in known]
         for name in dict.fromkeys(name for name in names if name is not None):
             rows = np.flatnonzero(np.array([other == name for other in names])[codes])
-            out[rows] = _refined(self.peers[name], statistics[rows])
+            out[rows] = ranked(self.peers[name], statistics[rows])
         return out
 
+    def backed(
+        self, statistics: NDArray[np.float64], groups: Sequence[tuple[str, ...]], shipped: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """`scores`, in which peers that are too few to be sure are backed by those that a statistic was shipped with.
 
-def _refined(peers: NDArray[np.float64], statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        Among fewer than SELF_RELIANT peers a score counts that both sides give: the lower one. Beyond every peer of its own
+        there is nothing to compare with, and the shipped ones say how far.
+
+        Args:
+            statistics: float64 of shape (n,); groups: of each row.
+            shipped: sorted statistics of honest organisations elsewhere.
+        """
+        own = self.scores(statistics, groups)
+        elsewhere = ranked(shipped, statistics)
+        known, codes = kinds(groups)
+        peers = [self.peers[name] if (name := self.group(names)) is not None else shipped for names in known]
+        few = np.array([len(one) < SELF_RELIANT for one in peers], np.bool_)[codes]
+        top = np.array([one[-1] for one in peers], np.float64)[codes]
+        found = np.where(statistics > top, np.maximum(own, elsewhere), np.minimum(own, elsewhere))
+        return np.where(few, found, own)
+
+
+def ranked(peers: NDArray[np.float64], statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 − p of each statistic among sorted peers, refined as said above."""
     count = len(peers)
     at = np.searchsorted(peers, statistics, side="left")
     top, middle = float(peers[-1]), float(peers[count // 2])
-    beyond = np.maximum(statistics - top, 0.0) / max(top - middle, 1e-9)
+    beyond = np.clip(statistics - top, 0.0, _FAR) / max(top - middle, 1e-9)
     above = 1.0 - (1.0 - BEYOND * beyond / (1.0 + beyond)) / (1 + count)
     floor = peers[np.maximum(at - 1, 0)]
     width = peers[np.minimum(at, count - 1)] - floor
@@ -92,6 +123,6 @@ def fit(statistics: Sequence[float], orgs: Sequence[str], groups: Sequence[Seque
         {
             name: np.array(sorted(peers.values()), np.float64)
             for name, peers in sorted(highest.items())
-            if len(peers) >= ENOUGH or name in widest
+            if len(peers) >= LEAST or name in widest
         }
     )

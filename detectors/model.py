@@ -6,7 +6,7 @@ A model's `id` is a digest of everything in it: two models with one id give the 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -20,10 +20,12 @@ from detectors.catalogue import INDEX
 from detectors.contract import FeatureMatrix, Scorer
 from detectors.features import FeatureRow, stack
 from detectors.model_files import BadModel
-from detectors.policy import Policy, demoted
+from detectors.policy import CALIBRATED, CalibratedPolicy, Policy, demoted, without_history
 from detectors.reference import Reference
-from detectors.scorers import forest, isolation, tails
+from detectors.scorers import boosted, forest, isolation, leak, mixture, pooled, pools, tails
+from detectors.scorers.boosted import Boosted
 from detectors.scorers.forest import Forest
+from detectors.scorers.pools import Pools
 from detectors.scorers.registry import RULES
 from detectors.scorers.surprise import surprises
 
@@ -41,6 +43,12 @@ customers and not as contamination, which is 0.1 to 1 % of requests and far less
 
 HONEST_PATTERN = 0.05
 
+CONTAMINATION = 0.003
+"""Share of organisations in a history that may be harvesters nobody knows of."""
+
+SURE = 0.999
+"""Quantile of honest log-odds, where the trees were made, above which they are sure about an organisation of a history."""
+
 FEW = 2
 """… and this many organisations in any case: in a small history one is a large share."""
 
@@ -57,6 +65,9 @@ class Peers:
     forest: Forest
     tails: Conformal
     isolation: Conformal
+    boosted: Conformal
+    leak: Conformal
+    pools: Pools | None = None
 
 
 @dataclass(frozen=True)
@@ -65,23 +76,29 @@ class Model:
 
     Attributes:
         policy: what the scores mean.
-        peers: what is normal; None when only the named rules judge.
+        peers: what is normal; None when nobody is compared with customers of this provider.
         notes: how it was fitted, for people.
+        trees: what was learned from labelled traffic: the shipped trees, or a provider's own.
     """
 
     policy: Policy
     peers: Peers | None
     notes: dict[str, object]
+    trees: Boosted = field(default_factory=boosted.shipped)
 
     @cached_property
     def scorers(self) -> tuple[Scorer, ...]:
-        """In the order of their scores in a verdict: the peer scorers, then the rules."""
+        """In the order of their scores in a verdict: what was learned, the peer scorers, then the rules."""
         known = None if self.peers is None else self.peers.reference
         rules = tuple(make(known) for make in RULES.values())
         if self.peers is None:
-            return rules
+            return boosted.BoostedScorer(self.trees), *rules
         fitted = self.peers
         return (
+            boosted.BoostedScorer(self.trees, fitted.boosted, known),
+            leak.LeakScorer(fitted.leak, known),
+            pooled.make(fitted.pools, known),
+            mixture.make(fitted.pools, known),
             tails.make(fitted.reference, fitted.tails),
             isolation.make(fitted.reference, fitted.forest, fitted.isolation),
             *rules,
@@ -90,7 +107,7 @@ class Model:
     @cached_property
     def id(self) -> str:
         """Digest of scorers, calibration and policy, 16 hex digits."""
-        arrays = {} if self.peers is None else model_files.arrays_of(self)
+        arrays = model_files.arrays_of(self)
         whole = blake2b(msgspec.json.encode(model_files.identity(self)), digest_size=8)
         for name, array in sorted(arrays.items()):
             whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -115,8 +132,8 @@ class Model:
 
 
 def rules_only() -> Model:
-    """The model that needs no history: the named rules alone, without percentiles."""
-    return Model(Policy(), None, {})
+    """The model that needs no history: what was learned elsewhere and the named rules, without percentiles."""
+    return Model(without_history(), None, {})
 
 
 def fit(
@@ -125,6 +142,7 @@ def fit(
     seed: int,
     honest: Collection[str] = (),
     flagged: Collection[str] = (),
+    trees: Boosted | None = None,
 ) -> Model:
     """Fit on the history of a provider's own traffic, which may hold a little of what is to be found.
 
@@ -135,6 +153,7 @@ def fit(
         honest: organisations that people found to be honest: none of them is taken out as contamination.
         flagged: organisations that the model in use flags: rules are checked on them, but unless people found them honest
             they do not say what is usual. Else a detector learns from whom it suspects.
+        trees: a provider's own; None: those that are shipped.
 
     Raises:
         TooLittleHistory: fewer than 20 organisations have enough exchanges.
@@ -148,7 +167,9 @@ def fit(
             f"ones each); a peer model needs {LEAST_ORGS}"
         )
     matrix = stack([rows[at] for at in used])
+    learned = trees or boosted.shipped()
     policy, dirty, rates = _check_rules(policy, matrix, voters)
+    dirty |= _contaminating(learned, matrix, voters)
     dirty = (dirty | set(flagged)) - set(honest)
     keep = [at for at, org in enumerate(voters) if org not in dirty]
     matrix, voters = stack([rows[used[at]] for at in keep]), [voters[at] for at in keep]
@@ -164,7 +185,18 @@ def fit(
         "seed": seed,
         "share_of_organisations_by_rule": rates,
     }
-    return Model(policy, _fit_peers(matrix, voters, seed), notes)
+    return Model(policy, _fit_peers(matrix, voters, seed, learned), notes, learned)
+
+
+def _contaminating(trees: Boosted, matrix: FeatureMatrix, voters: Sequence[str]) -> set[str]:
+    """Organisations that the trees are sure about; none when there are more of them than contamination explains.
+
+    Then it is the trees that do not fit this provider's customers, and those customers must say so in the calibration.
+    """
+    sure = float(np.quantile(trees.peers, SURE)) if len(trees.peers) else np.inf
+    odds = trees.log_odds(matrix)
+    found = {org for org, value in zip(voters, odds.tolist(), strict=True) if value > sure}
+    return found if len(found) <= max(FEW, CONTAMINATION * len(set(voters))) else set()
 
 
 def _check_rules(policy: Policy, matrix: FeatureMatrix, voters: Sequence[str]) -> tuple[Policy, set[str], dict[str, float]]:
@@ -187,8 +219,9 @@ def _check_rules(policy: Policy, matrix: FeatureMatrix, voters: Sequence[str]) -
     return msgspec.structs.replace(policy, rules=rules), dirty, rates
 
 
-def _fit_peers(matrix: FeatureMatrix, voters: list[str], seed: int) -> Peers:
-    """Final fit on everything; calibration by cross-fitting, whole organisations at a time."""
+def _fit_peers(matrix: FeatureMatrix, voters: list[str], seed: int, trees: Boosted) -> Peers:
+    """Final fit on everything; calibration by cross-fitting, whole organisations at a time. What was learned elsewhere is
+    calibrated as it is."""
     names = np.array(sorted(set(voters)))
     np.random.default_rng(seed).shuffle(names)
     fold_of = {str(name): at % FOLDS for at, name in enumerate(names)}
@@ -197,24 +230,38 @@ def _fit_peers(matrix: FeatureMatrix, voters: list[str], seed: int) -> Peers:
     sums, depths = np.zeros(len(voters)), np.zeros(len(voters))
     for fold in range(FOLDS):
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        part = _take(matrix, outside)
+        part = matrix.take(outside)
         known = reference.fit(part, [voters[at] for at in outside], like=whole)
-        trees = forest.fit(isolation.excess(surprises(known, part)), seed)
-        found = surprises(known, _take(matrix, inside))
+        grown = forest.fit(isolation.excess(surprises(known, part)), seed)
+        found = surprises(known, matrix.take(inside))
         sums[inside] = tails.statistic(found)
-        depths[inside] = trees.isolations(isolation.excess(found))
+        depths[inside] = grown.isolations(isolation.excess(found))
     return Peers(
         whole,
         forest.fit(isolation.excess(surprises(whole, matrix)), seed),
         calibrate.fit(sums.tolist(), voters, matrix.groups),
         calibrate.fit(depths.tolist(), voters, matrix.groups),
+        _calibrated(trees.log_odds(matrix), matrix, voters, CALIBRATED[boosted.NAME]),
+        # Of every organisation: one whose valuable responses are few has none of the evidence.
+        _calibrated(_leaked(matrix), matrix, voters, CALIBRATED[leak.NAME]),
+        pools.fit(matrix, voters, seed),
     )
 
 
-def _take(matrix: FeatureMatrix, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> FeatureMatrix:
-    return FeatureMatrix(
-        matrix.values[rows], matrix.present[rows], matrix.evidence[rows], tuple(matrix.groups[at] for at in rows)
-    )
+def _leaked(matrix: FeatureMatrix) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    column = INDEX[leak.FEATURE]
+    return np.where(matrix.present[:, column], matrix.values[:, column], 0.0)
+
+
+def _calibrated(
+    statistics: np.ndarray[tuple[int], np.dtype[np.float64]],
+    matrix: FeatureMatrix,
+    voters: list[str],
+    policy: CalibratedPolicy,
+) -> Conformal:
+    """Peers at the moments at which the policy would look: a share of few exchanges is extreme by chance."""
+    rows = np.flatnonzero(matrix.evidence >= policy.least_evidence).tolist() or list(range(len(matrix)))
+    return calibrate.fit(statistics[rows].tolist(), [voters[row] for row in rows], [matrix.groups[row] for row in rows])
 
 
 def save(model: Model, directory: Path) -> None:
@@ -234,10 +281,9 @@ def load(directory: Path) -> Model:
     """
     manifest, arrays = model_files.read(directory)
     peers = None
-    if arrays:
-        known, trees, sums, depths = model_files.peers_from(arrays)
-        peers = Peers(known, trees, sums, depths)
-    model = Model(manifest.policy, peers, manifest.notes)
+    if model_files.has_peers(arrays):
+        peers = Peers(*model_files.peers_from(arrays))
+    model = Model(manifest.policy, peers, manifest.notes, model_files.trees_from(arrays) or boosted.shipped())
     ours = {scorer.name: scorer.version for scorer in model.scorers}
     if manifest.scorers != ours:
         raise BadModel(f"{directory}: the model was fitted for other versions of its scorers than this release has")

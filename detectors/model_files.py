@@ -15,18 +15,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.artefacts import Artefact, BadArtefact
 from detectors.calibrate import Conformal
 from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION
 from detectors.fingerprint.record import FINGERPRINT_VERSION
 from detectors.policy import Policy
 from detectors.reference import GRID, Reference
+from detectors.scorers import boosted
+from detectors.scorers.boosted import Boosted
 from detectors.scorers.forest import Forest
+from detectors.scorers.pools import Pools
 from detectors.scorers.surprise import HARVEST
 
 if TYPE_CHECKING:
     from detectors.model import Model
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+CONFORMALS = ("tails", "isolation", "boosted", "leak")
+TREE_ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "value", "base", "peers")
 MANIFEST, ARRAYS = "manifest.json", "peers.npz"
 MAX_FILE_BYTES = 256 * 1024 * 1024
 
@@ -57,10 +63,15 @@ def identity(model: Model) -> tuple[object, ...]:
 
 
 def arrays_of(model: Model) -> Arrays:
-    """The fitted numbers by name."""
+    """The fitted numbers by name; trees only where they are not the shipped ones."""
+    out: Arrays = {}
+    if model.trees is not boosted.shipped():
+        out |= {f"trees.{name}": getattr(model.trees, name) for name in TREE_ARRAYS}
+        out |= {f"trees.{name}": np.array(getattr(model.trees, name), np.str_) for name in ("features", "monotone")}
     peers = model.peers
-    assert peers is not None
-    out: Arrays = {
+    if peers is None:
+        return out
+    out |= {
         "reference.names": np.array(peers.reference.names, np.str_),
         "reference.quantiles": peers.reference.quantiles,
         "reference.votes": peers.reference.votes,
@@ -72,14 +83,40 @@ def arrays_of(model: Model) -> Arrays:
         "forest.depth": peers.forest.depth,
         "forest.scale": np.array(peers.forest.scale),
     }
-    for name, conformal in (("tails", peers.tails), ("isolation", peers.isolation)):
+    if peers.pools is not None:
+        out |= {f"pools.{name}": array for name, array in peers.pools.arrays().items()}
+    for name in CONFORMALS:
+        conformal: Conformal = getattr(peers, name)
         for group, highest in conformal.peers.items():
             out[f"{name}/{group}"] = highest
     return out
 
 
-def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal]:
-    """Inverse of `arrays_of`.
+def has_peers(arrays: Arrays) -> bool:
+    """Whether the numbers say what is normal."""
+    return "reference.names" in arrays
+
+
+def trees_from(arrays: Arrays) -> Boosted | None:
+    """A provider's own trees; None when the model uses the shipped ones.
+
+    Raises:
+        BadModel: an array is missing or has the wrong shape.
+    """
+    if "trees.feature" not in arrays:
+        return None
+    try:
+        card = {name: [str(one) for one in arrays[f"trees.{name}"]] for name in ("features", "monotone")}
+        held = {name: arrays[f"trees.{name}"] for name in TREE_ARRAYS}
+        return Boosted.from_artefact(Artefact("trees", {"catalogue": CATALOGUE_VERSION, **card}, held))
+    except KeyError as error:
+        raise BadModel(f"the model has no array {error.args[0]}") from None
+    except BadArtefact as error:
+        raise BadModel(f"the model's trees: {error}") from None
+
+
+def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal, Conformal, Conformal, Pools | None]:
+    """What is normal: reference, forest, the calibrations in the order of CONFORMALS, and pools.
 
     Raises:
         BadModel: an array is missing or has the wrong shape.
@@ -106,20 +143,26 @@ def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal]
     inside = all(child.min() >= 0 and child.max() < nodes[1] for child in (trees.left, trees.right))
     if not onwards or not inside or trees.feature.min() < -1 or trees.feature.max() >= len(HARVEST):
         raise BadModel("the model's trees point outside themselves")
-    sums, depths = (
+    calibrations = [
         Conformal({name.partition("/")[2]: part for name, part in sorted(arrays.items()) if name.startswith(f"{kind}/")})
-        for kind in ("tails", "isolation")
-    )
-    return known, trees, sums, depths
+        for kind in CONFORMALS
+    ]
+    kept = {name.removeprefix("pools."): array for name, array in arrays.items() if name.startswith("pools.")}
+    try:
+        pools = Pools.from_arrays(kept) if kept else None
+    except (ValueError, KeyError) as error:
+        raise BadModel(f"the model's pools: {error}") from None
+    return known, trees, calibrations[0], calibrations[1], calibrations[2], calibrations[3], pools
 
 
 def write(model: Model, directory: Path) -> None:
     """Write the folder; the manifest comes last, so that a half-written model is none."""
     directory.mkdir(parents=True, exist_ok=True)
     files = {}
-    if model.peers is not None:
+    arrays = arrays_of(model)
+    if arrays:
         held = io.BytesIO()
-        np.savez_compressed(held, allow_pickle=False, **arrays_of(model))
+        np.savez_compressed(held, allow_pickle=False, **arrays)
         _replace(directory / ARRAYS, held.getvalue())
         files[ARRAYS] = sha256(held.getvalue()).hexdigest()
     manifest = Manifest(

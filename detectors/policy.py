@@ -11,9 +11,14 @@ import msgspec
 
 from detectors.contract import Use
 from detectors.scorers import (
+    boosted,
     forced_reasoning,
+    foreign_reasoning,
     isolation,
+    leak,
     logit_sweep,
+    mixture,
+    pooled,
     probe,
     reconstruction,
     rejection_sampling,
@@ -51,6 +56,7 @@ _SYNTHETIC: Use = "synthetic_data"
 
 RULES: dict[str, RulePolicy] = {
     logit_sweep.NAME: CERTAIN,
+    foreign_reasoning.NAME: CERTAIN,
     forced_reasoning.NAME: msgspec.structs.replace(CERTAIN, excused_by=(_SYNTHETIC,)),
     rejection_sampling.NAME: RulePolicy(
         suspect=0.75, suspect_if_rare=0.5, weight=0.99, excused_by=(_EVALUATION, _SYNTHETIC)
@@ -61,11 +67,35 @@ RULES: dict[str, RulePolicy] = {
 }
 
 
+class CalibratedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a calibrated scorer's score leads to by itself. Its score is 1 − a p-value among honest peers, so a threshold is
+    the share of honest organisations that ever get there.
+
+    Attributes:
+        watch: score from which the level is at least WATCH.
+        suspect: score from which it is at least SUSPECT; None: never.
+        least_evidence: answered exchanges below which it raises nothing.
+    """
+
+    watch: float = 0.99
+    suspect: float | None = None
+    least_evidence: int = 10
+
+
+CALIBRATED: dict[str, CalibratedPolicy] = {
+    boosted.NAME: CalibratedPolicy(watch=0.99, suspect=0.995, least_evidence=5),
+    leak.NAME: CalibratedPolicy(),
+    pooled.NAME: CalibratedPolicy(watch=0.998, least_evidence=20),
+    mixture.NAME: CalibratedPolicy(),
+}
+
+
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What scores mean.
 
     Attributes:
         peer_scorers: scorers whose score is 1 − a conformal p-value.
+        calibrated: scorers that judge by themselves, by name.
         rules: by the rule's name.
         least_evidence: answered exchanges below which an entity is warming up.
         watch: peer score from which the level is at least WATCH. About one honest organisation in a hundred ever has it.
@@ -78,6 +108,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     peer_scorers: tuple[str, ...] = (tails.NAME, isolation.NAME)
+    calibrated: dict[str, CalibratedPolicy] = msgspec.field(default_factory=CALIBRATED.copy)
     rules: dict[str, RulePolicy] = msgspec.field(default_factory=RULES.copy)
     least_evidence: int = 5
     watch: float = 0.99
@@ -86,6 +117,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peers_evidence: int = 20
     confirmed_evidence: int = 40
     calm_us: int = 24 * HOUR_US
+
+
+def without_history() -> Policy:
+    """The policy of a model that knows nobody here: what was learned elsewhere is worth a look, and no more."""
+    learned = {name: msgspec.structs.replace(one, suspect=None) for name, one in CALIBRATED.items()}
+    return Policy(calibrated=learned)
 
 
 def demoted(rule: RulePolicy, pattern_too: bool) -> RulePolicy:

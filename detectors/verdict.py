@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from detectors.contract import Level, Reason, Score, ScoreStatus, Status, Verdict
-from detectors.policy import Policy, RulePolicy
+from detectors.policy import CalibratedPolicy, Policy, RulePolicy
 
 MAX_REASONS = 5
 CLEAR_REASONS = 2
@@ -106,6 +106,10 @@ def level_called(policy: Policy, moment: Moment, scores: Sequence[Score]) -> tup
         called = Level.SUSPECT
     excused = True
     for score in scores:
+        calibrated = policy.calibrated.get(score.scorer)
+        if calibrated is not None and score.status is ScoreStatus.SCORED and moment.evidence >= calibrated.least_evidence:
+            found = _calibrated_level(calibrated, score.value)
+            called = max(called, min(found, Level.WATCH) if moment.authorised else found)
         rule = policy.rules.get(score.scorer)
         if rule is None or score.status is not ScoreStatus.SCORED:
             continue
@@ -134,6 +138,12 @@ def combined(policy: Policy, moment: Moment, scores: Sequence[Score]) -> float:
 def _peer_score(policy: Policy, scores: Sequence[Score]) -> float:
     found = [score.value for score in scores if score.scorer in policy.peer_scorers and score.status is ScoreStatus.SCORED]
     return max(found, default=0.0)
+
+
+def _calibrated_level(policy: CalibratedPolicy, value: float) -> Level:
+    if policy.suspect is not None and value >= policy.suspect:
+        return Level.SUSPECT
+    return Level.WATCH if value >= policy.watch else Level.CLEAR
 
 
 def _rule_level(policy: Policy, rule: RulePolicy, value: float, rare: float, evidence: int) -> Level:

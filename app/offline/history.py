@@ -139,6 +139,8 @@ class History:
 
     def _add(self, key_id: str, state: EntityState) -> None:
         self._taken_at[key_id] = state.exchanges
+        if state.profile.authorised:
+            return  # what a contract allows, such as making training data, is no measure for those without one
         row = features(state.profile, state.profile.last_at_us)
         if row.present[_AGE] and row.values[_AGE] < self._guards.least_age_d:
             self.young.add(key_id)

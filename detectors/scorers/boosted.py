@@ -160,7 +160,8 @@ class BoostedScorer:
         value = np.full(len(matrix), np.nan)
         found = self.trees.log_odds(part)
         if self.conformal is None:
-            value[ready] = Conformal({_EVERYONE: self.trees.peers}).scores(found, ((_EVERYONE,),) * len(part))
+            widest = [groups[-1:] for groups in part.groups]  # the trees know keys, not the sums of organisations
+            value[ready] = Conformal({_EVERYONE: self.trees.peers}).scores(found, widest)
         else:
             value[ready] = self.conformal.backed(found, part.groups, self.trees.peers)
         return column_of(status, value)

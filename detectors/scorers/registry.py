@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from detectors.scorers import forced_reasoning, logit_sweep, probe, reconstruction, rejection_sampling, task_harvest
+from detectors.scorers import (
+    forced_reasoning,
+    foreign_reasoning,
+    logit_sweep,
+    probe,
+    reconstruction,
+    rejection_sampling,
+    task_harvest,
+)
 from detectors.scorers.base import Percentiles
 from detectors.scorers.rule import NamedRule
 
@@ -15,4 +23,16 @@ RULES: dict[str, Callable[[Percentiles | None], NamedRule]] = {
     task_harvest.NAME: task_harvest.make,
     reconstruction.NAME: reconstruction.make,
     probe.NAME: probe.make,
+    foreign_reasoning.NAME: foreign_reasoning.make,
 }
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "boosted": ("boosted", "masks"),
+    "leak": ("leak",),
+    "pooled": ("pooled", "pools"),
+    "mixture": ("mixture", "pools"),
+    "tails": ("tails", "peer", "surprise"),
+    "isolation": ("isolation", "forest", "peer", "surprise"),
+    **{name: (name, "rule") for name in RULES},
+}
+"""Modules whose code decides what a detector says, by its name, beside the features that it reads."""

@@ -11,9 +11,12 @@ from detectors import model as models
 from detectors.catalogue import CATALOGUE, INDEX
 from detectors.contract import FeatureMatrix
 from detectors.features import FeatureRow, stack
+from detectors.fingerprint.embedding import DIMENSIONS
 from detectors.model import Model
 from detectors.peers import groups
+from detectors.pooled.rows import WIDTH, pool_row
 from detectors.scorers.registry import RULES
+from detectors.sketch.pool import Pool
 
 MakeRow = Callable[..., FeatureRow]
 
@@ -27,7 +30,8 @@ ORDINARY = {
     "answer_supplied_share": 0.0,
     "judge_share": 0.02, "task_generation_share": 0.02, "rewrite_share": 0.01, "probe_refusals": 0.1,
     "answer_tag_share": 0.0,
-    "refusal_rate": 0.01, "valuable_share": 0.2, "valuable_total": 6.0, "reasoning_share": 0.1, "account_age_d": 120.0,
+    "refusal_rate": 0.01, "leak_evidence": 0.7,
+    "valuable_share": 0.2, "valuable_total": 6.0, "reasoning_share": 0.1, "account_age_d": 120.0,
 }  # fmt: skip
 
 HARVESTS: dict[str, dict[str, float]] = {
@@ -54,6 +58,7 @@ HARVESTS: dict[str, dict[str, float]] = {
         "answer_supplied_share": 0.6, "elicitation_share": 0.7, "valuable_share": 0.7, "slot_novelty": 0.95,
         "elicitation_constancy": 1.0, "account_age_d": 9.0,
     },
+    "foreign_reasoning": {"foreign_reasoning": 12.0, "foreign_reasoning_share": 0.9},
     "probe": {"probe_refusals": 40.0, "refusal_rate": 0.9, "account_age_d": 1.0, "single_turn_ratio": 1.0},
 }  # fmt: skip
 
@@ -63,7 +68,18 @@ def _row(evidence: int = 60, names: Sequence[str] | None = None, **features: flo
     values, present = np.zeros(len(CATALOGUE)), np.zeros(len(CATALOGUE), np.bool_)
     for name, value in known.items():
         values[INDEX[name]], present[INDEX[name]] = value, True
-    return FeatureRow(values, present, evidence, tuple(names) if names else groups("payg", known["account_age_d"], "chat"))
+    named = tuple(names) if names else groups("payg", known["account_age_d"], "chat")
+    return FeatureRow(values, present, evidence, named, _pool(evidence, float(known["output_tokens_mean"])))
+
+
+def _pool(exchanges: int, seed: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """What so many exchanges would leave: directions around one, ratios that are mostly honest."""
+    dice = np.random.default_rng(int(seed * 1000))
+    pool = Pool(WIDTH)
+    for harvest in dice.integers(-60, 20, min(exchanges, 60)).tolist():
+        direction = (dice.normal(0.0, 16.0, DIMENSIONS) + 4.0).astype(np.int8).tobytes()
+        pool.add(pool_row(direction, harvest))
+    return np.column_stack([np.array(pool.counts, np.float32), pool.means])
 
 
 @pytest.fixture(scope="session")
@@ -115,5 +131,5 @@ def mixed_matrix() -> FeatureMatrix:
     thinned = []
     for number, row in enumerate(rows):
         present = row.present & ((dice.uniform(size=len(CATALOGUE)) > 0.1) | (number >= 16))
-        thinned.append(FeatureRow(np.where(present, row.values, 0.0), present, row.evidence, row.groups))
+        thinned.append(FeatureRow(np.where(present, row.values, 0.0), present, row.evidence, row.groups, row.pool))
     return stack(thinned)

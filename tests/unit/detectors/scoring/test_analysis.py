@@ -161,8 +161,9 @@ def test_a_forced_reasoning_key_is_flagged_within_a_dozen_exchanges(harvest: lis
 
 def test_an_ordinary_key_is_clear_and_a_new_one_is_warming_up(model: Model, mixed: list[Item]) -> None:
     """Honest traffic gets no level; the first verdicts may lack a number but never look perfectly normal."""
-    verdicts, _ = _play(model, mixed, [])
+    verdicts, _ = _play(rules_only(), mixed, [])
     assert {verdict.level for verdict in verdicts if verdict.entity_id == "d"} <= {Level.CLEAR, Level.WATCH}
+    verdicts, _ = _play(model, mixed, [])
     assert all(verdict.score == 0.0 for verdict in verdicts if verdict.status is Status.WARMING_UP)
     assert all(verdict.model_id == model.id for verdict in verdicts)
 

@@ -15,7 +15,7 @@ from detectors.contract import STATUS_CODE, FeatureMatrix, Reason, Score, ScoreC
 from detectors.model import Model, rules_only
 from detectors.scorers.registry import RULES
 
-SCORERS = ("tails", "isolation", *RULES)
+SCORERS = ("boosted", "leak", "pooled", "mixture", "tails", "isolation", *RULES)
 COLUMN = INDEX["valuable_share"]
 
 
