@@ -9,6 +9,9 @@ The stages, in the order data flows through them:
     features     the catalogue, and Profile → FeatureVector
     reference    peer groups of a history: the distribution of every feature
     calibrate    conformal p-values, one vote per organisation
+    guarded      the same where a peer group is small: careful by the wider groups, too
+    discovery    many p-values: several scorers' as one, and which entities to call at a look
+    drift        features in which the whole fleet moved at once
     scorers      one detector per file, with its card: FeatureVector → Score
     policy       what scores mean, as data
     verdict      Scores → Verdict, with hysteresis, reasons and the leak count
