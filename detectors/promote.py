@@ -24,7 +24,10 @@ from detectors.verdict import Moment, combined, level_called
 
 Floats = NDArray[np.float64]
 
-BINS = 10
+DOUBTS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+"""Edges of the bins of the stability index, in doubt: one minus the score. Quantiles of a sample would not do: attack anchors
+lie close together at the top, where a few peers more or less move every rank and nobody's level."""
+
 LEAST_DOUBT = 1e-6
 """Doubt, one minus a score, below which two scores count as equally sure."""
 
@@ -239,16 +242,14 @@ def compare(now: Judged, then: Judged | None, anchors: Anchors, budget: Budget |
 
 
 def stability(then: Floats, now: Floats) -> float:
-    """Population stability index of two samples of scores: over tenths of the first, Σ (q − p) ln (q / p). 0.0 without any.
+    """Population stability index of two samples of scores: Σ (q − p) ln (q / p) over bins of doubt. 0.0 without any.
 
     Half a row is added to every bin: an empty one would make the index infinite.
     """
     if not len(then) or not len(now):
         return 0.0
-    edges = np.unique(np.quantile(then, np.linspace(0.0, 1.0, BINS + 1)[1:-1]))
-    edges = np.concatenate([[-inf], edges, [inf]])
-    # A score that many rows share is an edge; it belongs to the bin below it in both samples.
-    p, q = (np.histogram(-one, -edges[::-1])[0] + 0.5 for one in (then, now))
+    edges = np.array([-inf, *(1.0 - doubt for doubt in DOUBTS), inf])
+    p, q = (np.histogram(one, edges)[0] + 0.5 for one in (then, now))
     p, q = p / p.sum(), q / q.sum()
     return float(((q - p) * np.log(q / p)).sum())
 
