@@ -42,6 +42,23 @@ LEFT_OUT = {
     "valuable_total": "volume",
     "leak_taken": "volume",
     "constant_elicitations": "volume",
+    "answers_supplied": "volume",
+    "constant_forced_answers": "volume",
+    "items_repeated": "volume",
+    "output_echoes": "volume",
+    "spend_velocity": "volume over the account's age",
+    "end_user_share": "set by rule",
+    "end_user_diversity": "set by rule",
+    "client_mismatch_share": "attackers copy the client of an honest key by rule",
+    "parameter_novelty": "set by rule, and free to change",
+    "thinking_hugging": "set by rule, and free to change",
+    "backoff_s": "who is limited, and waits how long, is set by rule",
+    "fano_factor": "arrivals are drawn from few processes",
+    "in_flight_mean": "arrivals and latencies are drawn from few processes",
+    "in_flight_steadiness": "arrivals and latencies are drawn from few processes",
+    "foreign_reasoning": "no world has it; a named rule judges it",
+    "foreign_reasoning_share": "no world has it; a named rule judges it",
+    "moved_reasoning_share": "no world has it; a named rule judges it",
 }
 """Features that the trees do not see, and why."""
 
@@ -50,32 +67,34 @@ BLURRED = {"probe_refusals": 0.5, "logit_bias_diversity": 0.5, "leak_evidence": 
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "ratio of single exchanges": (
-        "harvest_mean", "harvest_high_share", "harvest_peak_share", "leak_evidence", "leak_taken", "leak_mean",
+        "harvest_mean", "harvest_high_share", "harvest_peak_share", "harvest_spread", "harvest_low_share",
+        "harvest_top_share", "harvest_recent_mean", "leak_evidence", "leak_taken", "leak_mean",
     ),
     "intents": (
         "elicitation_share", "elicitation_constancy", "answer_supplied_share", "judge_share", "task_generation_share",
         "rewrite_share", "answer_tag_share", "forced_answer_share", "constant_elicitations", "constant_elicitation_share",
-        "probe_refusals", "refusal_rate",
+        "probe_refusals", "refusal_rate", "elicitation_floor", "answer_supplied_floor", "judge_floor",
+        "task_generation_floor", "rewrite_floor", "judged_near_share",
     ),
     "templates": (
         "skeleton_entropy", "skeleton_top_share", "user_top_share", "slot_novelty", "near_duplicate_rate",
-        "multiplicity_peak", "contract_top_share", "system_prompt_share",
+        "multiplicity_peak", "contract_top_share", "system_prompt_share", "repeat_exactness",
     ),
     "shape": (
         "single_turn_ratio", "mean_turn_depth", "output_input_ratio", "output_tokens_mean", "input_tokens_mean",
         "chain_continuation", "depth_spread", "input_spread", "output_spread", "valuable_share", "tool_share",
-        "reasoning_share", "thinking_share",
+        "reasoning_share", "thinking_share", "open_chains", "output_echo_share",
     ),
     "breadth": (
         "coverage_growth", "topic_spread", "ability_concentration", "code_share", "maths_share", "language_diversity",
-        "baseline_shift",
+        "baseline_shift", "topic_shift", "topic_evenness", "topic_top_share",
     ),
     "samples and logits": ("logprobs_share", "logit_bias_share", "logit_bias_diversity", "samples_mean"),
     "rhythm": ("interarrival_cv", "interarrival_regularity"),
 }  # fmt: skip
 """What is blanked out together, and left out together in the ablation."""
 
-MODELS, ROUNDS = 6, 60
+MODELS, ROUNDS = 3, 80
 LEAVES = 8
 """Three questions a tree: what interacts more deeply is the generator's."""
 
