@@ -1,6 +1,6 @@
 """Makes the shipped anchors: rows of generated traffic whose side is known, which every candidate model is tried on.
 
-    python -m benchmarks.anchors [--worlds 118 119] [--write]
+    python -m benchmarks.anchors [--worlds 118 119 120] [--write]
 
 The rows come from worlds that nothing shipped was trained on: an honest customer is taken as it was last, an attacker when
 about half of what it sent or more was an attack. Every kind of customer and every family of attack has the same number of
@@ -25,7 +25,7 @@ from benchmarks.training.rows import LabelledRows, joined, labelled_rows
 from detectors.catalogue import CATALOGUE_VERSION
 from detectors.promote import Anchors
 
-WORLDS = (118, 119)
+WORLDS = (118, 119, 120)
 PER_KIND = 10
 LEAST_EVIDENCE, LEAST_SHARE = 30, 0.45
 """Answered exchanges of an anchor, and the share of them that were attacks: a key about which there is no doubt."""

@@ -1,6 +1,6 @@
 """Thirty days of an attacker who teaches the detector: 5 % of the traffic moves what is normal, a little every day.
 
-    python -m benchmarks.boiling_frog [--worlds 120 121] [--days 30] [--seeds 1]
+    python -m benchmarks.boiling_frog [--worlds 121 122] [--days 30] [--seeds 1]
 
 Every day a model is calibrated on the last seven days, once as a provider would who takes every candidate, and once with
 the guards: young accounts and organisations that the model in use flags are not learned from, and a candidate goes live
@@ -30,7 +30,7 @@ from detectors.contract import Level
 from detectors.features import FeatureRow, stack
 from detectors.promote import Anchors, Judged, compare, judged
 
-WORLDS = (120, 121)
+WORLDS = (121, 122)
 DAYS, WINDOW_DAYS = 30, 7
 SHARE = 0.05
 ORGS_PER_DAY = 90

@@ -25,8 +25,8 @@ from detectors.verdict import Moment, combined, level_called
 Floats = NDArray[np.float64]
 
 DOUBTS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
-"""Edges of the bins of the stability index, in doubt: one minus the score. Quantiles of a sample would not do: attack anchors
-lie close together at the top, where a few peers more or less move every rank and nobody's level."""
+"""Edges of the bins of the stability index, in doubt: one minus the score. Quantiles of a sample would not do: attack
+anchors lie close together at the top, where a few peers more or less move every rank and nobody's level."""
 
 LEAST_DOUBT = 1e-6
 """Doubt, one minus a score, below which two scores count as equally sure."""
