@@ -10,7 +10,7 @@ _INTRO = """\
 # Features
 
 What is measured about a key or an organisation, one column of the feature matrix each. Generated from
-`detectors/catalogue.py` (catalogue version {version}, {count} features); do not edit this page.
+`detectors/catalogue` (catalogue version {version}, {count} features); do not edit this page.
 
 A feature that is undefined is *absent*, never 0: a new account must look neither perfectly normal nor perfectly odd.
 "Decayed" means that an exchange counts less the longer ago it was, so that a steady stream reads as its count in the

@@ -46,7 +46,7 @@ _ROW_SOURCES = (
     "profile",
     "tally.py",
     "features",
-    "catalogue.py",
+    "catalogue",
     "peers.py",
     "sketch",
     "pooled/rff.py",

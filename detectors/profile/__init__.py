@@ -10,6 +10,7 @@ the windows.
 
     layout      sizes of the sketches
     state       what is remembered, and how one exchange changes it
+    reading     what an answered exchange changes in the sketches
     provenance  reasoning that comes back: was it given to this entity
     joining     two profiles in one
     codec       bytes

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import struct
-
 import numpy as np
 
 from detectors.event import Event
 from detectors.fingerprint import Fingerprint
-from detectors.fingerprint.content import cell, region
 from detectors.fingerprint.hashing import digest
-from detectors.fingerprint.minhash import low_bytes
-from detectors.fingerprint.record import ELICIT, FORCED_ANSWER
 from detectors.fingerprint.script import CLASSES
-from detectors.leak import Accountant, suspicion
-from detectors.pooled.rows import WIDTH, pool_row
+from detectors.leak import Accountant
+from detectors.pooled.rows import WIDTH
 from detectors.profile import codec, joining
 from detectors.profile.codec import Stored
-from detectors.profile.layout import DISTINCTS, GRAM_MEMORY, REPEATS, SIGNATURES, TOPS, WINDOWS
-from detectors.profile.provenance import look_up
+from detectors.profile.layout import DISTINCTS, REPEATS, SIGNATURES, TOPS, WINDOWS
+from detectors.profile.reading import read
 from detectors.sketch.beat import Beat
 from detectors.sketch.blocks import Blocks
 from detectors.sketch.cells import CellMap
@@ -33,22 +27,7 @@ from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
 from detectors.sketch.topics import Topics
 from detectors.sketch.topk import SpaceSaving
-from detectors.tally import COUNTERS, INDEX, Seen, is_generated, is_valuable, tally
-
-_LOW32 = 0xFFFFFFFF
-_GENERATED = INDEX["generated"]
-
-CONSTANT = 2.5
-"""An element is constant when it stood in at least this many recent exchanges of its kind: in about three or more."""
-
-TEMPLATE_SHARE = 0.3
-"""An exchange is "under a skeleton" when it carries an element that at least this share of the key's exchanges carries."""
-
-NEAR_DUPLICATE = 0.7
-"""Similarity in excess of the template's; the bound at which Self-Instruct drops its own near-duplicates."""
-
-ECHOED = 3
-"""Shingles of earlier answers in a request from which on the answer has come back: two may be a name and a phrase."""
+from detectors.tally import COUNTERS, INDEX, Seen, is_generated, tally
 
 
 class Profile:
@@ -140,7 +119,7 @@ class Profile:
 
         self._keep_time(event, seen)
         if is_generated(event):
-            self._content(event, fp, seen, weight)
+            read(self, event, fp, seen, weight)
         if event.ip_prefix_id:
             self.distincts["networks"].add(digest(event.ip_prefix_id))
         if event.client_digest:
@@ -184,106 +163,6 @@ class Profile:
             self.topics.scale(factor)
         self.models.scale(DAY.shift(old[1], new[1]))
 
-    def _content(self, event: Event, fp: Fingerprint, seen: Seen, weight: float) -> None:
-        elements = {"system": fp.system & _LOW32, "head": fp.head & _LOW32, "tail": fp.tail & _LOW32}
-        constant = self._constant_grams(fp.grams)
-        tops = self.tops
-        enough = TEMPLATE_SHARE * float(self.week[_GENERATED])
-        for name, item in elements.items():
-            if item:
-                top = tops[name]
-                seen.templated = seen.templated or top.floor(item) >= enough > 0.0
-                top.add(item, weight)
-        for gram in constant:
-            seen.templated = seen.templated or tops["grams"].floor(gram) >= enough > 0.0
-            tops["grams"].add(gram, weight)
-        if fp.contract:
-            contract = fp.contract & _LOW32
-            seen.constant_forced = fp.intents & FORCED_ANSWER != 0 and tops["contract"].floor(contract) >= CONSTANT * weight
-            tops["contract"].add(contract, weight)
-        parameters = _parameters(event)
-        seen.new_parameters = not tops["parameters"].floor(parameters)
-        tops["parameters"].add(parameters, weight)
-        if fp.intents & ELICIT:
-            # Salted by kind through different bits of the hashes: a head must not meet a tail of the same words.
-            most = CONSTANT * weight
-            for item in (
-                fp.system >> 32,
-                (fp.head >> 16) & _LOW32,
-                (fp.tail >> 24) & _LOW32,
-                (fp.contract >> 8) & _LOW32,
-                *constant,
-            ):
-                if item:
-                    seen.constant_elicitation = seen.constant_elicitation or tops["elicited"].floor(item) >= most
-                    tops["elicited"].add(item, weight)
-        self.languages[fp.language] += weight
-        self.models.add(event.model, event.at_us, DAY.weight(event.at_us, self.landmarks[1]))
-
-        if event.retry_count:
-            return
-        request = (event.chain_digest or event.user_digest or fp.content) & _LOW32
-        repeated = self.repeats.see(request, weight) > 1 if request else False
-        if event.chain_digest:
-            seen.continued = self.chains.see(event.chain_digest & _LOW32, event.prefix_digest & _LOW32, event.at_us)
-            seen.open_chains = self.chains.open(event.at_us)
-        if event.replayed or event.emitted:
-            look_up(self, event, seen)
-        if event.end_user_digest:
-            self.distincts["end_users"].add(event.end_user_digest)
-        if fp.embedding:
-            self.pool.add(pool_row(fp.embedding, fp.harvest))
-            place = region(fp.embedding)
-            self.topics.add(place, weight)
-        else:
-            place = cell(fp.simhash)
-        if fp.tokens:
-            seen.novel = not self.windows["contents"].see(fp.content & _LOW32)
-            seen.fresh_cell = self.cells.visit(place, event.at_us)
-        self._echo(event, fp, seen)
-        if fp.minhash and not repeated:
-            signature = low_bytes(fp.minhash)
-            seen.near_duplicate = self.similar.excess(signature) >= NEAR_DUPLICATE
-            self.similar.push(signature)
-        if event.refusal:
-            skeleton = (fp.head ^ fp.tail ^ fp.system) & _LOW32
-            seen.new_refused_skeleton = not self.windows["refused"].see(skeleton)
-        if event.logit_bias_digest:
-            self.distincts["biases"].add(event.logit_bias_digest)
-        if is_valuable(event):
-            self.distincts["valuable"].add(event.chain_digest or event.user_digest or fp.content or digest(event.event_id))
-            if not repeated and fp.tokens:
-                self.account.add(suspicion(fp.harvest))
-
-    def _echo(self, event: Event, fp: Fingerprint, seen: Seen) -> None:
-        """Does an earlier answer come back in a request outside its conversation; and remember this answer.
-
-        What two answers share is a phrase of the model, and what an answer shares with its own request the client's words:
-        neither tells that an answer came back.
-        """
-        answers, phrases = self.windows["answers"], self.windows["phrases"]
-        asked = set(_hashes(fp.asked))
-        if asked and "a" not in event.roles:
-            seen.echoed = len(asked & answers.items.keys()) >= ECHOED
-        for shingle in _hashes(fp.answered):
-            if shingle in asked:
-                continue
-            if shingle in phrases.items:
-                phrases.see(shingle)
-            elif shingle in answers.items:
-                del answers.items[shingle]
-                phrases.see(shingle)
-            else:
-                answers.see(shingle)
-
-    def _constant_grams(self, grams: bytes) -> tuple[int, ...]:
-        """Shingles of this exchange that one of the last few also had."""
-        mine = _hashes(grams)
-        recent = set(_hashes(b"".join(self.last_grams)))
-        if grams:
-            self.last_grams = [*self.last_grams[1 - GRAM_MEMORY :], grams] if self.last_grams else [grams]
-        return tuple(gram for gram in mine if gram in recent)
-
     # --------------------------------------------------------- merge and codec
 
     def merge(self, other: Profile) -> Profile:
@@ -315,22 +194,3 @@ class Profile:
         out = cls(stored.entity_id, stored.kind)
         codec.fill(out, stored)
         return out
-
-
-def _hashes(data: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(data) // 4}I", data)
-
-
-def _parameters(event: Event) -> int:
-    """Hash of the sampling settings; max_tokens by octave, since many clients compute it from the input."""
-    octave = math.frexp(event.max_tokens)[1] if event.max_tokens else 0
-    values = (
-        event.temperature,
-        event.top_p,
-        event.n,
-        octave,
-        event.top_logprobs,
-        event.response_format,
-        event.reasoning_effort,
-    )
-    return digest(repr(values)) & _LOW32

@@ -62,6 +62,11 @@ def test_reasoning_that_was_given_is_nobody_elses(agent: Stream) -> None:
     assert (values["foreign_reasoning_share"], values["moved_reasoning_share"]) == (0.0, 0.0)
 
 
+def test_what_a_retry_was_given_is_known(agent: Stream) -> None:
+    """The attempt that succeeds gives its block out like any other exchange."""
+    assert _values(agent(retry_count=lambda n: n % 2))["foreign_reasoning"] == 0
+
+
 def test_reasoning_that_was_never_given_is_counted_once_a_block(agent: Stream) -> None:
     """Three blocks of somebody else, brought thirty times: three blocks, in nearly all exchanges."""
     values = _values(agent(replayed=lambda n: _back(FOREIGN + n % 3 * 0x9E37, 7)))
