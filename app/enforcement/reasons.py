@@ -77,24 +77,35 @@ _VOLUME, _ALIKE, _SHAPE, _KIND, _SPREAD = (
 _FAMILIES: dict[str, tuple[str, ...]] = {
     _VOLUME: (
         *("requests_1h", "requests_24h", "ramp_ratio", "interarrival_cv", "interarrival_regularity"),
-        *("circadian_flatness", "longest_idle_h", "retry_rate", "limited_rate"),
+        *("circadian_flatness", "longest_idle_h", "retry_rate", "limited_rate", "tokens_24h", "weekend_share"),
+        *("fano_factor", "in_flight_mean", "in_flight_steadiness", "backoff_s", "spend_velocity"),
     ),
     _ALIKE: (
         *("skeleton_entropy", "skeleton_top_share", "user_top_share", "slot_novelty", "near_duplicate_rate"),
-        *("multiplicity_peak", "contract_top_share", "elicitation_constancy"),
+        *("multiplicity_peak", "contract_top_share", "elicitation_constancy", "constant_elicitations"),
+        *("constant_elicitation_share", "constant_forced_answers", "items_repeated", "repeat_exactness"),
+        *("judged_near_share", "parameter_novelty", "output_echo_share", "output_echoes"),
     ),
     _SHAPE: (
         *("single_turn_ratio", "mean_turn_depth", "output_input_ratio", "output_tokens_mean", "input_tokens_mean"),
-        *("max_tokens_hugging", "parameter_entropy", "tool_share"),
+        *("max_tokens_hugging", "parameter_entropy", "tool_share", "chain_continuation", "depth_spread"),
+        *("input_spread", "output_spread", "system_prompt_share", "end_user_share", "client_mismatch_share"),
+        *("thinking_share", "thinking_hugging", "open_chains"),
     ),
     _KIND: (
         *("logprobs_share", "logit_bias_share", "logit_bias_diversity", "samples_mean", "elicitation_share"),
         *("answer_supplied_share", "judge_share", "task_generation_share", "rewrite_share", "probe_refusals"),
         *("answer_tag_share", "refusal_rate", "valuable_share", "valuable_total", "reasoning_share"),
+        *("code_share", "maths_share", "ability_concentration", "forced_answer_share", "harvest_mean"),
+        *("harvest_high_share", "harvest_peak_share", "harvest_spread", "harvest_low_share", "harvest_top_share"),
+        *("harvest_recent_mean", "leak_evidence", "leak_taken", "leak_mean", "elicitation_floor"),
+        *("answer_supplied_floor", "judge_floor", "task_generation_floor", "rewrite_floor", "answers_supplied"),
+        *("foreign_reasoning", "foreign_reasoning_share", "moved_reasoning_share"),
     ),
     _SPREAD: (
         *("coverage_growth", "baseline_shift", "model_pivot_share", "network_diversity", "client_diversity"),
-        *("language_diversity", "account_age_d"),
+        *("language_diversity", "account_age_d", "topic_spread", "topic_shift", "topic_evenness", "topic_top_share"),
+        "end_user_diversity",
     ),
 }
 FAMILY = {feature: words for words, features in _FAMILIES.items() for feature in features}
