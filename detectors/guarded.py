@@ -35,6 +35,7 @@ def scores(conformal: Conformal, statistics: NDArray[np.float64], groups: Sequen
     """
     out = np.full(len(statistics), np.nan)
     known, codes = kinds(groups)
+    codes = codes.astype(np.int32)
     order = np.argsort(codes, kind="stable")
     borders = np.searchsorted(codes[order], np.arange(len(known) + 1))
     for number, names in enumerate(known):
