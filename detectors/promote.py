@@ -28,6 +28,9 @@ DOUBTS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 """Edges of the bins of the stability index, in doubt: one minus the score. Quantiles of a sample would not do: attack
 anchors lie close together at the top, where a few peers more or less move every rank and nobody's level."""
 
+ROUNDING = 1e-9
+"""What two shares may differ by though they are the same."""
+
 LEAST_DOUBT = 1e-6
 """Doubt, one minus a score, below which two scores count as equally sure."""
 
@@ -210,7 +213,7 @@ def compare(now: Judged, then: Judged | None, anchors: Anchors, budget: Budget |
         "attacks flagged": _share(now.level >= Level.SUSPECT, attack),
     }
     allowed = bounds.false + (0.0 if then is None else _share(then.level >= Level.SUSPECT, honest))
-    if figures["honest flagged"] > allowed:
+    if figures["honest flagged"] > allowed + ROUNDING:
         failures.append(f"{figures['honest flagged']:.1%} of the honest anchors are flagged; at most {allowed:.1%} may be")
     if then is None:
         if attack.any() and figures["attacks found"] < bounds.least_found:
@@ -221,7 +224,7 @@ def compare(now: Judged, then: Judged | None, anchors: Anchors, budget: Budget |
     for name, bar in (("found", Level.WATCH), ("flagged", Level.SUSPECT)):
         lost = _share(then.level >= bar, attack) - figures[f"attacks {name}"]
         figures[f"attacks no longer {name}"] = lost
-        if lost > bounds.lost:
+        if lost > bounds.lost + ROUNDING:
             failures.append(
                 f"{lost:.1%} fewer of the attack anchors are {name} than by the baseline; at most {bounds.lost:.1%} may be"
             )

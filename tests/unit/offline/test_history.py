@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.offline import history
-from app.offline.history import History, TooLittleHistory
+from app.offline.history import Guards, History, TooLittleHistory
 from app.offline.labels import KeyLabels
 from app.offline.states import StateTable
 from detectors import model as models
 from detectors.analysis import Analysis
+from detectors.contract import Level
 from detectors.event import Event
 from detectors.features import FeatureRow
 from detectors.fingerprint import fingerprint
@@ -130,4 +132,20 @@ def test_a_history_that_is_too_small_says_what_it_has() -> None:
     _take(taken, states, [_event(n, "k", 1 + n * HOUR_US) for n in range(10)])
     with pytest.raises(TooLittleHistory, match=r"has 1 organisations .*; a peer model needs 20: let the warm-up end later"):
         taken.fit(states, 0)
+    states.close()
+
+
+def test_guards_leave_out_the_young_and_name_the_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of an account of days is not taken, one of a week is; who was flagged is named and its organisation with it."""
+    fits, states = _Fits(monkeypatch), StateTable(100)
+    taken = History(lambda key: f"org-{key}", guards=Guards(7.0, flagged=True))
+    for key, age_d in (("new", 3), ("old", 30), ("unknown", None)):
+        created = 0 if age_d is None else HOUR_US * 24 * 40 - HOUR_US * 24 * age_d
+        events = [_event(n, key, HOUR_US * 24 * 40 + n * HOUR_US, key_created_us=created) for n in range(8)]
+        _take(taken, states, events)
+    seen = [replace(state.verdict, level=Level.SUSPECT) for name in (("key", "old"),) if (state := states[name]).verdict]
+    taken.take(states, seen)
+    taken.fit(states, 0)
+    assert set(fits.owners) == {"org-old", "org-unknown"}
+    assert (taken.young, fits.flagged) == ({"new"}, {"org-old"})
     states.close()
