@@ -117,8 +117,9 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     action: str = ""
 
     # Blocks of the model's reasoning: what a client brings back, and what was given out. An entry of `replayed` is 16
-    # bytes: digest of the block, digest of the conversation before the answer it stands in (as `chain_digest` of the request
-    # that got that answer). An entry of `emitted` is the 8 bytes of a block's digest. Little-endian, at most 16 entries each.
+    # bytes: digest of the block, digest of the conversation before the answer it stands in (as `chain_digest` of the
+    # request that got that answer). An entry of `emitted` is the 8 bytes of a block's digest. Little-endian, at most 16
+    # entries each.
     replayed: bytes = b""
     emitted: bytes = b""
     thinking_budget: int = 0  # tokens of hidden reasoning the client allows; 0 when it named no number
