@@ -124,10 +124,10 @@ def nobody(sources: Sources, day: int, days: int, dice: np.random.Generator) -> 
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "no attacker": nobody,
     "slow ramp": ramp,
-    "sleeping accounts": sleepers,
     "many small keys": small_keys,
+    "sleeping accounts": sleepers,
+    "no attacker": nobody,
 }
 
 
@@ -171,10 +171,11 @@ def play(sources: Sources, strategy: Strategy, days: int, seed: int, anchors: An
             passed = compare(now, baseline, anchors).passed
             if side.guards is not None and not passed:
                 side.refused += 1
+                side.recalls.append(side.recalls[-1])
             else:
                 side.failing += not passed
                 side.live = candidate
-            _examine(side, sources)
+                _examine(side, sources)
     return sides
 
 
@@ -240,10 +241,11 @@ def _banded(group: str, band: str) -> str:
 
 
 def table(found: Sequence[tuple[str, int, Side]]) -> Iterator[str]:
-    """A line per strategy, seed and side; recall in per cent, loss in points."""
+    """A line per strategy, seed and side, or the heads for none; recall in per cent, loss in points."""
     heads = ("first", "last", "lost", "first", "last", "lost", "worst", "honest", "refused", "failing")
-    yield f"{'':<38}{'recall at watch':>21}{'recall at suspect':>28}"
-    yield f"{'strategy, seed, side':<38}" + "".join(f"{head:>9}" for head in heads)
+    if not found:
+        yield f"{'':<38}{'recall at watch':>21}{'recall at suspect':>28}"
+        yield f"{'strategy, seed, side':<38}" + "".join(f"{head:>9}" for head in heads)
     for strategy, seed, side in found:
         watch, suspect = ([100 * recall[at] for recall in side.recalls] for at in (0, 1))
         parts = [watch[0], watch[-1], watch[0] - watch[-1], suspect[0], suspect[-1], suspect[0] - suspect[-1]]
@@ -269,11 +271,12 @@ def main() -> int:
         return 1
     anchors = anchors_of()
     found = []
+    print("\n".join(table(())))
     for name, strategy in STRATEGIES.items():
         for seed in args.seeds:
-            for side in play(sources_of(rows, seed), strategy, args.days, seed, anchors):
-                found.append((name, seed, side))
-    print("\n".join(table(found)))
+            sides = [(name, seed, side) for side in play(sources_of(rows, seed), strategy, args.days, seed, anchors)]
+            print("\n".join(table(sides)), flush=True)
+            found += sides
     guarded = [side for _, _, side in found if side.guards is not None]
     lost = max(
         (side.recalls[0][at] - min(recall[at] for recall in side.recalls) for side in guarded for at in (0, 1)), default=0.0

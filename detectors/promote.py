@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.catalogue import INDEX
-from detectors.contract import FeatureMatrix, Level
+from detectors.contract import STATUSES, FeatureMatrix, Level, Score
 from detectors.model import Model
 from detectors.verdict import Moment, combined, level_called
 
@@ -176,10 +176,13 @@ class Checked:
 
 def judged(model: Model, matrix: FeatureMatrix) -> Judged:
     """Scores and levels of rows, each as if it were an entity's first verdict and nothing were contracted."""
-    columns = [scorer.score(matrix) for scorer in model.scorers]
+    columns = [(scorer.name, scorer.version, scorer.columns(matrix)) for scorer in model.scorers]
     found, levels = np.zeros(len(matrix)), np.zeros(len(matrix), np.int8)
     for row in range(len(matrix)):
-        scores = [column[row] for column in columns]
+        scores = [
+            Score(name, version, STATUSES[column.status[row]], float(column.value[row]))
+            for name, version, column in columns
+        ]
         moment = Moment("", "key", 1, 0, int(matrix.evidence[row]))
         found[row] = combined(model.policy, moment, scores)
         levels[row] = level_called(model.policy, moment, scores)[0]
