@@ -23,6 +23,7 @@ from benchmarks.training.rows import LabelledRows, labelled_rows
 from detectors import calibrate, drift, guarded, reference
 from detectors.calibrate import Conformal
 from detectors.catalogue import CATALOGUE, INDEX
+from detectors.contract import FeatureMatrix
 from detectors.discovery import fused
 from detectors.drift import Look
 from detectors.scorers import boosted
@@ -42,6 +43,14 @@ METHODS: dict[str, _Scores] = {
     "pool": lambda fitted, values, groups: fitted.scores(values, groups),
     "guarded": guarded.scores,
 }
+_SHIPPED = boosted.shipped()
+
+HALVINGS = 30
+
+
+def _backed(fitted: Conformal, values: NDArray[np.float64], groups: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
+    """What the boosted scorer does with a history's peers."""
+    return fitted.backed(values, groups, _SHIPPED.peers)
 
 
 class _Run:
@@ -58,7 +67,7 @@ class _Run:
         self.attackers = attack & (facts["attack_so_far"].to_numpy() >= LEAST_ATTACKS) & ~facts["warm"].to_numpy() & enough
         column = INDEX["leak_evidence"]
         self.statistics = {
-            "boosted": boosted.shipped().log_odds(rows.matrix),
+            "boosted": _SHIPPED.log_odds(rows.matrix),
             "leak": np.where(rows.matrix.present[:, column], rows.matrix.values[:, column], 0.0),
         }
 
@@ -114,10 +123,11 @@ def _rounds(run: _Run, rounds: int, unknown: float) -> dict[tuple[str, str], tup
         p_values: dict[str, list[NDArray[np.float64]]] = {}
         for name, values in run.statistics.items():
             fitted = calibrate.fit(values[past].tolist(), run.org[past].tolist(), run.groups(past))
-            for method, scores in METHODS.items():
+            for method, scores in (METHODS | ({"backed": _backed} if name == "boosted" else {})).items():
                 both = [1.0 - scores(fitted, values[at], run.groups(at)) for at in (judged, attack)]
                 _keep(run, found, (name, method), judged, attack, both)
-                p_values.setdefault(method, []).extend(both)
+                if method in METHODS:
+                    p_values.setdefault(method, []).extend(both)
         for method, parts in p_values.items():
             both = [fused(np.stack(parts[side::2])) for side in (0, 1)]
             _keep(run, found, ("fused", method), judged, attack, both)
@@ -208,6 +218,24 @@ def _print_drift(run: _Run) -> None:
             state = drift.look(state, moved)
             names = [CATALOGUE[column].name for column in np.argsort(-moved)[:4].tolist() if moved[column] > 0]
             print(f"votes of {who:<20} day {day}: {int((moved > 0).sum()):>2} jumped {', '.join(names)}", flush=True)
+
+    newest = history.sort("at_us").group_by("key", maintain_order=True).last()
+    print(f"looks that froze anything while nothing moved: {_false_looks(newest, matrix)} of {HALVINGS}")
+
+
+def _false_looks(newest: pl.DataFrame, matrix: FeatureMatrix) -> int:
+    """One half of the history's organisations beside the other, again and again."""
+    rng = np.random.default_rng(4)
+    orgs = newest["org_or_key"].unique().sort().to_list()
+    found = 0
+    for _ in range(HALVINGS):
+        half = newest["org_or_key"].is_in(rng.choice(orgs, len(orgs) // 2, replace=False).tolist())
+        sides = (newest.filter(half), newest.filter(~half))
+        parts = [(matrix.take(side["row"].to_numpy()), side["org_or_key"].to_list()) for side in sides]
+        known = reference.fit(*parts[0])
+        base, seen = (drift.fleet(known, *part) for part in parts)
+        found += bool((drift.jumps(base, seen) > 0).any())
+    return found
 
 
 def _print_speed(run: _Run) -> None:
