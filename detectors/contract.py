@@ -19,7 +19,7 @@ def _no_pool() -> NDArray[np.float32]:
     return np.zeros((0, 0, 0), np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class FeatureMatrix:
     """Feature vectors of several entities, one row each, columns in the order of ``features.CATALOGUE``.
 

@@ -45,11 +45,11 @@ class PeerScorer:
         """Every row's status and value."""
         status = statuses(matrix, LEAST_EVIDENCE)
         found = surprises(self.reference, matrix)
-        known = np.flatnonzero((status == 0) & ~np.isnan(found[:, 0]))
-        value = np.full(len(matrix), np.nan)
-        groups = [matrix.groups[row] for row in known.tolist()] if len(known) < len(matrix) else matrix.groups
-        value[known] = self.conformal.scores(self.statistic(found[known]), groups)
-        return column_of(status, value)
+        known = (status == 0) & ~np.isnan(found[:, 0])
+        statistics = np.zeros(len(matrix))
+        statistics[known] = self.statistic(found[known])
+        value = self.conformal.scores(statistics, matrix.groups)
+        return column_of(status, np.where(known, value, np.nan))
 
     def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:
         """The features that surprise most."""

@@ -6,6 +6,8 @@ side is no surprise at all, and neither is a feature that is absent.
 
 from __future__ import annotations
 
+from weakref import ref
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,11 +33,22 @@ diversity, which resellers share with universities; what has no suspicious side.
 COLUMNS: NDArray[np.int64] = np.array([INDEX[name] for name in HARVEST], np.int64)
 
 
+class _Newest:
+    """The newest answer, which the peer scorers share; the matrix is not kept alive by it."""
+
+    held: tuple[Reference, ref[FeatureMatrix], NDArray[np.float64]] | None = None
+
+
 def surprises(reference: Reference, matrix: FeatureMatrix) -> NDArray[np.float64]:
-    """Surprises in nats, shape (rows, len(HARVEST)); a row none of whose peer groups is known is all NaN."""
+    """Surprises in nats, shape (rows, len(HARVEST)); a row none of whose peer groups is known is all NaN. Not to be written
+    to."""
+    newest = _Newest.held
+    if newest is not None and newest[0] is reference and newest[1]() is matrix:
+        return newest[2]
     out = np.full((len(matrix), len(HARVEST)), np.nan)
     places = reference.places(matrix.groups)
     known = np.flatnonzero(places >= 0)
     values, present = matrix.values[np.ix_(known, COLUMNS)], matrix.present[np.ix_(known, COLUMNS)]
     out[known] = reference.surprises(values, present, places[known], COLUMNS)
+    _Newest.held = reference, ref(matrix), out
     return out
