@@ -95,6 +95,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         peer_scorers: scorers whose score is 1 − a conformal p-value.
+        ranks_by: the calibrated scorer whose score entities are ranked by.
         calibrated: scorers that judge by themselves, by name.
         rules: by the rule's name.
         least_evidence: answered exchanges below which an entity is warming up.
@@ -108,6 +109,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     peer_scorers: tuple[str, ...] = (tails.NAME, isolation.NAME)
+    ranks_by: str = boosted.NAME
     calibrated: dict[str, CalibratedPolicy] = msgspec.field(default_factory=CALIBRATED.copy)
     rules: dict[str, RulePolicy] = msgspec.field(default_factory=RULES.copy)
     least_evidence: int = 5

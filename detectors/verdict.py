@@ -123,11 +123,14 @@ def level_called(policy: Policy, moment: Moment, scores: Sequence[Score]) -> tup
 
 
 def combined(policy: Policy, moment: Moment, scores: Sequence[Score]) -> float:
-    """One score in [0, 1] that ranks entities: the peers' p-value, shrunk by every rule in proportion to its score.
+    """One score in [0, 1] that ranks entities: the p-value of what was learned, shrunk by every rule in proportion to its
+    score.
 
-    Without a peer score the p-value is 1: then the rules alone speak.
+    Where the learned scorer says nothing it is the peer scorers' p-value, and without any of them 1: then the rules alone
+    speak.
     """
-    doubt = 1.0 - _peer_score(policy, scores)
+    learned = [score.value for score in scores if score.scorer == policy.ranks_by and score.status is ScoreStatus.SCORED]
+    doubt = 1.0 - (learned[0] if learned else _peer_score(policy, scores))
     for score in scores:
         rule = policy.rules.get(score.scorer)
         if rule is not None and score.status is ScoreStatus.SCORED and not _is_excused(rule, moment):
