@@ -11,7 +11,7 @@ from app import settings_page
 from app.settings import Settings
 from app.telemetry import metrics
 from app.telemetry import page as metrics_page
-from detectors import catalogue_page
+from detectors import cards_page, catalogue_page
 from detectors.catalogue import CATALOGUE
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
     ("name", "render", "module"),
     [
         ("features.md", catalogue_page.page, "detectors.catalogue_page"),
+        ("detections.md", cards_page.page, "detectors.cards_page"),
         ("metrics.md", metrics_page.page, "app.telemetry.page"),
         ("configuration.md", settings_page.page, "app.settings_page"),
     ],
