@@ -2,10 +2,10 @@
 
     python -m benchmarks.anchors [--worlds 118 119 120] [--write]
 
-The rows come from worlds that nothing shipped was trained on: an honest customer is taken as it was last, an attacker when
-about half of what it sent or more was an attack. Every kind of customer and every family of attack has the same number of
-rows, as far as the worlds go, of as many organisations or campaigns as there are. Only features are kept; no text can be
-read back from them.
+The rows come from generated worlds; shipped trees may have been trained on the same ones, as anchors are for seeing a
+change and not for telling how good a model is. An honest customer is taken as it was last, an attacker when about half of
+what it sent or more was an attack. Every kind of customer and every family of attack has the same number of rows, as far as
+the worlds go, of as many organisations or campaigns as there are. Only features are kept; no text can be read back.
 """
 
 from __future__ import annotations
