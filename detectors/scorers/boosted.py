@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.artefacts import Artefact, BadArtefact, load
-from detectors.calibrate import Conformal
+from detectors.calibrate import Conformal, ranked
 from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION, INDEX
 from detectors.contract import FeatureMatrix, Reason, Score, ScoreColumn
 from detectors.scorers.base import Percentiles, column_of, scores_of, statuses, top_reasons
@@ -33,8 +33,6 @@ LEAST_EVIDENCE = 5
 
 WORTH_TELLING = 0.9
 """Score from which reasons are given."""
-
-_EVERYONE = "all"
 
 
 @dataclass(frozen=True)
@@ -155,15 +153,11 @@ class BoostedScorer:
     def columns(self, matrix: FeatureMatrix) -> ScoreColumn:
         """Every row's status and value."""
         status = statuses(matrix, LEAST_EVIDENCE)
-        ready = np.flatnonzero(status == 0)
-        part = matrix.take(ready) if len(ready) < len(matrix) else matrix
-        value = np.full(len(matrix), np.nan)
-        found = self.trees.log_odds(part)
-        if self.conformal is None:
-            widest = [groups[-1:] for groups in part.groups]  # the trees know keys, not the sums of organisations
-            value[ready] = Conformal({_EVERYONE: self.trees.peers}).scores(found, widest)
+        found = self.trees.log_odds(matrix)
+        if self.conformal is None:  # the trees know keys, not the sums of organisations
+            value = ranked(self.trees.peers, found)
         else:
-            value[ready] = self.conformal.backed(found, part.groups, self.trees.peers)
+            value = self.conformal.backed(found, matrix.groups, self.trees.peers)
         return column_of(status, value)
 
     def reasons(self, matrix: FeatureMatrix, row: int) -> tuple[Reason, ...]:
