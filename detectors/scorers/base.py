@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,21 @@ class Percentiles(Protocol):
         ...
 
 
+class _Newest:
+    """The newest matrix and which of its rows are finite: every scorer asks, and the matrix is not kept alive by it."""
+
+    held: tuple[ref[FeatureMatrix], NDArray[np.bool_]] | None = None
+
+
+def _finite(matrix: FeatureMatrix) -> NDArray[np.bool_]:
+    newest = _Newest.held
+    if newest is not None and newest[0]() is matrix:
+        return newest[1]
+    found: NDArray[np.bool_] = np.isfinite(matrix.values).all(axis=1)
+    _Newest.held = ref(matrix), found
+    return found
+
+
 def statuses(matrix: FeatureMatrix, least_evidence: int) -> NDArray[np.int8]:
     """Codes of every row's status before a scorer looks at it, int8 of shape (n,).
 
@@ -28,7 +44,7 @@ def statuses(matrix: FeatureMatrix, least_evidence: int) -> NDArray[np.int8]:
         least_evidence: answered exchanges below which a row is WARMING_UP.
     """
     out = np.where(matrix.evidence < least_evidence, STATUS_CODE[ScoreStatus.WARMING_UP], 0).astype(np.int8)
-    out[~np.isfinite(matrix.values).all(axis=1)] = STATUS_CODE[ScoreStatus.FAILED]
+    out[~_finite(matrix)] = STATUS_CODE[ScoreStatus.FAILED]
     return out
 
 
