@@ -31,7 +31,7 @@ def _finite(matrix: FeatureMatrix) -> NDArray[np.bool_]:
     newest = _Newest.held
     if newest is not None and newest[0]() is matrix:
         return newest[1]
-    found: NDArray[np.bool_] = np.isfinite(matrix.values).all(axis=1)
+    found: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(matrix.values), axis=1)
     _Newest.held = ref(matrix), found
     return found
 
