@@ -3,6 +3,7 @@
     python -m benchmarks.training fit [--write]       fits the boosted trees and judges them on other worlds
     python -m benchmarks.training signs               in which sources a feature turns its side
     python -m benchmarks.training leave-out           every family and stratum left out in turn, the worst first
+        [--without "ratio of single exchanges"]       … without what another artefact, which saw all families, says of them
     python -m benchmarks.training ablation            what each group and each feature is worth
 
 Worlds are generated and played once, at about half a minute each, and kept in the temporary folder.
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 from benchmarks.labelled import RANDOM, LabelledRun, NoBench, generate
 from benchmarks.training import ablation, ship
-from benchmarks.training.fit import fit, usable, used
+from benchmarks.training.fit import GROUPS, fit, usable, used
 from benchmarks.training.judge import by_key, summary
 from benchmarks.training.leave_out import leave_out
 from benchmarks.training.rows import LabelledRows, joined, labelled_rows
@@ -52,6 +53,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the artefact and its card")
     parser.add_argument("--train", type=int, nargs="+", default=list(TRAIN))
     parser.add_argument("--held-out", type=int, nargs="+", default=list(HELD_OUT))
+    parser.add_argument("--without", choices=tuple(GROUPS), help="features that the trees do not see")
     args = parser.parse_args()
     try:
         runs, held_runs = worlds(args.train), worlds(args.held_out)
@@ -61,6 +63,7 @@ def main() -> int:
         print(f"training: not possible, {error}", file=sys.stderr)
         return 1
     names, free = chosen(train, runs)
+    names = [name for name in names if name not in GROUPS.get(args.without, ())]
     if args.command == "signs":
         return _print_signs(train, runs, names)
     if args.command == "leave-out":
@@ -104,7 +107,11 @@ def _print_signs(train: LabelledRows, runs: Sequence[LabelledRun], names: Sequen
 
 def _print_left_out(train: LabelledRows, test: LabelledRows, names: Sequence[str], free: Sequence[str]) -> int:
     print(f"{'left out':<24} {'':<8} {'keys':>6} {'known':>7} {'unknown':>8} {'loss':>7}")
-    for one in sorted(leave_out(train, test, names, free), key=lambda one: -one.loss):
+    found = []
+    for one in leave_out(train, test, names, free):
+        print(f"left out {one.kind}: {one.known:.3f} known, {one.unknown:.3f} unknown", file=sys.stderr, flush=True)
+        found.append(one)
+    for one in sorted(found, key=lambda one: -one.loss):
         kind = "family" if one.attack else "stratum"
         print(f"{one.kind:<24} {kind:<8} {one.keys:>6} {one.known:>7.3f} {one.unknown:>8.3f} {one.loss:>7.3f}", flush=True)
     return 0
