@@ -4,8 +4,8 @@
 
 The rows come from generated worlds; shipped trees may have been trained on the same ones, as anchors are for seeing a
 change and not for telling how good a model is. An honest customer is taken as it was last, an attacker when about half of
-what it sent or more was an attack. Every kind of customer and every family of attack has the same number of rows, as far as
-the worlds go, of as many organisations or campaigns as there are. Only features are kept; no text can be read back.
+what it sent or more was an attack. Every kind of customer has the same number of rows and so has every family of attack, as
+far as the worlds go, of as many organisations or campaigns as there are. Only features are kept; no text can be read back.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from detectors.catalogue import CATALOGUE_VERSION
 from detectors.promote import Anchors
 
 WORLDS = (118, 119, 120)
-PER_KIND = 10
+PER_HONEST_KIND, PER_ATTACK_KIND = 12, 40
+"""Rows of a kind. A budget of two points needs attackers by the hundred: of fifty each is two points."""
+
 LEAST_EVIDENCE, LEAST_SHARE = 30, 0.45
 """Answered exchanges of an anchor, and the share of them that were attacks: a key about which there is no doubt."""
 
 
-def chosen(rows: LabelledRows, per_kind: int = PER_KIND) -> LabelledRows:
+def chosen(rows: LabelledRows, per_kind: tuple[int, int] = (PER_HONEST_KIND, PER_ATTACK_KIND)) -> LabelledRows:
     """The rows that become anchors, by kind and then by run and key."""
     facts = rows.facts.with_row_index("at").with_columns(evidence=pl.Series(rows.matrix.evidence))
     clear = ~pl.col("attack") | (pl.col("attack_share") >= LEAST_SHARE)
@@ -41,7 +43,11 @@ def chosen(rows: LabelledRows, per_kind: int = PER_KIND) -> LabelledRows:
     # One key of each owner first, then their second keys, and so on, until there are enough.
     turn = pl.int_range(pl.len()).over("kind", "owner")
     facts = facts.with_columns(turn=turn).sort("kind", "turn", "run", "key", maintain_order=True)
-    found = facts.group_by("kind", maintain_order=True).head(per_kind)
+    parts = [
+        facts.filter(pl.col("attack") == attack).group_by("kind", maintain_order=True).head(most)
+        for attack, most in zip((False, True), per_kind, strict=True)
+    ]
+    found = pl.concat(parts)
     return rows.take(found["at"].to_numpy().astype(np.intp))
 
 

@@ -156,16 +156,20 @@ def play(sources: Sources, strategy: Strategy, days: int, seed: int, anchors: An
     """Thirty days without and with the guards, on the same traffic."""
     dice = np.random.default_rng(seed)
     clean = [sent for _ in range(WINDOW_DAYS) for sent in _honest(sources, dice)]
-    first = models.fit([sent.row for sent in clean], [sent.org for sent in clean], seed)
-    baseline = judged(first, anchors.matrix)
+    sides = tuple(
+        Side(name, guards, models.rules_only()) for name, guards in (("without guards", None), ("with guards", GUARDED))
+    )
+    baselines = []
+    for side in sides:
+        side.live = _candidate(side, clean, seed)  # made as those that are compared with it
+        baselines.append(judged(side.live, anchors.matrix))
     window = deque((clean[day::WINDOW_DAYS] for day in range(WINDOW_DAYS)), WINDOW_DAYS)
-    sides = Side("without guards", None, first), Side("with guards", GUARDED, first)
     for side in sides:
         _examine(side, sources)
     for day in range(days):
         window.append([*_honest(sources, dice), *strategy(sources, day, days, dice)])
         sent = [one for part in window for one in part]
-        for side in sides:
+        for side, baseline in zip(sides, baselines, strict=True):
             candidate = _candidate(side, sent, seed)
             now = judged(candidate, anchors.matrix)
             passed = compare(now, baseline, anchors).passed
@@ -176,7 +180,7 @@ def play(sources: Sources, strategy: Strategy, days: int, seed: int, anchors: An
                 side.failing += not passed
                 side.live = candidate
                 _examine(side, sources)
-    return sides
+    return sides[0], sides[1]
 
 
 def _candidate(side: Side, sent: Sequence[Sent], seed: int) -> models.Model:

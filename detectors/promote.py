@@ -24,9 +24,10 @@ from detectors.verdict import Moment, combined, level_called
 
 Floats = NDArray[np.float64]
 
-DOUBTS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+DOUBTS = (0.5, 0.2, 0.1, 0.05, 0.02)
 """Edges of the bins of the stability index, in doubt: one minus the score. Quantiles of a sample would not do: attack
-anchors lie close together at the top, where a few peers more or less move every rank and nobody's level."""
+anchors lie close together at the top, where a few peers more or less move every rank. What happens there is seen in the
+levels."""
 
 ROUNDING = 1e-9
 """What two shares may differ by though they are the same."""
