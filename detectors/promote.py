@@ -32,6 +32,9 @@ levels."""
 ROUNDING = 1e-9
 """What two shares may differ by though they are the same."""
 
+FEW = 2
+"""Anchors of a side that may be judged otherwise in any case: of a hundred, two are no sign of anything."""
+
 LEAST_DOUBT = 1e-6
 """Doubt, one minus a score, below which two scores count as equally sure."""
 
@@ -131,7 +134,7 @@ def joined(parts: Sequence[Anchors]) -> Anchors:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How far a candidate may go. Each bound is a share unless it says otherwise.
+    """How far a candidate may go. Each bound is a share unless it says otherwise; FEW anchors may always differ.
 
     Attributes:
         false: shipped honest anchors that it may flag (SUSPECT or above), more than the baseline does.
@@ -216,7 +219,9 @@ def compare(now: Judged, then: Judged | None, anchors: Anchors, budget: Budget |
         "attacks found": _share(now.level >= Level.WATCH, attack),
         "attacks flagged": _share(now.level >= Level.SUSPECT, attack),
     }
-    allowed = bounds.false + (0.0 if then is None else _share(then.level >= Level.SUSPECT, honest))
+    allowed = max(bounds.false, FEW / max(1, int(honest.sum()))) + (
+        0.0 if then is None else _share(then.level >= Level.SUSPECT, honest)
+    )
     if figures["honest flagged"] > allowed + ROUNDING:
         failures.append(f"{figures['honest flagged']:.1%} of the honest anchors are flagged; at most {allowed:.1%} may be")
     if then is None:
@@ -225,12 +230,13 @@ def compare(now: Judged, then: Judged | None, anchors: Anchors, budget: Budget |
                 f"{figures['attacks found']:.1%} of the attack anchors are found; at least {bounds.least_found:.0%} must be"
             )
         return Checked(tuple(failures), figures)
+    losable = max(bounds.lost, FEW / max(1, int(attack.sum())))
     for name, bar in (("found", Level.WATCH), ("flagged", Level.SUSPECT)):
         lost = _share(then.level >= bar, attack) - figures[f"attacks {name}"]
         figures[f"attacks no longer {name}"] = lost
-        if lost > bounds.lost + ROUNDING:
+        if lost > losable + ROUNDING:
             failures.append(
-                f"{lost:.1%} fewer of the attack anchors are {name} than by the baseline; at most {bounds.lost:.1%} may be"
+                f"{lost:.1%} fewer of the attack anchors are {name} than by the baseline; at most {losable:.1%} may be"
             )
     for name, side in (("honest", honest), ("attack", attack)):
         moved = figures[f"stability, {name}"] = stability(then.score[side], now.score[side])

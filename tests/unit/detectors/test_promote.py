@@ -61,14 +61,14 @@ def test_attackers_that_are_no_longer_flagged_are_counted() -> None:
 
 
 def test_honest_customers_that_are_flagged_are_counted() -> None:
-    """One honest anchor in a hundred may be flagged more than by the baseline."""
-    anchors = _anchors(honest=100)
-    for flagged, passes in ((1, True), (2, False)):
+    """One honest anchor in a hundred may be flagged more than by the baseline; of few anchors two."""
+    anchors = _anchors(honest=300)
+    for flagged, passes in ((3, True), (4, False)):
         now = _judged(anchors)
         now.level[:flagged] = Level.SUSPECT
         found = promote.compare(now, _judged(anchors), anchors)
         assert found.passed == passes
-        assert passes or found.failures[0].startswith("2.0% of the honest anchors are flagged")
+        assert passes or found.failures[0].startswith("1.3% of the honest anchors are flagged")
 
 
 def test_a_first_model_must_find_half_of_the_attacks() -> None:
