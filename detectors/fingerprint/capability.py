@@ -21,6 +21,9 @@ _CODE = re.compile(
     r"```|[;{}]\s*(?:\n|$)|\b(?:def|class|import|return|function|const|var|public|static|void|select|#include)\b[^.\n]{0,60}[({:;=<]|=>|->|==|!=|\w\(\w*\)"
 )
 _MATHS = re.compile(r"\d+(?:[.,]\d+)?\s?(?:[-+*/×÷=^%<>≤≥]|\\times|\\frac)|[=√∑∫π]|\\[a-z]{3,}|[$€£¥]\s?\d|\b\d+\b")
+# Characters of which each mark holds one of its own: where there are too few of them, the marks need not be looked for.
+_CODE_HINT = re.compile(r"[`;{}(:=<>]")
+_MATHS_HINT = re.compile(r"[\d=√∑∫π\\$€£¥]")
 CODE_MARKS = 3
 MATHS_MARKS = 3
 MATHS_PER_CHARS = 160
@@ -44,10 +47,14 @@ def capability(event: Event, text: str, answer: str, intents: int) -> int:
     if intents & (GENERATE | REWRITE):
         return MAKE
     read = text[:READ_CHARS]
-    if event.route == "completions" or len(_CODE.findall(read)) >= CODE_MARKS or "```" in answer:
+    if event.route == "completions" or _marks(_CODE, _CODE_HINT, read, CODE_MARKS) or "```" in answer:
         return CODE
-    if len(_MATHS.findall(read)) >= max(MATHS_MARKS, len(read) // MATHS_PER_CHARS):
+    if _marks(_MATHS, _MATHS_HINT, read, max(MATHS_MARKS, len(read) // MATHS_PER_CHARS)):
         return MATHS
     if not read:
         return OTHER
     return EXTRACT if written <= SHORT_TOKENS else TEXT
+
+
+def _marks(marks: re.Pattern[str], hint: re.Pattern[str], text: str, least: int) -> bool:
+    return len(hint.findall(text)) >= least and len(marks.findall(text)) >= least

@@ -9,11 +9,23 @@ lists are short on purpose: what a caller cannot avoid is the form of the answer
 from __future__ import annotations
 
 
-def _stems(listed: str) -> tuple[str, ...]:
+class Cues:
+    """Stems of many languages; those that plain ASCII text can hold stand apart, since most text is plain."""
+
+    __slots__ = ("ascii", "every")
+
+    def __init__(self, stems: tuple[str, ...]) -> None:
+        self.every = stems
+        self.ascii = tuple(stem for stem in stems if stem.isascii())
+
+
+def _stems(listed: str) -> Cues:
     """Stems separated by " | " or line ends, without repeats."""
-    return tuple(
-        dict.fromkeys(
-            stem.strip("|").strip() for line in listed.splitlines() for stem in line.split(" | ") if stem.strip("| ")
+    return Cues(
+        tuple(
+            dict.fromkeys(
+                stem.strip("|").strip() for line in listed.splitlines() for stem in line.split(" | ") if stem.strip("| ")
+            )
         )
     )
 
@@ -164,9 +176,9 @@ THOUGHT_NAMES = _stems(
 """Names of tags or keys that hold a thought."""
 
 
-def any_in(text: str, cues: tuple[str, ...]) -> bool:
+def any_in(text: str, cues: Cues) -> bool:
     """Whether the folded text holds any of the cues."""
-    for cue in cues:  # noqa: SIM110 - a generator costs more than the searches it drives
+    for cue in cues.ascii if text.isascii() else cues.every:  # noqa: SIM110 - a generator costs more than the searches it drives
         if cue in text:
             return True
     return False

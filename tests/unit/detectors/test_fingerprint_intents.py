@@ -219,10 +219,14 @@ def test_asking_for_hidden_reasoning_is_a_probe(make_event: MakeEvent) -> None:
 
 def test_every_cue_is_folded_and_stands_once() -> None:
     """Cues are matched against folded text, so an unfolded one could never match."""
-    lists = {name: value for name, value in vars(cues).items() if isinstance(value, tuple)}
+    lists = {name: value.every for name, value in vars(cues).items() if isinstance(value, cues.Cues)}
     assert len(lists) >= 8
     for listed in lists.values():
         assert listed
         assert [cue for cue in listed if cue != fold(cue)] == []
         assert len(set(listed)) == len(listed)
         assert all(len(cue.encode()) >= 3 for cue in listed)
+    text = "ein gedankengang, etape par etape"
+    assert cues.any_in(text, cues.REASONING)
+    assert cues.any_in("étape par étape", cues.REASONING)
+    assert not cues.any_in("etape par etape", cues.REASONING)
