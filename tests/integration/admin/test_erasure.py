@@ -22,7 +22,10 @@ async def test_a_key_is_erased_and_the_other_stays(desk: Any) -> None:
     await desk.work(events)
     assert (await desk.get(f"/v1/keys/{KEY}"))["key_id"] == KEY
     held = await desk.get(f"/v1/keys/{KEY}/held")
-    assert {one["what"]: one["until"] is None for one in held["records"]} == {"account": True, "profile": False}
+    kept = {one["what"]: one["until"] is None for one in held["records"]}
+    assert kept.pop("account")
+    assert "profile" in kept
+    assert not any(kept.values())
     assert (held["archive_days"], held["audit_days"]) == (90, 400)
     assert await desk.get(ERASE, 404)
     answer = await desk.call("POST", ERASE, json={**WHY, "account": True})

@@ -99,7 +99,7 @@ def test_old_events_are_read_by_the_new_worker(old_event: ModuleType) -> None:
 
 def test_new_events_are_read_by_the_old_worker(old_event: ModuleType) -> None:
     """An event with every field set, those of the present version among them, decodes in the old one, which skips those."""
-    samples: dict[Any, Any] = {str: "text", int: 7, bool: True, float: 0.5}
+    samples: dict[Any, Any] = {str: "text", int: 7, bool: True, float: 0.5, bytes: b"block"}
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Event):
         kind = field.type
@@ -249,7 +249,8 @@ def test_old_verdicts_and_accounts_decode() -> None:
 
 
 def test_the_present_processes_take_over_old_state(site: Any) -> None:
-    """Profiles, verdict, hold, timeline, account, registrations and waiting events of the old version go on in this one."""
+    """Hold, timeline, account, registrations and waiting events of the old version go on in this one; a profile of its
+    layout is begun anew, and with it the level."""
     (site.secrets / "pepper").chmod(0o600)
     (site.secrets / "pepper").write_text(PEPPER)
     two = {"STILLWATCH_STATE__PARTITIONS": "2"}
@@ -262,11 +263,10 @@ def test_the_present_processes_take_over_old_state(site: Any) -> None:
         gateway = site.start("gateway", STILLWATCH_CONTROL__POLICY_FILE=str(policy), **two)
         worker, admin = site.start("worker", **two), site.start("admin", **two)
         _until(lambda: not client.xlen("sw:{p0001}:ev"))
-        # What the old version counted of a key is still there: its profile was read, not begun anew.
+        # The profile holds what came after the upgrade: the waiting events, and not the 60 exchanges counted before.
         detail = site.admin(f"/v1/keys/{HARVESTER}")
-        assert round(detail["profile"]["exchanges_7d"]) == 66
-        assert detail["profile"]["first_seen"].startswith("2026-11-25T18:05:18")
-        assert detail["action"]["action"] == "throttle"
+        assert round(detail["profile"]["exchanges_7d"]) == 6
+        assert detail["action"]["action"] == "observe"  # what is judged anew is clear until it is called for again
         timeline = site.admin(f"/v1/keys/{HARVESTER}/timeline")["changes"]
         assert ("suspect", "throttle") in {(item["level"], item["action"]) for item in timeline}
         plain = site.admin(f"/v1/keys/{PLAIN}")
@@ -275,10 +275,7 @@ def test_the_present_processes_take_over_old_state(site: Any) -> None:
         health = site.admin("/v1/health")
         assert (health["workers"], health["gateways"]) == (1, 2)
         assert site.chat("sk-old-plain") == site.chat("sk-old-org") == 200
-        # The verdict that the old worker wrote narrows the plan's 600 requests of a minute in the new gateway.
         site.chat("sk-old-harvester")
-        touched = site.counted(9101, "stillwatch_actions_total")
-        assert touched >= 1
     for process in (gateway, admin, worker):
         assert process.stop() == 0
         assert "Traceback" not in process.said, process.said
