@@ -96,9 +96,11 @@ def _pair(
     clean, attack = (queries(texts, encoded, _told) for texts in (pair.honest, pair.attack))
     others = np.concatenate([background[other] for other in pair.background])
     for size, missing in wanted.items():
-        for method, tally in measure(clean, attack, others, size, missing, results.plan).items():
+        measured = measure(clean, attack, others, size, missing, results.plan)
+        for method, tally in measured.items():
             results.tallies[name, size, method] = tally
-        print(f"{name}, windows of {size:,}: done", file=sys.stderr, flush=True)
+        done = "done" if measured else "too few texts"
+        print(f"{name}, windows of {size:,}: {done}", file=sys.stderr, flush=True)
 
 
 def _told(done: int, whole: int) -> None:
