@@ -82,6 +82,9 @@ class CalibratedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least_evidence: int = 10
 
 
+STRANGERS_EVIDENCE = 20
+"""Answered exchanges below which nothing learned elsewhere is said about a key that can be compared with nobody."""
+
 CALIBRATED: dict[str, CalibratedPolicy] = {
     boosted.NAME: CalibratedPolicy(watch=0.99, suspect=0.995, least_evidence=5),
     leak.NAME: CalibratedPolicy(),
@@ -122,8 +125,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def without_history() -> Policy:
-    """The policy of a model that knows nobody here: what was learned elsewhere is worth a look, and no more."""
-    learned = {name: msgspec.structs.replace(one, suspect=None) for name, one in CALIBRATED.items()}
+    """The policy of a model that knows nobody here: what was learned elsewhere is worth a look and no more, and not before
+    there are enough exchanges that a share of them is no chance."""
+    learned = {
+        name: msgspec.structs.replace(one, suspect=None, least_evidence=max(STRANGERS_EVIDENCE, one.least_evidence))
+        for name, one in CALIBRATED.items()
+    }
     return Policy(calibrated=learned)
 
 

@@ -48,13 +48,15 @@ def promote(
 
     Example: [bold]stillwatch promote models/2026-12-08 --reason "December calibration, reviewed"[/bold]
     """
-    from app.offline.promotion import Person, Place, anchors_of
+    from app.offline.promotion import Person, Place, anchors_of, check_reason
 
     settings = settle(config, sets)
     if settings.worker.model_dir is None:
         raise ConfigError("worker.model_dir must be set: it is the place that a promoted model goes to")
     place = Place(settings.worker.model_dir)
     person = Person(by or _user(), datetime.now(UTC).isoformat(timespec="seconds"), reason)
+    if not dry_run:
+        check_reason(person)
     if back:
         if candidate is not None:
             raise typer.BadParameter("takes no candidate: it puts back the model before", param_hint="--back")

@@ -129,7 +129,7 @@ class Place:
             ConfigError: as `examine`; or the reason is none.
             BadInput: the place or the store cannot be written; the model in use stays.
         """
-        _check(person)
+        check_reason(person)
         model, checked = self.examine(candidate, anchors, new_baseline)
         if not checked.passed:
             raise Refused(f"{candidate}: model {model.id} is not promoted: {'; '.join(checked.failures)}", checked)
@@ -166,7 +166,7 @@ class Place:
             ConfigError: the reason is none, or the model cannot be read by this release.
             BadInput: there is none before, or the place cannot be written.
         """
-        _check(person)
+        check_reason(person)
         steps = self.history()
         if not steps or not steps[-1].previous:
             raise BadInput(f"worker.model_dir {self.path}: there is no model before the present one to go back to")
@@ -266,7 +266,12 @@ def save_cases(path: Path, anchors: Anchors) -> None:
         raise BadInput(f"{path}: {error.strerror or 'cannot be written'}") from None
 
 
-def _check(person: Person) -> None:
+def check_reason(person: Person) -> None:
+    """Before anything is asked or done.
+
+    Raises:
+        ConfigError: the reason is no line of 10 to 500 characters.
+    """
     reason = person.reason.strip()
     if not LEAST_REASON <= len(reason) <= MOST_REASON or "\n" in reason:
         raise ConfigError(f"--reason must be one line of {LEAST_REASON} to {MOST_REASON} characters")

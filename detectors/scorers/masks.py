@@ -108,7 +108,7 @@ def compiled(trees: Sequence[Tree]) -> MaskTrees:
     """Masks of trees.
 
     Raises:
-        ValueError: a tree has more than 64 leaves, or there is no split at all.
+        ValueError: a tree has more than 64 leaves.
     """
     orders = [_leaves(tree) for tree in trees]
     most = max(len(leaves) for leaves, _ in orders)
@@ -122,8 +122,8 @@ def compiled(trees: Sequence[Tree]) -> MaskTrees:
             ruled_out = ((1 << middle) - 1) ^ ((1 << first) - 1)
             entry = (float(tree.threshold[node]), number, bool(tree.missing_left[node]), full ^ ruled_out)
             splits.setdefault(int(tree.feature[node]), []).append(entry)
-    if not splits:
-        raise ValueError("the trees have no split")
+    # Of a history in which nobody differs no tree has a split: then a column without thresholds stands for all of them.
+    splits = splits or {0: []}
     columns = tuple(sorted(splits))
     thresholds, masks = [], []
     for column in columns:

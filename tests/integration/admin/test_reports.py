@@ -42,7 +42,7 @@ async def test_the_report_tells_what_was_archived(new_desk: Any, tmp_path: Path)
         )
         (customer,) = told["customers"]
         assert (customer["customer"], customer["touched_requests"], customer["plan"]) == ("org:acme", 4, "payg")
-        assert customer["level"] in ("clear", "watch")
+        assert customer["level"] == "clear"
         preview = await desk.call("POST", "/v1/orders:preview", json={"subjects": {"org_id": "acme"}, "action": "throttle"})
         traffic = preview.json()["traffic"]
         assert (traffic["known"], traffic["requests"], traffic["requests_share"]) == (True, 6, 0.6)

@@ -63,12 +63,18 @@ def test_a_tree_beside_a_larger_one_keeps_its_leaves() -> None:
 
 
 def test_a_tree_of_more_leaves_than_a_word_has_bits_is_refused() -> None:
-    """65 leaves are one too many, and trees without any split have nothing to look at."""
+    """65 leaves are one too many."""
     dice = np.random.default_rng(1)
     with pytest.raises(ValueError, match="more than 64 leaves"):
         compiled([_grown(dice, 65)])
-    with pytest.raises(ValueError, match="no split"):
-        compiled([_grown(dice, 1)])
+
+
+def test_trees_without_a_split_say_the_same_of_every_row() -> None:
+    """A history in which nobody differs grows trees of one leaf each."""
+    dice = np.random.default_rng(1)
+    trees = [_grown(dice, 1) for _ in range(3)]
+    rows = _rows(dice, 5)
+    assert compiled(trees).sums(rows, 0.5).tolist() == [sum((_walk(tree, row) for tree in trees), 0.5) for row in rows]
 
 
 def test_a_sum_has_the_same_bits_for_one_row_and_for_many() -> None:
