@@ -249,8 +249,8 @@ def test_old_verdicts_and_accounts_decode() -> None:
 
 
 def test_the_present_processes_take_over_old_state(site: Any) -> None:
-    """Hold, timeline, account, registrations and waiting events of the old version go on in this one; a profile of its
-    layout is begun anew, and with it the level."""
+    """Verdict, hold, timeline, account, registrations and waiting events of the old version go on in this one; a profile of
+    its layout is begun anew."""
     (site.secrets / "pepper").chmod(0o600)
     (site.secrets / "pepper").write_text(PEPPER)
     two = {"STILLWATCH_STATE__PARTITIONS": "2"}
@@ -266,7 +266,7 @@ def test_the_present_processes_take_over_old_state(site: Any) -> None:
         # The profile holds what came after the upgrade: the waiting events, and not the 60 exchanges counted before.
         detail = site.admin(f"/v1/keys/{HARVESTER}")
         assert round(detail["profile"]["exchanges_7d"]) == 6
-        assert detail["action"]["action"] == "observe"  # what is judged anew is clear until it is called for again
+        assert detail["action"]["action"] == "throttle"
         timeline = site.admin(f"/v1/keys/{HARVESTER}/timeline")["changes"]
         assert ("suspect", "throttle") in {(item["level"], item["action"]) for item in timeline}
         plain = site.admin(f"/v1/keys/{PLAIN}")
@@ -275,7 +275,10 @@ def test_the_present_processes_take_over_old_state(site: Any) -> None:
         health = site.admin("/v1/health")
         assert (health["workers"], health["gateways"]) == (1, 2)
         assert site.chat("sk-old-plain") == site.chat("sk-old-org") == 200
+        # The verdict that the old worker wrote narrows the plan's 600 requests of a minute in the new gateway.
         site.chat("sk-old-harvester")
+        touched = site.counted(9101, "stillwatch_actions_total")
+        assert touched >= 1
     for process in (gateway, admin, worker):
         assert process.stop() == 0
         assert "Traceback" not in process.said, process.said
