@@ -1,6 +1,6 @@
 """Makes the shipped anchors: rows of generated traffic whose side is known, which every candidate model is tried on.
 
-    python -m benchmarks.anchors [--worlds 118 119 120] [--write]
+    python -m benchmarks.anchors [--worlds random:118-120] [--write]
 
 The rows come from generated worlds; shipped trees may have been trained on the same ones, as anchors are for seeing a
 change and not for telling how good a model is. An honest customer is taken as it was last, an attacker when about half of
@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.labelled import RANDOM, ROOT, NoBench, generate
+from benchmarks.labelled import ROOT, NoBench
+from benchmarks.training import worlds
 from benchmarks.training.rows import LabelledRows, joined, labelled_rows
 from detectors.catalogue import CATALOGUE_VERSION
 from detectors.promote import Anchors
 
-WORLDS = (118, 119, 120)
+WORLDS = ("random:118-120",)
 PER_HONEST_KIND, PER_ATTACK_KIND = 12, 40
 """Rows of a kind. A budget of two points needs attackers by the hundred: of fifty each is two points."""
 
@@ -57,7 +58,7 @@ def anchors(rows: LabelledRows) -> Anchors:
     return Anchors(rows.matrix, attack, np.zeros(len(rows), np.bool_), tuple(rows.facts["kind"].to_list()))
 
 
-def write(found: Anchors, folder: Path, worlds: Sequence[int]) -> Path:
+def write(found: Anchors, folder: Path, names: Sequence[str]) -> Path:
     """The artefact and its card; returns the path of the artefact."""
     held = io.BytesIO()
     np.savez_compressed(held, allow_pickle=False, **found.arrays())
@@ -74,7 +75,7 @@ def write(found: Anchors, folder: Path, worlds: Sequence[int]) -> Path:
         f"attack = {int(found.attack.sum())}",
         f"honest_kinds = {_list(honest)}",
         f"attack_kinds = {_list(attack)}",
-        f"worlds = {list(worlds)}",
+        f"worlds = {_list(names)}",
         'made_by = "python -m benchmarks.anchors --write"',
         'contents = "features by name, presence, evidence, peer groups and pools of each row, and its side"',
         'made_of = "generated traffic of random worlds. Only numbers are kept; no text can be read back from them."',
@@ -92,12 +93,12 @@ def _list(names: Sequence[str]) -> str:
 def main() -> int:
     """Says what the anchors are, and writes them if asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.anchors", description="Make the shipped anchors.")
-    parser.add_argument("--worlds", type=int, nargs="+", default=list(WORLDS), help="seeds (default: %(default)s)")
+    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), help="default: %(default)s")
     parser.add_argument("--write", action="store_true", help="write the artefact and its card")
     args = parser.parse_args()
     try:
-        rows = chosen(joined([labelled_rows(generate(RANDOM, seed)) for seed in args.worlds]))
-    except NoBench as error:
+        rows = chosen(joined([labelled_rows(run) for run in worlds.runs(args.worlds)]))
+    except (NoBench, argparse.ArgumentTypeError) as error:
         print(f"anchors: not made, {error}", file=sys.stderr)
         return 1
     print(rows.facts.group_by("attack", "kind").len().sort("attack", "kind"))

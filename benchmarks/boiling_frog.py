@@ -1,6 +1,6 @@
 """Thirty days of an attacker who teaches the detector: 5 % of the traffic moves what is normal, a little every day.
 
-    python -m benchmarks.boiling_frog [--worlds 121 122] [--days 30] [--seeds 1]
+    python -m benchmarks.boiling_frog [--worlds random:121-122] [--days 30] [--seeds 1]
 
 Every day a model is calibrated on the last seven days, once as a provider would who takes every candidate, and once with
 the guards: young accounts and organisations that the model in use flags are not learned from, and a candidate goes live
@@ -22,7 +22,8 @@ import polars as pl
 
 from app.offline.history import GUARDED, Guards
 from app.offline.promotion import anchors_of
-from benchmarks.labelled import RANDOM, NoBench, generate
+from benchmarks.labelled import NoBench
+from benchmarks.training import worlds
 from benchmarks.training.rows import LabelledRows, joined, labelled_rows
 from detectors import model as models
 from detectors.catalogue import CATALOGUE, INDEX
@@ -30,7 +31,7 @@ from detectors.contract import Level
 from detectors.features import FeatureRow, stack
 from detectors.promote import Anchors, Judged, compare, judged
 
-WORLDS = (121, 122)
+WORLDS = ("random:121-122",)
 DAYS, WINDOW_DAYS = 30, 7
 SHARE = 0.05
 ORGS_PER_DAY = 90
@@ -264,13 +265,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.boiling_frog", description="Thirty days of a taught detector."
     )
-    parser.add_argument("--worlds", type=int, nargs="+", default=list(WORLDS), help="seeds (default: %(default)s)")
+    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), help="default: %(default)s")
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     args = parser.parse_args()
     try:
-        rows = joined([labelled_rows(generate(RANDOM, seed)) for seed in args.worlds])
-    except NoBench as error:
+        rows = joined([labelled_rows(run) for run in worlds.runs(args.worlds)])
+    except (NoBench, argparse.ArgumentTypeError) as error:
         print(f"boiling_frog: not measured, {error}", file=sys.stderr)
         return 1
     anchors = anchors_of()

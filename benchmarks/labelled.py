@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.training import profiles
+from benchmarks.training.profiles import Kit
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = "STILLWATCH_BENCH"
+CORPORA_ENV = "STILLWATCH_CORPORA"
+PACKS = ROOT / "benchmarks" / "training" / "packs"
 RANDOM = "random"
 
 
@@ -52,7 +55,9 @@ def generate(profile: str, seed: int) -> LabelledRun:
     """The run of a profile and seed; a later call on the same machine finds it ready.
 
     Args:
-        profile: one of the benchmark's own, or "random": a world of `training.profiles`, another for every seed.
+        profile: one of the benchmark's own, or "random": a world of `training.profiles`, another for every seed, on the
+            benchmark's corpora and wordings. "random-XY": such a world on the corpora X and the wordings Y, where "a" is
+            the benchmark's own of either, and every other letter is a folder of `corpora()` and of PACKS.
         seed: of the generator.
 
     Raises:
@@ -62,9 +67,14 @@ def generate(profile: str, seed: int) -> LabelledRun:
     folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / f"{profile}-{seed}"
     folder.parent.mkdir(mode=0o700, exist_ok=True)
     toml = bench / "profiles" / f"{profile}.toml"
-    if profile == RANDOM:
+    data = bench.parent / "data"
+    if profile.split("-")[0] == RANDOM:
         toml = folder.with_suffix(".toml")
-        world = profiles.draw(bench / "profiles" / "dev-small.toml", seed)
+        frame = bench / "profiles" / "dev-small.toml"
+        kit = Kit.of_frame(frame)
+        if profile != RANDOM:
+            data, kit = _kit(profile.removeprefix(f"{RANDOM}-"), data, kit)
+        world = profiles.draw(frame, seed, kit)
         if not toml.is_file() or toml.read_text() != world:
             (folder / "complete").unlink(missing_ok=True)
             toml.write_text(world)
@@ -73,9 +83,38 @@ def generate(profile: str, seed: int) -> LabelledRun:
         raise NoBench(f"the labelled benchmark has no profile {profile}; it has {known}")
     if not (folder / "complete").is_file():
         folder.mkdir(exist_ok=True)
-        python(bench, "traffic.py", "--data", bench.parent / "data", "--profile", toml, "--seed", seed, "--out", folder)
+        python(bench, "traffic.py", "--data", data, "--profile", toml, "--seed", seed, "--out", folder)
         (folder / "complete").touch()
     return LabelledRun(folder, bench)
+
+
+def corpora() -> Path:
+    """Folder of the corpora that `benchmarks.corpora` makes."""
+    usual = Path(tempfile.gettempdir()) / f"stillwatch-corpora-{os.getuid()}"
+    return Path(os.environ.get(CORPORA_ENV) or usual)
+
+
+def _kit(letters: str, data: Path, kit: Kit) -> tuple[Path, Kit]:
+    """Folder of texts and the kit of two letters.
+
+    Raises:
+        NoBench: there are no such corpora or wordings.
+    """
+    if len(letters) != 2:
+        raise NoBench("a random world on other texts is named random-XY: the letters of its corpora and of its wordings")
+    texts, pack = letters
+    if texts != "a":
+        data = corpora() / texts
+        if not (data / "roles.toml").is_file():
+            raise NoBench(
+                f"no corpora {texts} in {data.parent}: make them with python -m benchmarks.corpora, or set {CORPORA_ENV}"
+            )
+        kit = kit.with_texts(data / "roles.toml")
+    if pack != "a":
+        if not (PACKS / pack).is_dir():
+            raise NoBench(f"no wordings {pack} in {PACKS}")
+        kit = kit.with_pack(PACKS / pack)
+    return data, kit
 
 
 def python(bench: Path, script: str, *args: object) -> str:

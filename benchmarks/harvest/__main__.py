@@ -1,11 +1,10 @@
 """Trains the network that rates one exchange, says what it does on worlds, families and strata it never saw, and writes it.
 
-    python -m benchmarks.harvest [--seeds 100 … ] [--hold 3] [--noise 0.5] [--leave-out] [--write]
+    python -m benchmarks.harvest [--train WORLDS …] [--test WORLDS …] [--noise 0.5] [--leave-out] [--write]
 
-The last `--hold` worlds are tested on. The table shows, at the ratio that 5 % of honest exchanges exceed (each customer one
-vote, each stratum alike), the share of every family's exchanges above it and of every stratum's. `--leave-out` trains again
-without each family and each stratum in turn and shows what becomes of it. `--write` trains on all worlds and writes the
-artefact.
+Worlds are named as in `benchmarks.training.worlds`. The table shows, at the ratio that 5 % of honest exchanges exceed (each
+customer one vote, each stratum alike), the share of every family's exchanges above it and of every stratum's. `--leave-out`
+trains again without each family and each stratum in turn and shows what becomes of it. `--write` writes the artefact.
 """
 
 from __future__ import annotations
@@ -23,13 +22,14 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.harvest.exchanges import Exchanges, exchanges
 from benchmarks.harvest.training import train, weights
 from benchmarks.labelled import ROOT, NoBench
+from benchmarks.training import worlds
 from detectors.fingerprint.harvest import SHAPE, Network
 
 HONEST_ABOVE = 0.05
 CARD = '''# Card of harvest.npz: how much more often harvesters than honest customers send an exchange like this one.
 sha256 = "{sha256}"
 exchanges = {exchanges}
-worlds = {worlds}
+worlds = [{worlds}]
 made_by = "python -m benchmarks.harvest --write"
 columns = [{columns}]
 contents = """
@@ -46,33 +46,32 @@ and a kind of honest customer that was left out of training may be rated like a 
 '''
 """What is written beside the weights."""
 
-SEEDS = tuple(range(100, 118))
+TRAIN = ("random:100-107,111-117",)
+TEST = ("random:124-126",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains and prints; writes when asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.harvest", description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--hold", type=int, default=3)
+    parser.add_argument("--train", nargs="+", default=TRAIN, help="worlds (default: %(default)s)")
+    parser.add_argument("--test", nargs="+", default=TEST, help="worlds (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=0.0, help="added to embeddings while training (default: 0)")
     parser.add_argument("--leave-out", action="store_true")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(arguments)
     try:
-        found = exchanges(given.seeds)
-    except NoBench as missing:
-        print(missing, file=sys.stderr)
+        known, test = exchanges(worlds.runs(given.train)), exchanges(worlds.runs(given.test))
+    except (NoBench, argparse.ArgumentTypeError) as wrong:
+        print(wrong, file=sys.stderr)
         return 1
-    held = np.isin(found.world, given.seeds[-given.hold :])
-    known, test = found.take(~held), found.take(held)
-    print(f"{len(known):,} exchanges; tested on {len(test):,} of {given.hold} other worlds")
+    print(f"{len(known):,} exchanges; tested on {len(test):,} of other worlds")
     for embedding in (True, False):
         print("\neverything:" if embedding else "\nwithout the embedding:")
         _table(train(known, embedding=embedding, noise=given.noise), test)
     if given.leave_out:
         _leave_out(known, test, given.noise)
     if given.write:
-        _write(train(found, noise=given.noise), len(found), given.seeds)
+        _write(train(known, noise=given.noise), len(known), given.train)
     return 0
 
 
@@ -115,7 +114,7 @@ def _leave_out(known: Exchanges, test: Exchanges, noise: float) -> None:
         print(f"  {kind:<22}{(whole[rows] > border).mean():>6.0%}{(without[rows] > line).mean():>6.0%}")
 
 
-def _write(network: Network, count: int, seeds: Sequence[int]) -> None:
+def _write(network: Network, count: int, names: Sequence[str]) -> None:
     data = io.BytesIO()
     np.savez_compressed(
         data,
@@ -128,7 +127,8 @@ def _write(network: Network, count: int, seeds: Sequence[int]) -> None:
     folder = ROOT / "detectors" / "artefacts"
     (folder / "harvest.npz").write_bytes(data.getvalue())
     columns = ", ".join(f'"{name}"' for name in SHAPE)
-    stated = {"sha256": sha256(data.getvalue()).hexdigest(), "exchanges": count, "worlds": list(seeds), "columns": columns}
+    listed = ", ".join(f'"{name}"' for name in names)
+    stated = {"sha256": sha256(data.getvalue()).hexdigest(), "exchanges": count, "worlds": listed, "columns": columns}
     (folder / "harvest.toml").write_text(CARD.format(**stated), "utf-8")
     print(f"wrote {folder / 'harvest.npz'}: {len(data.getvalue()):,} bytes")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.labelled import RANDOM, LabelledRun, generate
+from benchmarks.labelled import LabelledRun
 from benchmarks.training.rows import labelled_items
 from detectors.fingerprint.harvest import judged, row
 
@@ -27,14 +27,14 @@ class Exchanges:
         attack: bool of shape (n,).
         kind: stratum or family of each.
         owner: run and organisation or campaign of each: what has one vote.
-        world: seed of the run.
+        world: name of the run.
     """
 
     columns: NDArray[np.float32]
     attack: NDArray[np.bool_]
     kind: NDArray[np.str_]
     owner: NDArray[np.str_]
-    world: NDArray[np.int64]
+    world: NDArray[np.str_]
 
     def __len__(self) -> int:
         return len(self.attack)
@@ -44,20 +44,17 @@ class Exchanges:
         return Exchanges(*(getattr(self, name)[mask] for name in self.__slots__))
 
 
-def exchanges(seeds: Sequence[int]) -> Exchanges:
-    """All of some random worlds.
+def exchanges(runs: Sequence[LabelledRun]) -> Exchanges:
+    """All of some worlds.
 
     Left out: authorised customers, who harvest by contract; the cover traffic of attack keys, which is honest traffic once
     more; what the network never judges.
-
-    Raises:
-        NoBench: the labelled benchmark is not on this machine.
     """
-    parts = [_of(generate(RANDOM, seed), seed) for seed in seeds]
+    parts = [_of(run) for run in runs]
     return Exchanges(*(np.concatenate([getattr(part, name) for part in parts]) for name in Exchanges.__slots__))
 
 
-def _of(run: LabelledRun, seed: int) -> Exchanges:
+def _of(run: LabelledRun) -> Exchanges:
     keys: dict[str, dict[str, Any]] = json.loads((run.folder / "truth.json").read_text())["keys"]
     answered = {
         name: {round(answer[0] * 1000) for answer in known["answered"]}
@@ -78,8 +75,8 @@ def _of(run: LabelledRun, seed: int) -> Exchanges:
             row(event, fp.embedding, fp.intents, fp.tags_asked, fp.tokens),
             attack,
             known["family"] if attack else known["stratum"],
-            f"{seed}/{owner}",
-            seed,
+            f"{run.folder.name}/{owner}",
+            run.folder.name,
         )
         for column, value in zip(found, line, strict=True):
             column.append(value)

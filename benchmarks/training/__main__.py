@@ -15,8 +15,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.labelled import RANDOM, LabelledRun, NoBench, generate
-from benchmarks.training import ablation, ship
+from benchmarks.labelled import LabelledRun, NoBench
+from benchmarks.training import ablation, ship, worlds
 from benchmarks.training.fit import GROUPS, fit, usable, used
 from benchmarks.training.judge import by_key, summary
 from benchmarks.training.leave_out import leave_out
@@ -24,18 +24,13 @@ from benchmarks.training.rows import LabelledRows, joined, labelled_rows
 from benchmarks.training.signs import TURNS, corpora, signs
 from detectors.scorers.boosted import Boosted
 
-TRAIN = (108, 109, 110, *range(118, 124), *range(128, 135))
+TRAIN = ("random:108-110,118-123,128-134",)
 """Worlds that no other shipped artefact was fitted on, so that what those say about them is no memory."""
 
-HELD_OUT = (124, 125, 126, 127)
+HELD_OUT = ("random:124-127",)
 """For the shipped calibration, and to judge on beside the benchmark's own profile."""
 
-TEST = ("dev", 4)
-
-
-def worlds(seeds: Sequence[int]) -> list[LabelledRun]:
-    """Runs of random worlds."""
-    return [generate(RANDOM, seed) for seed in seeds]
+TEST = ("dev:4",)
 
 
 def chosen(rows: LabelledRows, runs: Sequence[LabelledRun]) -> tuple[list[str], list[str]]:
@@ -51,15 +46,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train and examine the shipped models.")
     parser.add_argument("command", choices=("fit", "signs", "leave-out", "ablation"))
     parser.add_argument("--write", action="store_true", help="write the artefact and its card")
-    parser.add_argument("--train", type=int, nargs="+", default=list(TRAIN))
-    parser.add_argument("--held-out", type=int, nargs="+", default=list(HELD_OUT))
+    parser.add_argument("--train", nargs="+", default=list(TRAIN), help="worlds (default: %(default)s)")
+    parser.add_argument("--held-out", nargs="+", default=list(HELD_OUT), help="worlds (default: %(default)s)")
+    parser.add_argument("--test", nargs="+", default=list(TEST), help="worlds (default: %(default)s)")
     parser.add_argument("--without", choices=tuple(GROUPS), help="features that the trees do not see")
     args = parser.parse_args()
     try:
-        runs, held_runs = worlds(args.train), worlds(args.held_out)
-        train, held = (joined([labelled_rows(run) for run in part]) for part in (runs, held_runs))
-        test = labelled_rows(generate(*TEST))
-    except NoBench as error:
+        runs = worlds.runs(args.train)
+        train, held, test = (
+            joined([labelled_rows(run) for run in part])
+            for part in (runs, worlds.runs(args.held_out), worlds.runs(args.test))
+        )
+    except (NoBench, argparse.ArgumentTypeError) as error:
         print(f"training: not possible, {error}", file=sys.stderr)
         return 1
     names, free = chosen(train, runs)
@@ -72,7 +70,7 @@ def main() -> int:
         return _print_ablation(train, test, names, free)
     trees = ship.calibrated(fit(train, names, free), held)
     lines = []
-    for name, rows in (("dev, seed 4", test), ("other random worlds", held)):
+    for name, rows in ((", ".join(args.test), test), (", ".join(args.held_out), held)):
         lines += [f"{name}:", *summary(by_key(rows, trees.log_odds(rows.matrix)))]
     print("\n".join(lines))
     if args.write:
@@ -80,7 +78,7 @@ def main() -> int:
     return 0
 
 
-def _card(train: Sequence[int], held: Sequence[int], trees: Boosted, lines: Sequence[str]) -> dict[str, object]:
+def _card(train: Sequence[str], held: Sequence[str], trees: Boosted, lines: Sequence[str]) -> dict[str, object]:
     return {
         "made_by": "python -m benchmarks.training fit --write",
         "contents": "trees by node, the log-odds each model starts from, log-odds of honest organisations for calibration",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +36,49 @@ SHAPES = ((1, 250.0), (1, 850.0), (3, 120.0), (8, 85.0), (10, 60.0), (20, 40.0),
 """Keys of a campaign and requests per key and day: from one busy key to many quiet ones."""
 
 
-def draw(base: Path, seed: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What a world says and whose texts it takes.
+
+    Attributes:
+        pack: folder of wordings, tool schemas and models.
+        roles: role of honest texts → references to sources, as in a profile.
+        traces: use → names of traces.
+        pools: family → references to sources that its campaigns may draw on; empty for those that make their own prompts.
+    """
+
+    pack: Path
+    roles: Mapping[str, Any]
+    traces: Mapping[str, Any]
+    pools: Mapping[str, Sequence[Any]]
+
+    @classmethod
+    def of_frame(cls, base: Path) -> Kit:
+        """The kit of a profile of the benchmark."""
+        frame = tomllib.loads(base.read_text())
+        return cls((base.parent / frame["pack"]).resolve(), frame["roles"], frame["traces"], POOLS)
+
+    def with_texts(self, path: Path) -> Kit:
+        """With the roles, traces and pools of a TOML."""
+        found = tomllib.loads(path.read_text())
+        return replace(self, roles=found["roles"], traces=found.get("traces") or self.traces, pools=found["pools"])
+
+    def with_pack(self, pack: Path) -> Kit:
+        """With other wordings."""
+        return replace(self, pack=pack.resolve())
+
+
+def draw(base: Path, seed: int, kit: Kit | None = None) -> str:
     """TOML of a random world.
 
     Args:
-        base: a profile whose corpora, traces and strata are taken as the frame.
+        base: a profile whose strata are taken as the frame.
         seed: of every choice.
+        kit: corpora and wordings (default: those of the base).
     """
     rng = random.Random(seed)
     frame = tomllib.loads(base.read_text())
+    kit = kit or Kit.of_frame(base)
     lines = [
         f'name = "random-{seed}"',
         f"start = {frame['start'] + 86_400 * rng.randrange(7)}",
@@ -51,10 +87,10 @@ def draw(base: Path, seed: int) -> str:
         f"launch_day = {rng.uniform(2.2, 3.4):.2f}",
         "contamination = 0.001",
         f"response_text_share = {rng.choice((0.85, 0.92, 1.0))}",
-        f'pack = "{(base.parent / frame["pack"]).resolve()}"',
+        f'pack = "{kit.pack}"',
     ]
-    for table in ("traces", "roles"):
-        lines += ["", f"[{table}]", *(f"{name} = {_toml(value)}" for name, value in frame[table].items())]
+    for table, found in (("traces", kit.traces), ("roles", kit.roles)):
+        lines += ["", f"[{table}]", *(f"{name} = {_toml(value)}" for name, value in found.items())]
     lines += ["", "[strata]"]
     for name, table in frame["strata"].items():
         table = dict(table)
@@ -63,15 +99,14 @@ def draw(base: Path, seed: int) -> str:
         table["rate"] = round(table["rate"] * rng.lognormvariate(0.0, 0.25), 2)
         lines.append(f"{name} = {_toml(table)}")
     # Each family once in a while: a world has nine of the fourteen.
-    for number, family in enumerate(rng.sample(sorted(POOLS), 9)):
-        lines += ["", "[[campaigns]]", *_campaign(rng, number, family)]
+    for number, family in enumerate(rng.sample(sorted(kit.pools), 9)):
+        lines += ["", "[[campaigns]]", *_campaign(rng, number, family, kit.pools[family])]
     return "\n".join(lines) + "\n"
 
 
-def _campaign(rng: random.Random, number: int, family: str) -> list[str]:
+def _campaign(rng: random.Random, number: int, family: str, pools: Sequence[Any]) -> list[str]:
     keys, rate = rng.choice(SHAPES)
     mixed = family not in NEVER_MIXED
-    pools = POOLS[family]
     chosen = rng.sample(pools, rng.randint(1, min(2, len(pools)))) if pools else []
     spec: dict[str, Any] = {
         "name": f"{family}-{number}",
@@ -107,7 +142,7 @@ def _campaign(rng: random.Random, number: int, family: str) -> list[str]:
     return [f"{name} = {_toml(value)}" for name, value in spec.items()]
 
 
-def _pool(rng: random.Random, name: str) -> str | dict[str, Any]:
+def _pool(rng: random.Random, name: Any) -> Any:
     if name == "zeroshot_cot_gsm8k_requests":
         return {"source": name, "index": ["gsm8k_idx", 2500, 5000]}
     return {"source": name, "limit": rng.choice((2000, 9000))} if name == "alpaca_52k_en" else name
