@@ -247,6 +247,10 @@ class EnforcementSettings(Section):
     watch: ActionRule = Field(ActionRule(), description="at level watch")
     suspect: ActionRule = Field(ActionRule(action="throttle"), description="at level suspect")
     confirmed: ActionRule = Field(ActionRule(action="throttle", factor=0.1), description="at level confirmed")
+    leak: ActionRule = Field(
+        ActionRule(action="throttle", factor=0.5, requests_per_min=40.0),
+        description="at level watch while the leak accountant's alarm stands; action observe turns it off",
+    )
     cap: CapRule = Field(CapRule(), description="what the action cap takes away")
     step_up_url: str = Field("", description="where a customer verifies itself; told with step_up")
     appeal_url: str = Field("", description="where a customer appeals; told with suspend")
@@ -266,7 +270,8 @@ class EnforcementSettings(Section):
     @model_validator(mode="after")
     def _people_take_the_rest(self) -> EnforcementSettings:
         most = LADDER.index(self.automatic_up_to)
-        for level in ("watch", "suspect", "confirmed"):
+        # The default of `leak` is done only as far as automatic_up_to goes: a policy from before it had a name stays right.
+        for level in ("watch", "suspect", "confirmed", *({"leak"} & self.model_fields_set)):
             asked: ActionName = getattr(self, level).action
             if LADDER.index(asked) > most:
                 raise ValueError(
@@ -313,6 +318,14 @@ class WorkerSettings(Section):
     archive_sec: Annotated[float, Field(gt=0)] = Field(60.0, description="age after which waiting rows are written anyway")
     archive_days: Annotated[int, Field(ge=0)] = Field(
         90, description="days the archive is kept; its older day folders are deleted; 0 keeps them for ever"
+    )
+    look_hours: Annotated[int, Field(ge=1, le=168)] = Field(
+        24,
+        description="event time between two looks at the whole fleet: features in which it moved at once are frozen, and "
+        "keys that stand out are listed",
+    )
+    called_honest_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="of the keys that a look lists, the share that may be expected to be honest"
     )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         9102, description="port of /metrics and /healthz; 0 picks a free one"

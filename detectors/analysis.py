@@ -14,12 +14,15 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from detectors import verdict_codec
+from detectors.catalogue import INDEX
 from detectors.contract import Verdict
 from detectors.event import Event
 from detectors.features import FeatureRow, features, stack
 from detectors.fingerprint import Fingerprint
+from detectors.looks import Looks
 from detectors.model import Model
 from detectors.profile import BadProfile, Profile
+from detectors.scorers.leak import FEATURE as LEAK
 from detectors.verdict import Moment, Standing, judge
 
 STATE_VERSION = 2
@@ -40,6 +43,8 @@ LEAST_STEP = 3
 MOST_US = 30 * 60 * 1_000_000
 """… or by the first exchange half an hour after its last scoring."""
 
+
+_LEAK = INDEX[LEAK]
 
 REFUSED = "refused"
 """Outcome of a request that the service did not let pass."""
@@ -167,10 +172,15 @@ def _unpack(data: bytes) -> _Stored:
 
 
 class Analysis:
-    """Judges batches of events with one model. Holds no state of its own."""
+    """Judges batches of events with one model. Holds no state of its own.
 
-    def __init__(self, model: Model) -> None:
+    Attributes:
+        looks: at the whole fleet, see `detectors.looks`; whoever makes or reads them puts the newest here.
+    """
+
+    def __init__(self, model: Model, looks: Looks | None = None) -> None:
         self.model = model
+        self.looks = looks or Looks()
 
     def observe(
         self,
@@ -204,12 +214,14 @@ class Analysis:
                     due.append((state, *_moment(state.profile)))
         if not due:
             return []
-        matrix = stack([row for _, _, row in due])
+        matrix = self.looks.shown(stack([row for _, _, row in due]), [moment.at_us for _, moment, _ in due])
         by_scorer = [scorer.score(matrix) for scorer in self.model.scorers]
         verdicts = []
         for number, (state, moment, _) in enumerate(due):
             scores = [column[number] for column in by_scorer]
             held = state.verdict.reasons if state.verdict is not None else ()
+            if not matrix.present[number, _LEAK]:  # too few responses, or a fleet that moved in it
+                moment = replace(moment, leak=0.0)
             state.verdict = judge(self.model.policy, self.model.id, state.standing, moment, scores, held)
             verdicts.append(state.verdict)
         if rows is not None:
@@ -226,5 +238,6 @@ def _moment(profile: Profile) -> tuple[Moment, FeatureRow]:
         valuable=profile.valuable_total,
         evidence=row.evidence,
         authorised=profile.authorised,
+        leak=profile.account.evidence(),
     )
     return moment, row

@@ -187,6 +187,8 @@ class Verdict:
         at_us: event time of the exchange that led to this verdict.
         leaked: unique valuable responses taken since the first one that was more than CLEAR.
         authorised: the entity's contract allows this use, so no action follows whatever the level.
+        leaking: the leak accountant's alarm stands (`Policy.alarm`): what the entity takes has looked like a harvest for so
+            long that it is slowed down before anybody is certain. Never where a use is contracted.
     """
 
     entity_id: str
@@ -203,3 +205,4 @@ class Verdict:
     evidence: int
     authorised: bool
     model_id: str  # digest of the model and policy that judged
+    leaking: bool = False

@@ -68,25 +68,53 @@ class Fleet:
         return Fleet(self.votes + other.votes, self.beyond + other.beyond)
 
 
-def fleet(reference: Reference, matrix: FeatureMatrix, orgs: Sequence[str]) -> Fleet:
-    """Sketch of the newest rows of entities.
+def ranks(reference: Reference, matrix: FeatureMatrix) -> NDArray[np.uint8]:
+    """How far on the suspicious side every value lies: what a vote says, in one byte a feature.
 
     Args:
         reference: what is normal.
-        matrix: one row per entity; rows of unknown groups have no vote.
-        orgs: the organisation behind each row, which has one vote per feature, spread over its rows.
+        matrix: one row per entity.
+
+    Returns:
+        uint8 of shape (rows, features): 0 where a row has no value or its group none to compare it with, and else one more
+        than the number of LEVELS that the value is at or beyond.
     """
+    found = np.zeros(matrix.values.shape, np.uint8)
     places = reference.places(matrix.groups)
     rows = np.flatnonzero(places >= 0)
-    values, present, places = matrix.values[rows], matrix.present[rows], places[rows]
+    present, places = matrix.present[rows], places[rows]
     said = present & (reference.votes[places] > 0)
-    nats = reference.surprises(values, present, places, _COLUMNS)
-    names, owner = np.unique(np.array([orgs[row] for row in rows.tolist()], np.str_), return_inverse=True)
+    nats = reference.surprises(matrix.values[rows], present, places, _COLUMNS)
+    reached = np.searchsorted(_NATS[::-1], nats, side="right")
+    found[rows] = np.where(said, 1 + reached, 0)
+    return found
+
+
+def counted(votes: NDArray[np.uint8], orgs: Sequence[str]) -> Fleet:
+    """Sketch of votes.
+
+    Args:
+        votes: of `ranks`, one row per entity.
+        orgs: the organisation behind each row, which has one vote per feature, spread over its rows.
+    """
+    said = votes > 0
+    names, owner = np.unique(np.array(orgs, np.str_), return_inverse=True)
     of_org = np.zeros((len(names), len(CATALOGUE)))
     np.add.at(of_org, owner, said.astype(np.float64))
     weight = np.where(said, 1.0 / np.maximum(of_org[owner], 1.0), 0.0)
-    beyond = np.stack([(weight * (nats >= bar)).sum(axis=0) for bar in _NATS], axis=1)
+    beyond = np.stack([(weight * (votes > len(LEVELS) - at)).sum(axis=0) for at in range(len(LEVELS))], axis=1)
     return Fleet((of_org > 0).sum(axis=0).astype(np.float64), beyond)
+
+
+def fleet(reference: Reference, matrix: FeatureMatrix, orgs: Sequence[str]) -> Fleet:
+    """Sketch of the newest rows of entities; those of unknown groups have no vote.
+
+    Args:
+        reference: what is normal.
+        matrix: one row per entity.
+        orgs: the organisation behind each row.
+    """
+    return counted(ranks(reference, matrix), orgs)
 
 
 def jumps(base: Fleet, seen: Fleet) -> NDArray[np.float64]:
@@ -152,9 +180,21 @@ def look(before: Look, moved: NDArray[np.float64]) -> Look:
 
 def without(matrix: FeatureMatrix, frozen: Look) -> FeatureMatrix:
     """The rows, as if nobody knew the frozen features."""
-    if not frozen.frozen:
+    return without_each(matrix, [frozen] * len(matrix))
+
+
+def without_each(matrix: FeatureMatrix, frozen: Sequence[Look]) -> FeatureMatrix:
+    """The rows, each as if nobody knew the features that are frozen for it.
+
+    Args:
+        matrix: rows.
+        frozen: the look that each of them stands under.
+    """
+    if not any(look.frozen for look in frozen):
         return matrix
-    hidden = np.array([feature.name in frozen.frozen for feature in CATALOGUE])
+    names = [feature.name for feature in CATALOGUE]
+    masks = {id(look): np.array([name in look.frozen for name in names]) for look in frozen}
+    hidden = np.stack([masks[id(look)] for look in frozen])
     return FeatureMatrix(
         np.where(hidden, 0.0, matrix.values), matrix.present & ~hidden, matrix.evidence, matrix.groups, matrix.pool
     )

@@ -6,7 +6,7 @@ A model's `id` is a digest of everything in it: two models with one id give the 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -14,13 +14,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from detectors import calibrate, model_files, reference
+from detectors import calibrate, drift, model_files, reference
 from detectors.calibrate import Conformal
 from detectors.catalogue import INDEX
 from detectors.contract import FeatureMatrix, Scorer
+from detectors.drift import Fleet
 from detectors.features import FeatureRow, stack
 from detectors.model_files import BadModel
-from detectors.policy import CALIBRATED, CalibratedPolicy, Policy, demoted, without_history
+from detectors.policy import ALARM, CALIBRATED, CalibratedPolicy, Policy, demoted, without_history
 from detectors.reference import Reference
 from detectors.scorers import boosted, forest, isolation, leak, mixture, pooled, pools, tails
 from detectors.scorers.boosted import Boosted
@@ -43,6 +44,10 @@ customers and not as contamination, which is 0.1 to 1 % of requests and far less
 
 HONEST_PATTERN = 0.05
 
+ALARMED = 0.001
+"""Share of a history's organisations that the leak accountant's alarm may have met: what it leads to, it leads to before
+anybody is certain."""
+
 CONTAMINATION = 0.003
 """Share of organisations in a history that may be harvesters nobody knows of."""
 
@@ -59,7 +64,12 @@ class TooLittleHistory(BadModel):
 
 @dataclass(frozen=True)
 class Peers:
-    """The fitted part of a model."""
+    """The fitted part of a model.
+
+    Attributes:
+        fleet: the history's own customers beside the reference, with which later ones are compared; None in a model that
+            was saved before there was one: then nothing is ever frozen.
+    """
 
     reference: Reference
     forest: Forest
@@ -68,6 +78,7 @@ class Peers:
     boosted: Conformal
     leak: Conformal
     pools: Pools | None = None
+    fleet: Fleet | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ def fit(
     honest: Collection[str] = (),
     flagged: Collection[str] = (),
     trees: Boosted | None = None,
+    newest: Collection[int] | None = None,
 ) -> Model:
     """Fit on the history of a provider's own traffic, which may hold a little of what is to be found.
 
@@ -154,6 +166,8 @@ def fit(
         flagged: organisations that the model in use flags: rules are checked on them, but unless people found them honest
             they do not say what is usual. Else a detector learns from whom it suspects.
         trees: a provider's own; None: those that are shipped.
+        newest: places of the rows that are the newest of their entity: what later fleets, which are looked at by their
+            newest rows, are compared with; None: all.
 
     Raises:
         TooLittleHistory: fewer than 20 organisations have enough exchanges.
@@ -173,6 +187,7 @@ def fit(
     dirty = (dirty | set(flagged)) - set(honest)
     keep = [at for at, org in enumerate(voters) if org not in dirty]
     matrix, voters = stack([rows[used[at]] for at in keep]), [voters[at] for at in keep]
+    last = [place for place, at in enumerate(keep) if newest is None or used[at] in newest]
     if len(set(voters)) < LEAST_ORGS:
         raise TooLittleHistory(
             f"the history has {len(set(voters))} organisations with enough exchanges that no certain rule recognises; "
@@ -185,7 +200,10 @@ def fit(
         "seed": seed,
         "share_of_organisations_by_rule": rates,
     }
-    return Model(policy, _fit_peers(matrix, voters, seed, learned), notes, learned)
+    policy = msgspec.structs.replace(policy, alarm=_alarm(matrix, voters))
+    peers = _fit_peers(matrix, voters, seed, learned)
+    fleet = drift.fleet(peers.reference, matrix.take(last), [voters[at] for at in last])
+    return Model(policy, replace(peers, fleet=fleet), notes, learned)
 
 
 def _contaminating(trees: Boosted, matrix: FeatureMatrix, voters: Sequence[str]) -> set[str]:
@@ -248,6 +266,15 @@ def _fit_peers(matrix: FeatureMatrix, voters: list[str], seed: int, trees: Boost
     )
 
 
+def _alarm(matrix: FeatureMatrix, voters: Sequence[str]) -> float:
+    """Evidence of leaking above which at most ALARMED of the history's organisations ever were; never below ALARM."""
+    highest: dict[str, float] = {}
+    for org, value in zip(voters, _leaked(matrix).tolist(), strict=True):
+        highest[org] = max(value, highest.get(org, 0.0))
+    order = sorted(highest.values(), reverse=True)
+    return max(ALARM, float(np.nextafter(order[int(ALARMED * len(order))], np.inf)))
+
+
 def _leaked(matrix: FeatureMatrix) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     column = INDEX[leak.FEATURE]
     return np.where(matrix.present[:, column], matrix.values[:, column], 0.0)
@@ -282,7 +309,7 @@ def load(directory: Path) -> Model:
     manifest, arrays = model_files.read(directory)
     peers = None
     if model_files.has_peers(arrays):
-        peers = Peers(*model_files.peers_from(arrays))
+        peers = Peers(*model_files.peers_from(arrays), fleet=model_files.fleet_from(arrays))
     model = Model(manifest.policy, peers, manifest.notes, model_files.trees_from(arrays) or boosted.shipped())
     ours = {scorer.name: scorer.version for scorer in model.scorers}
     if manifest.scorers != ours:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detectors.artefacts import Artefact, BadArtefact
 from detectors.calibrate import Conformal
 from detectors.catalogue import CATALOGUE, CATALOGUE_VERSION
+from detectors.drift import LEVELS, Fleet
 from detectors.fingerprint.record import FINGERPRINT_VERSION
 from detectors.policy import Policy
 from detectors.reference import GRID, Reference
@@ -85,6 +86,8 @@ def arrays_of(model: Model) -> Arrays:
     }
     if peers.pools is not None:
         out |= {f"pools.{name}": array for name, array in peers.pools.arrays().items()}
+    if peers.fleet is not None:
+        out |= {"fleet.votes": peers.fleet.votes, "fleet.beyond": peers.fleet.beyond}
     for name in CONFORMALS:
         conformal: Conformal = getattr(peers, name)
         for group, highest in conformal.peers.items():
@@ -153,6 +156,22 @@ def peers_from(arrays: Arrays) -> tuple[Reference, Forest, Conformal, Conformal,
     except (ValueError, KeyError) as error:
         raise BadModel(f"the model's pools: {error}") from None
     return known, trees, calibrations[0], calibrations[1], calibrations[2], calibrations[3], pools
+
+
+def fleet_from(arrays: Arrays) -> Fleet | None:
+    """The history's own customers; None in a model that was saved without them.
+
+    Raises:
+        BadModel: the arrays have the wrong shape, or hold no numbers of votes.
+    """
+    if "fleet.votes" not in arrays or "fleet.beyond" not in arrays:
+        return None
+    found = Fleet(arrays["fleet.votes"], arrays["fleet.beyond"])
+    shape = (len(CATALOGUE),)
+    fits = found.votes.shape == shape and found.beyond.shape == (*shape, len(LEVELS))
+    if not fits or not all(np.isfinite(part).all() and (part >= 0.0).all() for part in (found.votes, found.beyond)):
+        raise BadModel("the model's fleet does not fit its features")
+    return found
 
 
 def write(model: Model, directory: Path) -> None:

@@ -7,6 +7,8 @@ scorers, which know nothing of the rule, find the entity rare as well.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from detectors.contract import Use
@@ -93,6 +95,11 @@ CALIBRATED: dict[str, CalibratedPolicy] = {
 }
 
 
+ALARM = math.log(1000.0)
+"""Evidence of the leak accountant, a natural logarithm, from which it raises its alarm: an entity whose valuable responses
+are no more suspicious than not gets there once in a thousand of them at most, at the mean (`detectors.leak`)."""
+
+
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What scores mean.
 
@@ -109,6 +116,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         peers_evidence: answered exchanges below which peer scores raise nothing: a share of few is extreme by chance.
         confirmed_evidence: answered exchanges below which nothing is CONFIRMED.
         calm_us: how long a level must not have been called for before it falls by one.
+        alarm: evidence from which the leak accountant raises its alarm; fitting only ever raises it.
     """
 
     peer_scorers: tuple[str, ...] = (tails.NAME, isolation.NAME)
@@ -122,6 +130,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peers_evidence: int = 20
     confirmed_evidence: int = 40
     calm_us: int = 24 * HOUR_US
+    alarm: float = ALARM
 
 
 def without_history() -> Policy:

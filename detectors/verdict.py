@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from detectors.catalogue import INDEX
 from detectors.contract import Level, Reason, Score, ScoreStatus, Status, Verdict
 from detectors.policy import CalibratedPolicy, Policy, RulePolicy
+from detectors.scorers.base import reason as reason_of
+from detectors.scorers.leak import FEATURE as LEAK
 
 MAX_REASONS = 5
 CLEAR_REASONS = 2
@@ -46,6 +49,7 @@ class Moment:
         valuable: unique valuable responses ever taken.
         evidence: answered exchanges, decayed.
         authorised: uses the entity's contract allows.
+        leak: evidence of the leak accountant at this moment, see `detectors.leak`; 0 where nobody may go by it.
     """
 
     entity_id: str
@@ -54,6 +58,7 @@ class Moment:
     valuable: int
     evidence: int
     authorised: tuple[str, ...] = ()
+    leak: float = 0.0
 
 
 def judge(
@@ -76,9 +81,12 @@ def judge(
     """
     warm = moment.evidence >= policy.least_evidence and any(score.status is ScoreStatus.SCORED for score in scores)
     called, excused = level_called(policy, moment, scores) if warm else (Level.CLEAR, True)
+    leaking = is_leaking(policy, moment) and warm
     _move(policy, standing, moment, called)
     level = Level(standing.level)
     reasons = held if called < level and held else _reasons(policy, scores, MAX_REASONS if level else CLEAR_REASONS)
+    if leaking:
+        reasons = _with_leak(reasons, scores, moment.leak)
     return Verdict(
         entity_id=moment.entity_id,
         entity_kind=moment.entity_kind,
@@ -95,6 +103,7 @@ def judge(
         evidence=moment.evidence,
         authorised=bool(moment.authorised) and excused,
         model_id=model_id,
+        leaking=leaking,
     )
 
 
@@ -119,7 +128,14 @@ def level_called(policy: Policy, moment: Moment, scores: Sequence[Score]) -> tup
         elif found > Level.CLEAR:
             excused = False
         called = max(called, found)
+    if is_leaking(policy, moment):
+        called = max(called, Level.WATCH)
     return called, excused
+
+
+def is_leaking(policy: Policy, moment: Moment) -> bool:
+    """Whether the leak accountant's alarm stands: never for a contracted use."""
+    return moment.leak >= policy.alarm and not moment.authorised
 
 
 def combined(policy: Policy, moment: Moment, scores: Sequence[Score]) -> float:
@@ -176,6 +192,14 @@ def _move(policy: Policy, standing: Standing, moment: Moment, called: Level) -> 
         standing.leak_base = moment.valuable
     if standing.level >= Level.SUSPECT and standing.flagged_us is None:
         standing.flagged_us = moment.at_us
+
+
+def _with_leak(reasons: tuple[Reason, ...], scores: Sequence[Score], leak: float) -> tuple[Reason, ...]:
+    """The reasons, the accountant's among them: what is done about a key may rest on that one alone."""
+    if any(reason.feature == LEAK for reason in reasons):
+        return reasons
+    given = (reason for score in scores for reason in score.reasons if reason.feature == LEAK)
+    return (*reasons[: MAX_REASONS - 1], next(given, None) or reason_of(INDEX[LEAK], leak, None, "high", 1.0))
 
 
 def _reasons(policy: Policy, scores: Sequence[Score], most: int) -> tuple[Reason, ...]:

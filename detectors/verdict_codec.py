@@ -30,6 +30,7 @@ class _Stored(msgspec.Struct, array_like=True, frozen=True):
     evidence: int
     authorised: bool
     model_id: str
+    leaking: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -52,6 +53,7 @@ def encode(verdict: Verdict) -> bytes:
             evidence=verdict.evidence,
             authorised=verdict.authorised,
             model_id=verdict.model_id,
+            leaking=verdict.leaking,
         )
     )
 
@@ -78,6 +80,7 @@ def decode(data: bytes, entity_id: str, entity_kind: str) -> Verdict:
         evidence=found.evidence,
         authorised=found.authorised,
         model_id=found.model_id,
+        leaking=found.leaking,
     )
 
 

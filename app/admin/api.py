@@ -18,6 +18,7 @@ from app.admin import (
     routes_events,
     routes_keys,
     routes_kill,
+    routes_looks,
     routes_orders,
     routes_plans,
     routes_policy,
@@ -84,7 +85,8 @@ def create_admin(
     auditor = Auditor(audit, settings)
     # Who asks is looked up for each of these routes, whatever else it declares: what is forgotten is closed, not open.
     guarded = APIRouter(dependencies=[Depends(current), Depends(failures_recorded)], responses=problems.RESPONSES)
-    policy = (model or rules_only()).policy
+    judging = model or rules_only()
+    policy, looks = judging.policy, reader.looks(judging.id)
     lifting = Lifting(reader, accounts, orders, acting.records, policy, settings.state.partitions)
     # Before the keys' own routes: an address with a verb looks like an id to them.
     guarded.include_router(routes_erasure.router(settings, erasures, accounts, orders, casebook, auditor))
@@ -100,9 +102,10 @@ def create_admin(
     guarded.include_router(routes_allow.router(acting, auditor))
     guarded.include_router(routes_kill.router(acting, auditor))
     guarded.include_router(routes_reports.router(acting))
+    guarded.include_router(routes_looks.router(settings, looks))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
-    guarded.include_router(routes_service.router(settings, reader, audit, acting.control, model))
+    guarded.include_router(routes_service.router(settings, reader, looks, audit, acting.control, model))
     app = FastAPI(
         title="Stillwatch admin",
         version="1",

@@ -147,6 +147,18 @@ class PartitionOut(Out):
     keys: int
 
 
+class LookOut(Out):
+    """One look, see docs/calibration.md."""
+
+    until: datetime = Field(description="event time up to which exchanges were looked at")
+    counts_from: datetime = Field(description="event time from which keys are judged under it")
+    frozen: list[str] = Field(description="features that scorers are not shown, because the whole fleet moved in them")
+    reference_old: bool = Field(description="more features moved than may be frozen: fit a new model")
+    organisations: int = Field(description="with a vote on what moved")
+    judged: int = Field(description="keys that were compared with each other")
+    called: int = Field(description="keys that stand out")
+
+
 class Health(Out):
     """How far the service is behind, and what judges."""
 
@@ -163,6 +175,7 @@ class Health(Out):
     mode: Mode = Field(
         description="what the running gateways do: enforce, shadow, mixed (some act), or unknown: no gateway is running"
     )
+    look: LookOut | None = Field(description="the newest look at the whole fleet under that model; null before the first")
     audit_head: str = Field(description="end of the audit log, as <number>-<digest>; 0: it is empty")
     kill: str = Field(description="scope of the kill switch here: actions or all; empty: everything works")
     partitions: list[PartitionOut]

@@ -106,6 +106,9 @@ class VerdictOut(Out):
     leaked: int = Field(description="unique valuable answers taken since the first exchange above clear")
     evidence: int = Field(description="answered exchanges of the last seven days, decayed")
     authorised: bool = Field(description="the contract allows this use: no action follows whatever the level")
+    leaking: bool = Field(
+        description="the leak accountant's alarm stands: what the key takes has looked like a harvest for long enough"
+    )
     model_id: str
     reasons: list[ReasonOut]
     scorers: list[ScorerOut]
@@ -269,8 +272,8 @@ class TimelineItem(Out):
     who: str = Field(description="worker, or admin: a person")
     by: str = Field(description="name of that person; empty for the worker")
     what: str = Field(
-        description="level: it changed; authorised: what the contract covers changed; lifted; lift_ended: taken back; "
-        "order: a person gave one; order_ended: before its time"
+        description="level: it changed; authorised: what the contract covers changed; leak: the leak accountant's alarm "
+        "began or ended; lifted; lift_ended: taken back; order: a person gave one; order_ended: before its time"
     )
     ref: str = Field(description="reference of the order or lift that it is about; empty for none")
     note: str = Field(description="the person's reason; empty for the worker")
@@ -281,6 +284,7 @@ class TimelineItem(Out):
     leaked: int
     evidence: int
     authorised: bool
+    leaking: bool = Field(description="the leak accountant's alarm stood")
     action: str = Field(description="what is asked for from then on; empty for clear, and for what policy asks for again")
     model_id: str
     reasons: list[TimelineReason]

@@ -27,11 +27,12 @@ MAX_LOOKED_AT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A key above clear, and what keeps policy from acting about it."""
+    """A key above clear, and what decides beside its level whether policy acts about it."""
 
     subject: Subject
     authorised: bool
     allowed: bool
+    leaking: bool = False
 
 
 async def preview(acting: Acting, candidate: EnforcementSettings) -> PolicyPreview:
@@ -74,7 +75,7 @@ def outcome(policy: EnforcementSettings, one: Judged) -> tuple[str, bool]:
     share = share_of(one.subject.key_id)
     if share >= policy.enabled_percent:
         return "observe", False
-    rule = rule_for(one.subject.fact.level, policy, authorised=one.authorised, allowed=one.allowed)
+    rule = rule_for(one.subject.fact.level, policy, authorised=one.authorised, allowed=one.allowed, leaking=one.leaking)
     asked = LADDER[min(RUNGS[rule.action], RUNGS[policy.automatic_up_to])]
     return asked, asked != "observe" and policy.mode == "enforce" and share < policy.enforced_percent
 
@@ -113,23 +114,26 @@ async def _judged(acting: Acting, key_ids: Sequence[str]) -> list[Judged]:
     for first in range(0, len(key_ids), SLICE):
         subjects = await acting.finder.look(key_ids[first : first + SLICE])
         states = await acting.finder.states(subjects)
-        authorised = await asyncio.to_thread(_authorised, states)
+        authorised, leaking = await asyncio.to_thread(_verdicts, states)
         for one in subjects:
             on_list = f"key:{one.key_id}" in allowed or (bool(one.org_id) and f"org:{one.org_id}" in allowed)
-            found.append(Judged(one, one.key_id in authorised, on_list))
+            found.append(Judged(one, one.key_id in authorised, on_list, one.key_id in leaking))
     return found
 
 
-def _authorised(states: dict[str, bytes]) -> set[str]:
-    found = set()
+def _verdicts(states: dict[str, bytes]) -> tuple[set[str], set[str]]:
+    """Ids of keys with an authorised use, and of those with a leak alarm."""
+    authorised, leaking = set(), set()
     for key_id, data in states.items():
         try:
             verdict = stored_verdict(data, key_id, "key")
         except BadProfile:  # of another release: the worker starts such a key anew
             continue
         if verdict is not None and verdict.authorised:
-            found.add(key_id)
-    return found
+            authorised.add(key_id)
+        if verdict is not None and verdict.leaking:
+            leaking.add(key_id)
+    return authorised, leaking
 
 
 def _group(action: str, judged: Sequence[Judged], enforced: int) -> PolicyGroup:

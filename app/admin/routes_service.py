@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.admin import openapi, views
+from app.admin import openapi, views, views_looks
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
 from app.admin.models import Alive, Health
@@ -17,6 +17,7 @@ from app.admin.roles import PERMISSIONS, ROLES
 from app.enforcement.control import Control
 from app.settings import Settings
 from app.state.audit import AuditLog
+from app.state.looks import LookStore, read_looks
 from app.state.reading import StateReader
 from app.telemetry import metrics
 from detectors.model import Model
@@ -25,7 +26,9 @@ OPEN_PATHS = ("/healthz", "/metrics")
 """The only addresses that answer without a token."""
 
 
-def router(settings: Settings, reader: StateReader, audit: AuditLog, control: Control, model: Model | None) -> APIRouter:
+def router(
+    settings: Settings, reader: StateReader, looks: LookStore, audit: AuditLog, control: Control, model: Model | None
+) -> APIRouter:
     """The guarded ones."""
     routes = APIRouter(prefix="/v1", tags=["service"])
 
@@ -35,8 +38,11 @@ def router(settings: Settings, reader: StateReader, audit: AuditLog, control: Co
         async with answered():
             found = await reader.health()
             head = await audit.head()
+            stored = await looks.read()
         model_id = None if model is None else model.id
-        return views.health(found, settings, model_id, str(head), control.kill, control.kill_sentence)
+        worker = settings.worker
+        newest = views_looks.look(read_looks(stored, worker.look_hours * 3_600_000_000, worker.called_honest_share))
+        return views.health(found, settings, model_id, str(head), control.kill, control.kill_sentence, newest)
 
     @routes.get("/me", dependencies=[permit("api.read")])
     async def get_me(caller: CallerDep) -> Me:

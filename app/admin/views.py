@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from app.admin.models import AccountIn, AccountOut, Health, PartitionOut
+from app.admin.models import AccountIn, AccountOut, Health, LookOut, PartitionOut
 from app.admin.models_keys import (
     ActionOut,
     FeatureOut,
@@ -160,6 +160,7 @@ def verdict(found: Verdict) -> VerdictOut:
         leaked=found.leaked,
         evidence=found.evidence,
         authorised=found.authorised,
+        leaking=found.leaking,
         model_id=found.model_id,
         reasons=[
             ReasonOut(
@@ -234,6 +235,7 @@ def timeline_item(item: Mapping[str, Any]) -> TimelineItem:
         leaked=item["leaked"],
         evidence=item["evidence"],
         authorised=item["authorised"],
+        leaking=item.get("leaking", False),
         action=item["action"],
         model_id=item["model_id"],
         reasons=[
@@ -264,7 +266,13 @@ def _not_in_force(found: StateHealth, source: str) -> str:
 
 
 def health(
-    found: StateHealth, settings: Settings, model_id: str | None, audit_head: str, kill: str = "", switched_off: str = ""
+    found: StateHealth,
+    settings: Settings,
+    model_id: str | None,
+    audit_head: str,
+    kill: str = "",
+    switched_off: str = "",
+    look: LookOut | None = None,
 ) -> Health:
     """How far the workers are, with a sentence for whatever is wrong."""
     problems = [f"KILL SWITCH: {switched_off}."] if switched_off else []
@@ -286,6 +294,10 @@ def health(
         problems.append(f"{len(full)} partitions are more than half full; beyond the bound events go to the spool.")
     if found.dead:
         problems.append(f"{found.dead:,} entries did not decode and wait in the dead-letter streams.")
+    if look is not None and look.reference_old:
+        problems.append(
+            "The fleet has moved in more features than may be frozen: the model is of other days, fit a new one."
+        )
     return Health(
         status="degraded" if problems else "ok",
         problems=problems,
@@ -298,6 +310,7 @@ def health(
         levels={level_name(level): number for level, number in found.levels.items()},
         model_id=model_id,
         mode=found.gateways.mode,
+        look=look,
         audit_head=audit_head,
         kill=kill,
         partitions=[

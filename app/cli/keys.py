@@ -324,6 +324,8 @@ def _change(item: TimelineItem) -> str:
         covered = item.who != "worker" or item.authorised
         why = f": {item.note}" if item.note else ""
         return f"authorised use: only observed{why}" if covered else f"no authorised use any more: {item.action}"
+    if item.what == timeline.LEAK:
+        return f"leak alarm: {item.action}" if item.leaking else f"no leak alarm any more: {item.action}"
     use = ", authorised use: only observed" if item.authorised and item.level != "clear" else ""
     return f"{item.was} → {item.level}, score {item.score:.3f}{use}"
 

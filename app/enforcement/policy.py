@@ -128,7 +128,9 @@ def reference(key_id: str, at_us: int) -> str:
     return "sw-" + base64.b32encode(digest).decode().rstrip("=").lower()
 
 
-def rule_for(level: Level, policy: EnforcementSettings, *, authorised: bool, allowed: bool) -> ActionRule:
+def rule_for(
+    level: Level, policy: EnforcementSettings, *, authorised: bool, allowed: bool, leaking: bool = False
+) -> ActionRule:
     """The policy's rule for a level.
 
     Args:
@@ -136,9 +138,12 @@ def rule_for(level: Level, policy: EnforcementSettings, *, authorised: bool, all
         policy: in force.
         authorised: the contract allows what was found; such a key is only ever observed.
         allowed: the key or its organisation is on the allow-list; it is scored and observed.
+        leaking: the leak accountant's alarm stands; it matters at watch, and never makes an action milder.
     """
     if authorised or allowed:
         return _OBSERVE
+    if level is Level.WATCH and leaking and RUNGS[policy.watch.action] < RUNGS[policy.leak.action]:
+        return policy.leak if RUNGS[policy.leak.action] <= RUNGS[policy.automatic_up_to] else policy.watch
     rules = {Level.WATCH: policy.watch, Level.SUSPECT: policy.suspect, Level.CONFIRMED: policy.confirmed}
     return rules.get(level, _OBSERVE)
 

@@ -1,7 +1,8 @@
 """One item of a key's timeline: what changed, who changed it, and what the verdict said then.
 
-The worker writes one when the level changes, or what the key's contract covers; the admin API when a person orders
-something about the key, lifts an action, or takes either back. Stored as JSON, newest first; a field may be added.
+The worker writes one when the level changes, what the key's contract covers, or the leak accountant's alarm; the admin API
+when a person orders something about the key, lifts an action, or takes either back. Stored as JSON, newest first; a field
+may be added.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from detectors.contract import Level, Verdict
 
 LEVEL = "level"
 AUTHORISED = "authorised"
+LEAK = "leak"
 LIFTED = "lifted"
 LIFT_ENDED = "lift_ended"
 ORDERED = "order"
 ORDER_ENDED = "order_ended"
-"""What changed: the level; what the contract covers; a person lifted what is done about the key, or took that back; a
-person ordered something, or ended an order before its time. Whoever writes or reads an item takes the word from here."""
+"""What changed: the level; what the contract covers; whether the leak accountant's alarm stands; a person lifted what is
+done about the key, or took that back; a person ordered something, or ended an order before its time. Whoever writes or
+reads an item takes the word from here."""
 
 MAX_REASONS = 5
 """Reasons kept with one item; the state holds all of them."""
@@ -66,6 +69,7 @@ def item(
         "leaked": 0 if verdict is None else int(verdict.leaked),
         "evidence": 0 if verdict is None else int(verdict.evidence),
         "authorised": verdict is not None and bool(verdict.authorised),
+        "leaking": verdict is not None and bool(verdict.leaking),
         "action": action,
         "reasons": [
             {

@@ -48,7 +48,7 @@ def run_calibration(wanted: CalibrationJob, settings: Settings, console: Console
     """
     asked = wanted.asked
     check_new(asked.out)
-    plan = job.plan_of(asked)
+    plan = job.looking(job.plan_of(asked), settings)
     plan = replace(plan, model=None, suspects=plan.model, guards=wanted.guards)
     collector = Collector(plan.labels)
     identities: dict[str, Identity] = {}

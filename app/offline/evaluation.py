@@ -169,7 +169,7 @@ def run_evaluation(
     """
     if asked.model is None or asked.labels is None:
         raise BadInput("an evaluation needs a model (--model) and labels (--labels)")
-    plan = job.plan_of(asked)
+    plan = job.looking(job.plan_of(asked), settings)
     assert plan.model is not None
     collector = Collector(plan.labels, plan.model)
     identities: dict[str, Identity] = {}

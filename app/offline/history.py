@@ -126,7 +126,8 @@ class History:
         try:
             honest = {self._owner_of(key_id) for key_id, _ in rows if key_id in self._labels.benign}
             flagged = {self._owner_of(key_id) for key_id in self.flagged}
-            return models.fit([row for _, row in rows], owners, seed, honest, flagged=flagged, trees=trees)
+            newest = {at for at, (key_id, _) in enumerate(rows) if at + 1 == len(rows) or rows[at + 1][0] != key_id}
+            return models.fit([row for _, row in rows], owners, seed, honest, flagged=flagged, trees=trees, newest=newest)
         except models.TooLittleHistory as error:
             raise TooLittleHistory(str(error)) from None
 

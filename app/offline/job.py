@@ -108,7 +108,7 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
             message names the place and the rule.
         ConfigError: an option contradicts another or breaks its rule, or names what is no model, or no place to write to.
     """
-    plan = plan_of(job)
+    plan = looking(plan_of(job), settings)
     identities: dict[str, Identity] = {}
     feed = open_feed(job, settings, identities)
     with contextlib.ExitStack() as stack:
@@ -161,6 +161,12 @@ def plan_of(job: ReplayJob) -> replay.Plan:
         raise ConfigError(f"--model: {error}") from None
     known = labels.KeyLabels() if job.labels is None else labels.load(job.labels)
     return replay.Plan(warmup_until_us=border, model=model, seed=job.seed, labels=known)
+
+
+def looking(plan: replay.Plan, settings: Settings) -> replay.Plan:
+    """The plan, with looks at the whole fleet as the workers have them."""
+    worker = settings.worker
+    return replace(plan, look_us=worker.look_hours * 3_600_000_000, honest_share=worker.called_honest_share)
 
 
 def open_feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity]) -> Feed:

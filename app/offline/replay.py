@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from app.errors import BadInput
+from app.offline.booth import Booth
 from app.offline.feeds import Feed, Item
 from app.offline.history import Guards, History
 from app.offline.labels import KeyLabels, Labelled
@@ -24,7 +24,8 @@ from detectors import model as models
 from detectors.analysis import Analysis
 from detectors.contract import Verdict
 from detectors.event import Event
-from detectors.features import features
+from detectors.features import FeatureRow, features
+from detectors.looks import DAY_US, Dated, Looks
 
 BATCH = 256
 """Exchanges analysed in one call. It changes the speed and never a verdict."""
@@ -44,12 +45,16 @@ class Plan:
         suspects: model by whose flags the guards go; None: the named rules.
         seen: called with every exchange of the judged part, in order, and before the verdict that it leads to.
         heard: called with every verdict on a key in the judged part, in order.
+        look_us: event time between two looks at the whole fleet.
+        honest_share: of the keys that a look calls, the share that may be expected to be honest.
         hot_states: entity states kept as objects, at 15 to 30 KB each; the others wait on disk at 2 to 4 KB.
     """
 
     warmup_until_us: int | None = None
     model: models.Model | None = None
     seed: int = 0
+    look_us: int = DAY_US
+    honest_share: float = 0.05
     hot_states: int = 20_000
     labels: KeyLabels = field(default_factory=KeyLabels)
     guards: Guards = field(default_factory=Guards)
@@ -68,6 +73,8 @@ class Run:
         fitted: the model was fitted on this log's own warm-up.
         peers: keys were compared with their peers; False: only the named rules judged.
         seconds: wall clock.
+        looks: at the whole fleet, oldest first.
+        called: (key id, p-value) of those that the newest of them calls, the smallest first.
     """
 
     source: str
@@ -82,6 +89,8 @@ class Run:
     peers: bool = True
     young: int = 0
     suspected: int = 0
+    looks: list[Dated] = field(default_factory=list)
+    called: list[tuple[str, float]] = field(default_factory=list)
 
     @property
     def events_per_sec(self) -> float:
@@ -145,9 +154,14 @@ class _Player:
         model = self._plan.model or self._history(border_us)
         run.model, run.peers = model.id, model.peers is not None
         self._meter.stage("Judging", self._feed.share, run.events)
-        analysis = Analysis(model)
-        for batch in _batches(self._feed.rest()):
-            for verdict in self._step(analysis, batch):
+        analysis = Analysis(model, Looks(self._plan.look_us, self._plan.honest_share))
+        booth = Booth(analysis, self._tracks.owner_of)
+        for batch in _batches(self._feed.rest(), self._plan.look_us):
+            booth.close_before(batch[0][0].at_us)
+            rows: list[FeatureRow] = []
+            verdicts = self._step(analysis, batch, rows)
+            booth.take(verdicts, rows)
+            for verdict in verdicts:
                 if verdict.entity_kind == "key" and verdict.at_us >= border_us:
                     self._tracks.of(verdict.entity_id).said(verdict)
                     if self._plan.heard is not None:
@@ -159,6 +173,7 @@ class _Player:
                 f"the warm-up lasts until {written(border_us)}, but the last exchange of {run.source} is of "
                 f"{written(run.end_us)}: nothing is left to judge{self._damage()}"
             )
+        run.looks, run.called = booth.looks, booth.called
         run.judged_from_us = max(border_us, run.start_us)
         ranked = self._tracks.ranked()
         return Outcome(ranked, run, model, self.states, self._labelled(ranked))
@@ -213,7 +228,7 @@ class _Player:
     def _damage(self) -> str:
         return f" ({'; '.join(self._feed.notes)})" if self._feed.notes else ""
 
-    def _step(self, analysis: Analysis, batch: Sequence[Item]) -> list[Verdict]:
+    def _step(self, analysis: Analysis, batch: Sequence[Item], rows: list[FeatureRow] | None = None) -> list[Verdict]:
         run = self._run
         for event, _ in batch:
             judged = event.at_us >= run.judged_from_us
@@ -224,12 +239,22 @@ class _Player:
             run.start_us = min(run.start_us or event.at_us, event.at_us)
             run.end_us = max(run.end_us, event.at_us)
             run.events += 1
-        found = analysis.observe(self.states, batch)
+        found = analysis.observe(self.states, batch, rows)
         self.states.trim()
         self._meter.at(self._feed.share, run.events)
         return found
 
 
-def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
-    while batch := list(islice(items, BATCH)):
+def _batches(items: Iterator[Item], look_us: int) -> Iterator[list[Item]]:
+    """Batches that end where an interval of looks does: what is behind it is judged under a look at what is before."""
+    batch: list[Item] = []
+    number = -1
+    for item in items:
+        later = item[0].at_us // look_us
+        if batch and (len(batch) == BATCH or later > number):
+            yield batch
+            batch = []
+        number = max(number, later)
+        batch.append(item)
+    if batch:
         yield batch

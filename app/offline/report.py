@@ -15,6 +15,7 @@ from app.offline.replay import Run
 from app.offline.tracks import Track
 from detectors.contract import Level
 from detectors.features import CATALOGUE, INDEX
+from detectors.looks import DELAY_US
 
 REPORT = "report.md"
 SCORES, LEVELS, TIMELINES, FEATURES = PICTURES = ("scores.png", "levels.png", "timelines.png", "features.png")
@@ -74,6 +75,8 @@ def write(out: Path, page: Page) -> Path:
             plots.drivers(found, out / FEATURES)
             parts.append(_decided(found))
         parts.append(_details(flagged))
+    if run.looks:
+        parts.append(_looks(run))
     if page.labelled:
         parts.append(_labels(page.labelled))
     parts += [_input(page), _reading(run)]
@@ -95,9 +98,17 @@ def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: S
         ("Model", _model(run)),
         ("Flagged", f"**{len(flagged):,}** keys: {levels[Level.CONFIRMED]} confirmed, {levels[Level.SUSPECT]} suspect"),
         ("On watch", f"{levels[Level.WATCH]:,} keys"),
+        ("Leak alarm", _leaking(judged)),
     ]
     table = "\n".join(f"| {name} | {text} |" for name, text in rows)
     return f"# Replay report\n\n| | |\n| --- | --- |\n{table}\n"
+
+
+def _leaking(judged: Sequence[Track]) -> str:
+    raised = [track for track in judged if track.leaking_us is not None]
+    alone = sum(not track.flagged for track in raised)
+    early = sum(track.flagged and (track.leaking_us or 0) < (track.flagged_us or 0) for track in raised)
+    return f"{len(raised):,} keys: {alone:,} that were never flagged, {early:,} before they were"
 
 
 def _model(run: Run) -> str:
@@ -168,6 +179,32 @@ def _details(flagged: Sequence[Track]) -> str:
             "\n".join(f"{i}. {cell(reason.text)}" for i, reason in enumerate(track.reasons, 1)) or "No reason was recorded."
         )
         parts.append(f"### `{_code(track.key_id)}` — {track.level.name.lower()}, score {track.score:.3f}\n\n{reasons}\n")
+    return "\n".join(parts)
+
+
+def _looks(run: Run) -> str:
+    """What was frozen, and who stood out at the newest look."""
+    head = "| Until (UTC) | Voting organisations | Frozen | Keys compared | Called |\n| --- | ---: | --- | ---: | ---: |\n"
+    rows = []
+    for look in run.looks:
+        frozen = ", ".join(f"`{name}`" for name in look.frozen) or "nothing"
+        old = "; more moved than may be frozen" if look.too_many else ""
+        until = _time(look.from_us - DELAY_US)
+        rows.append(f"| {until} | {look.voters:,} | {frozen}{old} | {look.judged:,} | {look.called:,} |")
+    parts = [
+        "## Looks at the whole fleet\n\nA feature in which settled customers moved all at once says nothing about one of "
+        "them, so it is frozen: scorers are not shown it. *Called* are the keys that stand out among all that were "
+        "compared; few of them are expected to be honest, and being called raises no level.\n\n"
+        + head
+        + "\n".join(rows)
+        + "\n"
+    ]
+    if run.looks[-1].too_many:
+        parts.append("**The model is of other days**: more features moved than may be frozen. Fit a new one.\n")
+    if run.called:
+        shown = "\n".join(f"| `{_code(key_id)}` | {p_value:.2g} |" for key_id, p_value in run.called[:MAX_ROWS])
+        more = f"\n{len(run.called) - MAX_ROWS:,} more are called.\n" if len(run.called) > MAX_ROWS else ""
+        parts.append(f"Called at the newest look:\n\n| Key | p-value |\n| --- | ---: |\n{shown}\n{more}")
     return "\n".join(parts)
 
 

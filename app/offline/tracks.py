@@ -104,6 +104,7 @@ class Track:
         level: the highest level so far. An alarm that later fades was an alarm.
         flagged_us: event time at which the level first reached SUSPECT.
         leaked: unique valuable responses taken since the first verdict above CLEAR, at the newest verdict.
+        leaking_us: event time at which the leak accountant's alarm was first raised.
         reasons: of the verdict with the highest (level, score).
     """
 
@@ -118,6 +119,7 @@ class Track:
     level: Level = Level.CLEAR
     flagged_us: int | None = None
     leaked: int = 0
+    leaking_us: int | None = None
     reasons: tuple[Reason, ...] = ()
     points: Timeline = field(default_factory=Timeline)
     hours: Hourly = field(default_factory=Hourly)
@@ -150,6 +152,8 @@ class Track:
         self.level = max(self.level, verdict.level)
         if self.flagged_us is None and verdict.level >= FLAGGED:
             self.flagged_us = verdict.at_us
+        if self.leaking_us is None and verdict.leaking:
+            self.leaking_us = verdict.at_us
         self.points.add(verdict.at_us, verdict.score, verdict.level)
 
 

@@ -22,6 +22,12 @@ LIMIT_TTL_SEC = 2 * 86_400
 FLAG_TTL_SEC = 400 * 86_400
 """How long it can be explained why a key was flagged: as long as an appeal, or a complaint about one, may take."""
 
+LOOKS_TTL_SEC = 30 * 86_400
+"""How long what was last seen of the whole fleet is remembered where nothing is judged."""
+
+BALLOT_RING = 4
+"""Intervals whose ballots are kept: the one that goes on, the one that is looked at, and two to be late in."""
+
 WRITER_TTL_SEC = 7 * 86_400
 """How long an append that is repeated, say from the spool after an outage, is known to have been made."""
 
@@ -83,6 +89,17 @@ class PartitionKeys:
     def timeline(self, key_id: str) -> str:
         """List of the key's verdict changes, newest first, at most 100; TTL PROFILE_TTL_SEC."""
         return f"{self.tag}:t:{key_id}"
+
+    def ballots(self, number: int) -> str:
+        """Hash key id → ballot of an interval, see `app.state.looks`; "" → which one; TTL BALLOT_RING intervals.
+
+        A name holds every BALLOT_RING-th interval in turn, so that all names of a partition are known.
+        """
+        return f"{self.tag}:b{number % BALLOT_RING}"
+
+    def all_ballots(self) -> list[str]:
+        """Every hash of ballots here."""
+        return [self.ballots(number) for number in range(BALLOT_RING)]
 
     def flags(self, key_id: str) -> str:
         """List of what the key's verdicts rested on when they rose, newest first, at most 20; TTL FLAG_TTL_SEC."""
@@ -219,6 +236,15 @@ def appeals_of_key(key_id: str) -> str:
 def appeal_of_reference(ref: str) -> str:
     """String, id of the appeal about an action that waits; TTL FLAG_TTL_SEC."""
     return f"{PREFIX}:{{apl}}:r:{ref}"
+
+
+LOOKER = f"{PREFIX}:{{look}}:own"
+"""String, worker that looks at the whole fleet; PX lease."""
+
+
+def looks(model_id: str) -> str:
+    """String, JSON: the newest looks under a model, see `detectors.looks`; TTL LOOKS_TTL_SEC from the last one."""
+    return f"{PREFIX}:{{look}}:m:{model_id}"
 
 
 LABELS = f"{PREFIX}:{{lbl}}:z"

@@ -66,6 +66,9 @@ class Batch:
         rows: (entry id, archive row).
         dead: entries that were not applied.
         flags: (key id, reference, JSON of `app.state.flags.FlagRecord`) in the order of the verdicts.
+        ballots: (interval, key id) → ballot for the look at that interval, see `app.state.looks`.
+        ballot_model: id of the model that they are of.
+        ballot_ttl_sec: how long they are kept.
     """
 
     cursor: str
@@ -78,6 +81,9 @@ class Batch:
     rows: list[tuple[str, bytes]] = field(default_factory=list)
     dead: list[DeadEntry] = field(default_factory=list)
     flags: list[tuple[str, str, bytes]] = field(default_factory=list)
+    ballots: dict[tuple[int, str], bytes] = field(default_factory=dict)
+    ballot_model: str = ""
+    ballot_ttl_sec: int = 0
 
 
 def parse_id(entry_id: str) -> tuple[int, int]:
@@ -90,6 +96,11 @@ def next_id(entry_id: str) -> str:
     """The smallest id after this one."""
     ms, seq = parse_id(entry_id)
     return f"{ms}-{seq + 1}"
+
+
+def mark_of(number: int, model_id: str) -> str:
+    """What a hash of ballots says it holds: those of this interval, under this model."""
+    return f"{number}|{model_id}"
 
 
 class PartitionStore:
@@ -150,12 +161,13 @@ class PartitionStore:
         keys += [names.timeline(key_id) for key_id, _ in batch.timeline]
         for key_id, ref, _ in batch.flags:
             keys += (names.flags(key_id), names.reference(ref))
+        keys += [names.ballots(number) for number, _ in batch.ballots]
         args: list[str | int | bytes] = [self.lease.fence, batch.cursor, batch.last, next_id(batch.last)]
         args += [PROFILE_TTL_SEC, newest_ms - PROFILE_TTL_SEC * 1000]
         args += [DEAD_MAX_ENTRIES, DEAD_TTL_MS, f"{max(0, last_ms - DEAD_TTL_MS)}-0"]
         args += [len(batch.states), len(batch.verdicts), len(batch.timeline), len(batch.seen)]
         args += [len(batch.flagged), len(batch.rows), len(batch.dead), self._max_rows]
-        args += [len(batch.flags), MAX_FLAGS, FLAG_TTL_SEC]
+        args += [len(batch.flags), MAX_FLAGS, FLAG_TTL_SEC, len(batch.ballots), batch.ballot_ttl_sec]
         args += batch.states.values()
         args += batch.verdicts.values()
         args += [item for _, item in batch.timeline]
@@ -169,4 +181,6 @@ class PartitionStore:
             args += (entry_id, data[:DEAD_MAX_BYTES], why)
         for key_id, _, record in batch.flags:
             args += (record, key_id)
+        for (number, key_id), ballot in batch.ballots.items():
+            args += (mark_of(number, batch.ballot_model), key_id, ballot)
         return keys, args

@@ -22,6 +22,7 @@ from app.state.calls import Client, reachable
 from app.state.gateways import LiveGateways, count
 from app.state.health import StateHealth, measure
 from app.state.keys import GATEWAYS, PartitionKeys, partition_of
+from app.state.looks import LookStore
 from app.state.orders import Order, read_order
 from app.state.partition import KIND_LETTER
 from detectors.analysis import stored_verdict
@@ -198,6 +199,10 @@ class StateReader:
             seconds, micros = await self._client.time()
             registered: Any = await self._client.zrange(GATEWAYS, 0, -1, withscores=True)
         return count(registered, seconds * 1000 + micros // 1000)
+
+    def looks(self, model_id: str) -> LookStore:
+        """Looks at the whole fleet, under a model."""
+        return LookStore(self._client, len(self._all), model_id)
 
     async def health(self) -> StateHealth:
         """Queues, owners and counts of every partition, the workers and the gateways."""

@@ -182,6 +182,12 @@ MODEL_INFO = _gauge("model_info", "Always 1; the model that judges.", "model")
 MODEL_WRITTEN = _gauge(
     "model_written_timestamp_seconds", "Unix time at which the model's files were written; 0 for the named rules alone."
 )
+LOOKS = _counter("looks_total", "Looks at the whole fleet that this worker has taken over, its own among them.")
+FEATURES_FROZEN = _gauge(
+    "features_frozen", "Features that scorers are not shown since the newest look, as the whole fleet moved in them."
+)
+REFERENCE_OLD = _gauge("reference_old", "1 while more features have moved than may be frozen: the model is of other days.")
+KEYS_CALLED = _gauge("keys_called", "Keys that stood out at the newest look, few of them expected to be honest.")
 ARCHIVED_ROWS = _counter("archived_rows_total", "Rows in finished archive files.")
 LEASES_LOST = _counter("leases_lost_total", "Partitions whose lease was taken over before a commit.")
 STATE_MEMORY_BYTES = _gauge(
@@ -219,7 +225,8 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
     "worker": (
         EVENTS_APPLIED, EVENTS_DEAD, PARTITIONS_OWNED, STREAM_LAG, STREAM_AGE_SECONDS, BATCH_SECONDS, STATES_RESET,
         ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
-        LEASES_LOST, EVENTS_ERASED, STATE_MEMORY_BYTES, STATE_MEMORY_LIMIT_BYTES,
+        LEASES_LOST, EVENTS_ERASED, LOOKS, FEATURES_FROZEN, REFERENCE_OLD, KEYS_CALLED, STATE_MEMORY_BYTES,
+        STATE_MEMORY_LIMIT_BYTES,
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,

@@ -10,20 +10,23 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from app.enforcement.control import Control
 from app.errors import LeaseLost, StateUnavailable
-from app.state.partition import Batch, DeadEntry, Entry, PartitionStore
+from app.state.keys import BALLOT_RING
+from app.state.partition import Batch, DeadEntry, Entry, PartitionStore, parse_id
 from app.telemetry import metrics
 from app.worker import rows
 from app.worker.effects import add_verdicts
 from app.worker.flags import add_flags
 from app.worker.hot import Entity, HotStates
 from detectors.analysis import Analysis, EntityState
-from detectors.contract import Level
+from detectors.contract import Level, Verdict
 from detectors.event import BadEvent, Event, decode
 from detectors.features import FeatureRow
 from detectors.fingerprint import Fingerprint, fingerprint
+from detectors.looks import ballots, encode
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,14 @@ class _Work:
             if event.org_id:
                 found["org", event.org_id] = None
         return list(found)
+
+
+class _Known(TypedDict):
+    """Ids of keys: excused by their contract, or with a leak alarm, before the batch; on the allow-list."""
+
+    excused: set[str]
+    leaking: set[str]
+    allowed: frozenset[str]
 
 
 class Consumer:
@@ -126,23 +137,22 @@ class Consumer:
             except Exception as error:  # of a release that wrote them otherwise: `observe` starts the entity anew
                 metrics.STATES_RESET.inc()
                 _log_fault(self._store.lease.partition, error)
-        before = {
-            name: state.verdict.level
-            for (kind, name), state in states.items()
-            if kind == "key" and state.verdict is not None
+        judged = {
+            name: state.verdict for (kind, name), state in states.items() if kind == "key" and state.verdict is not None
         }
-        excused = {
-            name
-            for (kind, name), state in states.items()
-            if kind == "key" and state.verdict is not None and state.verdict.authorised
-        }
+        before = {name: verdict.level for name, verdict in judged.items()}
+        known = _Known(
+            excused={name for name, verdict in judged.items() if verdict.authorised},
+            leaking={name for name, verdict in judged.items() if verdict.leaking},
+            allowed=self._allowed(work),
+        )
         leaked = _leaked(states)
         rows_behind: list[FeatureRow] = []
         verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items], rows_behind)
         policy = self._control.policy  # one for the whole batch
-        allowed = self._allowed(work)
-        changes = add_verdicts(batch, verdicts, before, policy, excused, allowed)
-        add_flags(batch, verdicts, rows_behind, before, self._analysis.model, policy, excused=excused, allowed=allowed)
+        changes = add_verdicts(batch, verdicts, before, policy, **known)
+        add_flags(batch, verdicts, rows_behind, before, self._analysis.model, policy, **known)
+        self._add_ballots(batch, verdicts, rows_behind, work)
         work.leaked = max(0, _leaked(states) - leaked)
         for entity, state in states.items():
             batch.states[entity] = state.to_bytes()
@@ -151,6 +161,17 @@ class Consumer:
             batch.seen[event.key_id] = max(at_ms, batch.seen.get(event.key_id, 0))
             batch.rows.append((entry_id, rows.encode(event, fp)))
         return batch, changes, len(verdicts)
+
+    def _add_ballots(
+        self, batch: Batch, verdicts: Sequence[Verdict], rows_behind: Sequence[FeatureRow], work: _Work
+    ) -> None:
+        model, every_us = self._analysis.model, self._analysis.looks.every_us
+        found = ballots(model, verdicts, rows_behind, {event.key_id: event.org_id for _, event, _ in work.items}, every_us)
+        # A clock that is days ahead must not take the place of the intervals that go on.
+        latest = parse_id(batch.last)[0] * 1000 // every_us + 1
+        batch.ballots = {name: encode(one) for name, one in found.items() if name[0] <= latest}
+        batch.ballot_model = model.id
+        batch.ballot_ttl_sec = BALLOT_RING * every_us // 1_000_000
 
     def _allowed(self, work: _Work) -> frozenset[str]:
         """Ids of the batch's keys that the allow-list names at the time of their last exchange in it.

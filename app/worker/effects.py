@@ -19,9 +19,9 @@ from app.state.partition import Batch
 from detectors.contract import Level, Verdict
 
 
-def timeline_item(verdict: Verdict, was: Level, rule: ActionRule) -> bytes:
-    """One change of level, or else of what the contract covers, as JSON."""
-    what = timeline.LEVEL if verdict.level != was else timeline.AUTHORISED
+def timeline_item(verdict: Verdict, was: Level, rule: ActionRule, leak: bool = False) -> bytes:
+    """One change of level, or else of the leak accountant's alarm or of what the contract covers, as JSON."""
+    what = timeline.LEVEL if verdict.level != was else timeline.LEAK if leak else timeline.AUTHORISED
     action = rule.action if verdict.level > Level.CLEAR else ""
     return msgspec.json.encode(timeline.item(verdict, what=what, action=action, at_us=verdict.at_us, was=was))
 
@@ -33,6 +33,7 @@ def add_verdicts(
     policy: EnforcementSettings,
     excused: Collection[str] = (),
     allowed: Collection[str] = (),
+    leaking: Collection[str] = (),
 ) -> list[Level]:
     """Puts the effects of `verdicts`, in order, into the batch.
 
@@ -43,27 +44,36 @@ def add_verdicts(
         policy: level → action.
         excused: ids of keys whose contract covered what was found before the batch.
         allowed: ids of keys that the allow-list names, themselves or by their organisation.
+        leaking: ids of keys whose leak alarm stood before the batch.
 
     Returns:
         The new level of every change, for counting.
     """
     levels: dict[str, Level] = {}
-    covered = set(excused)
+    covered, alarmed = set(excused), set(leaking)
     changes: list[Level] = []
     for verdict in verdicts:
         if verdict.entity_kind != "key":
             continue
         key_id = verdict.entity_id
         was = levels.get(key_id, before.get(key_id, Level.CLEAR))
-        rule = rule_for(verdict.level, policy, authorised=verdict.authorised, allowed=key_id in allowed)
+        rule = rule_for(
+            verdict.level,
+            policy,
+            authorised=verdict.authorised,
+            allowed=key_id in allowed,
+            leaking=verdict.leaking,
+        )
+        turned = verdict.leaking != (key_id in alarmed)
         if verdict.level != was:
             batch.timeline.append((key_id, timeline_item(verdict, was, rule)))
             changes.append(verdict.level)
-        elif verdict.level > Level.CLEAR and verdict.authorised != (key_id in covered):
-            # The level stays, and what is done about it changes.
-            batch.timeline.append((key_id, timeline_item(verdict, was, rule)))
+        elif verdict.level > Level.CLEAR and (turned or verdict.authorised != (key_id in covered)):
+            # The level stays, and what is done about it may change.
+            batch.timeline.append((key_id, timeline_item(verdict, was, rule, turned)))
         levels[key_id] = verdict.level
         (covered.add if verdict.authorised else covered.discard)(key_id)
+        (alarmed.add if verdict.leaking else alarmed.discard)(key_id)
         if verdict.level > Level.CLEAR:
             ref = reference(key_id, verdict.since_us)
             batch.verdicts[key_id] = encode_verdict(verdict.level, rule, verdict.at_us, ref=ref)

@@ -31,6 +31,7 @@ def add_flags(
     *,
     excused: Collection[str] = (),
     allowed: Collection[str] = (),
+    leaking: Collection[str] = (),
 ) -> None:
     """Puts a record into the batch for every key's verdict that rose to watch or above, or whose action became stricter.
 
@@ -43,23 +44,25 @@ def add_flags(
         policy: level → action.
         excused: ids of keys whose contract covered what was found before the batch.
         allowed: ids of keys that the allow-list names, themselves or by their organisation.
+        leaking: ids of keys whose leak alarm stood before the batch.
     """
     levels: dict[str, Level] = {}
-    covered = set(excused)
+    covered, alarmed = set(excused), set(leaking)
     for verdict, row in zip(verdicts, rows, strict=True):
         if verdict.entity_kind != "key":
             continue
         key_id = verdict.entity_id
         was = levels.get(key_id, before.get(key_id, Level.CLEAR))
         held = key_id in allowed
-        rule = rule_for(verdict.level, policy, authorised=verdict.authorised, allowed=held)
-        earlier = rule_for(was, policy, authorised=key_id in covered, allowed=held)
+        rule = rule_for(verdict.level, policy, authorised=verdict.authorised, allowed=held, leaking=verdict.leaking)
+        earlier = rule_for(was, policy, authorised=key_id in covered, allowed=held, leaking=key_id in alarmed)
         stricter = RUNGS[rule.action] > RUNGS[earlier.action]
         if verdict.level > Level.CLEAR and (verdict.level > was or stricter):
             record = flag_record(verdict, row, was, rule, model, policy)
             batch.flags.append((key_id, record.ref, encode(record)))
         levels[key_id] = verdict.level
         (covered.add if verdict.authorised else covered.discard)(key_id)
+        (alarmed.add if verdict.leaking else alarmed.discard)(key_id)
 
 
 def flag_record(

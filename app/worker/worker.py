@@ -31,6 +31,7 @@ from app.worker.consume import Consumer
 from app.worker.gauges import MEMORY_SEC, Gauges
 from app.worker.hot import HotStates
 from app.worker.leases import LeaseKeeper
+from app.worker.looker import LOOK_CHECK_SEC, Looker
 from app.worker.upkeep import ERASE_CHECK_SEC, Eraser, Retention
 from detectors import model as models
 from detectors.analysis import Analysis
@@ -85,6 +86,7 @@ class Worker:
         self._orders = OrderRepair(client, settings.state.partitions)
         self._queues = Queues(client)
         self._gauges = Gauges(client, analysis.model, settings.worker.model_dir)
+        self._looker = Looker(client, self.id, settings.state.partitions, settings.worker, analysis)
         self._shares: dict[int, _Share] = {}
         self._waiting: set[_Turn] = set()  # loops that wait for the state server
         self._eraser = Eraser(client, settings.state.partitions, settings.archive_dir)
@@ -109,6 +111,7 @@ class Worker:
             self._loop(self._consume, self._settings.worker.poll_ms / 1000, stop),
             self._loop(self._archive, ARCHIVE_CHECK_SEC, stop),
             self._loop(self._tidy, ERASE_CHECK_SEC, stop),
+            self._loop(self._looker.step, LOOK_CHECK_SEC, stop),
             self._loop(self._orders.step, REPAIR_CHECK_SEC, stop),
             self._loop(self._gauges.ask_memory, MEMORY_SEC, stop),
         )
@@ -152,7 +155,7 @@ class Worker:
 
     async def _consume(self) -> bool:
         """One batch of every owned partition in which something waits; true when there was any."""
-        if not self.control.ready:  # who is on the allow-list is not known yet
+        if not self.control.ready or not self._looker.ready:  # who is allowed, and what is frozen, is not known yet
             return False
         waiting = await self._queues.waiting(sorted(self._shares))
         for partition in waiting:

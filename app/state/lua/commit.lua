@@ -1,14 +1,14 @@
 -- commit v1: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
 -- KEYS[1..7]  fence, cursor, stream, rows, dead, seen, flagged; then n_states profile, n_verdicts verdict,
---             n_verdicts order, n_verdicts asked and n_timeline timeline names, and for each flag record its list and its
---             reference; all under one hash tag
--- ARGV[1..20] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
+--             n_verdicts order, n_verdicts asked and n_timeline timeline names, for each flag record its list and its
+--             reference, and the hash of each ballot; all under one hash tag
+-- ARGV[1..22] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
 --             seen horizon, ms; dead letters: most entries, TTL ms, oldest id kept; then how many states, verdicts,
 --             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive; how many
---             flag records follow; most that a key keeps; their TTL, sec
--- ARGV[21..]  states: value. verdicts: value, "" deletes; written to asked where an order of a person stands. timeline: JSON.
+--             flag records follow; most that a key keeps; their TTL, sec; how many ballots follow; their TTL, sec
+-- ARGV[23..]  states: value. verdicts: value, "" deletes; written to asked where an order of a person stands. timeline: JSON.
 --             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule. flag records: JSON,
---             key.
+--             key. ballots: "interval|model" that the hash is to hold, key, bytes.
 -- Returns     rows dropped because too many wait; or "fence" when another worker has owned the partition since; or
 --             "cursor" when the batch was applied before
 -- Time        none: everything written is a function of the entries, and of orders, so a second run writes the same bytes
@@ -21,7 +21,7 @@ if (redis.call('GET', KEYS[2]) or '0-0') ~= ARGV[2] then
   return 'cursor'
 end
 local ttl = ARGV[5]
-local k, a = 7, 20
+local k, a = 7, 22
 
 -- A SET comes first: if memory is full the server refuses it before anything has been written.
 redis.call('SET', KEYS[2], ARGV[3])
@@ -88,6 +88,21 @@ for _ = 1, tonumber(ARGV[18]) do
   end
   redis.call('EXPIRE', KEYS[k - 1], ARGV[20])
   redis.call('SET', KEYS[k], ARGV[a], 'EX', ARGV[20])
+end
+for _ = 1, tonumber(ARGV[21]) do
+  k, a = k + 1, a + 3
+  local mark = redis.call('HGET', KEYS[k], '')
+  local held = mark and tonumber(string.match(mark, '^%d+')) or -1
+  local number = tonumber(string.match(ARGV[a - 2], '^%d+'))
+  -- A hash holds one interval after the other: what comes late, when a newer one is there, is too late for its look.
+  if number >= held then
+    if mark ~= ARGV[a - 2] then
+      redis.call('DEL', KEYS[k])
+      redis.call('HSET', KEYS[k], '', ARGV[a - 2])
+      redis.call('EXPIRE', KEYS[k], ARGV[22])
+    end
+    redis.call('HSET', KEYS[k], ARGV[a - 1], ARGV[a])
+  end
 end
 -- Idle keys leave both indexes; a bounded number per commit keeps the script short.
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[6], 'LIMIT', 0, 200)) do

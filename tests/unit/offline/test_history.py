@@ -31,6 +31,7 @@ class _Fits:
         self.owners: Sequence[str] = ()
         self.honest: Collection[str] = ()
         self.flagged: Collection[str] = ()
+        self.newest: Collection[int] = ()
         monkeypatch.setattr(history.models, "fit", self)
 
     def __call__(
@@ -41,8 +42,9 @@ class _Fits:
         honest: Collection[str],
         flagged: Collection[str] = (),
         trees: object = None,
+        newest: Collection[int] = (),
     ) -> models.Model:
-        self.rows, self.owners, self.honest, self.flagged = rows, owners, honest, flagged
+        self.rows, self.owners, self.honest, self.flagged, self.newest = rows, owners, honest, flagged, newest
         return models.rules_only()
 
 
