@@ -31,10 +31,8 @@ def questions(repository: Repository, path: str) -> Iterator[Row]:
 
 
 def backward(repository: Repository, path: str) -> Iterator[Row]:
-    """Exercises asked backwards, and the questions that they were made from."""
-    for item in repository.lines(path):
-        yield Row(item["question"], item["answer"])
-        yield Row(item["original_question"], item.get("original_answer"))
+    """Exercises asked backwards; the questions they were made from are another corpus's."""
+    return (Row(item["question"], item["answer"]) for item in repository.lines(path))
 
 
 def sums(repository: Repository, path: str) -> Iterator[Row]:

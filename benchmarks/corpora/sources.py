@@ -99,7 +99,7 @@ def set_b(folder: Path) -> Set:
             "programmers": partial(
                 honest.titles, Repository(folder, "jacoxu/StackOverflow"), "rawText/title_StackOverflow.txt", 7000
             ),
-            "preferences": partial(_all, honest.chats, factory, ["data/dpo_en_demo.json", "data/kto_en_demo.json"]),
+            "preferences": partial(honest.chats, factory, "data/dpo_en_demo.json"),
             "acts_zh": partial(honest.acts, Repository(folder, "PlexPt/awesome-chatgpt-prompts-zh"), "prompts-zh.json"),
             "films": partial(_films, folder),
             "clinc": partial(honest.utterances, Repository(folder, "clinc/oos-eval"), "data/data_full.json"),
