@@ -31,6 +31,9 @@ DAY_US = 86_400_000_000
 DELAY_US = 3_600_000_000
 """From an interval's end until its look counts: as late as a worker may be and still judge as a replay would."""
 
+SETTLE_US = 600_000_000
+"""From an interval's end until its ballots are counted: exchanges that began before it may still end and be judged."""
+
 LEAST_AGE_D = 7.0
 """Days an account must have existed for a vote; one of unknown age has it, as in a history (`app.offline.history`)."""
 
@@ -106,9 +109,9 @@ class Looks(msgspec.Struct, frozen=True):
         """The last look; None before the first."""
         return self.past[-1] if self.past else None
 
-    def number(self, at_us: int) -> int:
-        """The interval of an event time."""
-        return at_us // self.every_us
+    def counted(self, at_us: int) -> int:
+        """The newest interval whose ballots may be counted once an exchange of this time has come."""
+        return (at_us - SETTLE_US) // self.every_us - 1
 
     def end_us(self, number: int) -> int:
         """Event time at which an interval ends."""

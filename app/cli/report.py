@@ -1,4 +1,4 @@
-"""report: what enforcement did and would have done; and the report of a model again."""
+"""report: what enforcement did and would have done; the newest look at the fleet; and the report of a model again."""
 
 from __future__ import annotations
 
@@ -45,6 +45,30 @@ def would_have(
 
     api = connect(config, sets, url)
     found = api.call("GET", "/v1/reports/would-have", query={"since": since}, wait_sec=SCAN_SEC)
+    if form is Format.JSON:
+        print_json(found)
+    else:
+        print(markdown(found), end="")
+
+
+@group.command("looks")
+def looks(
+    form: Annotated[
+        Format, typer.Option("--format", "-f", help="md: Markdown for people; json: for programs.")
+    ] = Format.MD,
+    url: AdminUrl = "",
+    config: Config = None,
+    sets: Sets = None,
+) -> None:
+    """Report the newest look at the whole fleet: what is frozen, and which keys stand out among all.
+
+    Few of the listed keys are expected to be honest (worker.called_honest_share); being listed raises no level.
+
+    Example: [bold]stillwatch report looks[/bold]
+    """
+    from app.offline.looks_page import markdown
+
+    found = connect(config, sets, url).call("GET", "/v1/looks")
     if form is Format.JSON:
         print_json(found)
     else:

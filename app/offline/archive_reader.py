@@ -1,12 +1,14 @@
-"""The archive as replay reads it: one partition after the other, each in the order in which the worker applied it.
+"""The archive as replay reads it: each partition in the order in which the worker applied it.
 
-A key and its organisation lie in one partition, so analysing partition by partition gives the verdicts that live gave.
+A key and its organisation lie in one partition, so profiles do not care how partitions are put together. Looks at the whole
+fleet do: what is judged comes in the order in which it was appended to the event log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import merge
 from itertools import groupby
 from pathlib import Path
 
@@ -94,16 +96,24 @@ class ArchiveFeed:
             self._passed_bytes += _size(files[index:]) if self._borders[number] is not None else 0
 
     def rest(self) -> Iterator[Item]:
-        """Of each partition what its history left."""
+        """What the histories left, in the order in which it was appended: one file of each partition is open at a time."""
         self._passed_bytes = 0
-        for files, border in zip(self._partitions, self._borders, strict=True):
-            start = len(files) if border is None else border.file
-            self._passed_bytes += _size(files[:start])
-            for file in files[start:]:
-                for row in read_file(file):
-                    if border is None or parse_id(row.entry_id) >= border.row:
-                        yield _item(row)
-                self._passed_bytes += file.size_bytes
+        parts = [self._rest_of(files, border) for files, border in zip(self._partitions, self._borders, strict=True)]
+        for row in merge(*parts, key=_place):
+            yield _item(row)
+
+    def _rest_of(self, files: list[ArchiveFile], border: _Border | None) -> Iterator[Row]:
+        start = len(files) if border is None else border.file
+        self._passed_bytes += _size(files[:start])
+        for file in files[start:]:
+            for row in read_file(file):
+                if border is None or _place(row) >= border.row:
+                    yield row
+            self._passed_bytes += file.size_bytes
+
+
+def _place(row: Row) -> tuple[int, int]:
+    return parse_id(row.entry_id)
 
 
 def _item(row: Row) -> Item:

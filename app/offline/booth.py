@@ -40,10 +40,10 @@ class Booth:
             if newest is None or number > newest.number:
                 self._open.setdefault(number, {})[key_id] = one
 
-    def close_before(self, at_us: int) -> None:
-        """Looks at every interval that has ended before an exchange of this time."""
+    def count(self, at_us: int) -> None:
+        """Looks at every interval whose ballots may be counted once an exchange of this time has come."""
         analysis = self._analysis
-        for number in sorted(number for number in self._open if number < analysis.looks.number(at_us)):
+        for number in sorted(number for number in self._open if number <= analysis.looks.counted(at_us)):
             cast = self._open.pop(number)
             analysis.looks = analysis.looks.after(analysis.model, number, cast)
             newest = analysis.looks.past[-1]

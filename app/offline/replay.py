@@ -156,8 +156,8 @@ class _Player:
         self._meter.stage("Judging", self._feed.share, run.events)
         analysis = Analysis(model, Looks(self._plan.look_us, self._plan.honest_share))
         booth = Booth(analysis, self._tracks.owner_of)
-        for batch in _batches(self._feed.rest(), self._plan.look_us):
-            booth.close_before(batch[0][0].at_us)
+        for batch in _batches(self._feed.rest(), analysis.looks.counted):
+            booth.count(batch[0][0].at_us)
             rows: list[FeatureRow] = []
             verdicts = self._step(analysis, batch, rows)
             booth.take(verdicts, rows)
@@ -245,16 +245,21 @@ class _Player:
         return found
 
 
-def _batches(items: Iterator[Item], look_us: int) -> Iterator[list[Item]]:
-    """Batches that end where an interval of looks does: what is behind it is judged under a look at what is before."""
+def _batches(items: Iterator[Item], counted: Callable[[int], int]) -> Iterator[list[Item]]:
+    """Batches that end where a look is due: what comes behind it may stand under it.
+
+    Args:
+        items: exchanges.
+        counted: event time of an exchange → the newest interval that may be looked at before it.
+    """
     batch: list[Item] = []
-    number = -1
+    newest: int | None = None
     for item in items:
-        later = item[0].at_us // look_us
-        if batch and (len(batch) == BATCH or later > number):
+        number = counted(item[0].at_us)
+        if batch and (len(batch) == BATCH or (newest is not None and number > newest)):
             yield batch
             batch = []
-        number = max(number, later)
+        newest = number if newest is None else max(newest, number)
         batch.append(item)
     if batch:
         yield batch

@@ -15,15 +15,12 @@ from app.state.calls import Client
 from app.state.looks import LookStore, Progress, read_looks
 from app.telemetry import metrics
 from detectors.analysis import Analysis
-from detectors.looks import DELAY_US, Dated
+from detectors.looks import DELAY_US, SETTLE_US, Dated
 
 log = logging.getLogger(__name__)
 
 LOOK_CHECK_SEC = 5.0
 """How often the newest look is read, and whether another is due."""
-
-SETTLE_US = 600_000_000
-"""Event time after an interval's end in which exchanges that began before it may still end and be judged."""
 
 LEASE_MS = 60_000
 HOUR_US = 3_600_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,18 @@ from app.offline.states import StateTable
 from app.settings import Settings, load
 from app.state.factory import background_client
 from app.state.keys import PartitionKeys, partition_of
+from app.state.looks import LookStore, read_looks
 from app.state.partition import Batch
+from app.worker import worker as worker_module
 from app.worker.flags import add_flags
 from app.worker.worker import Worker, load_analysis
+from detectors import drift
 from detectors import model as models
 from detectors.analysis import Analysis, EntityState
 from detectors.contract import Level
 from detectors.event import Event, encode, partition_root
 from detectors.features import FeatureRow
+from detectors.looks import Looks
 
 PARTITIONS = 3
 
@@ -47,24 +52,38 @@ def _events(world: Any, settings: Settings) -> list[Event]:
     return [msgspec.structs.replace(event, event_id=f"live-{number}") for number, event in enumerate(made)]
 
 
-async def _live(url: str, events: list[Event], settings: Settings) -> dict[tuple[str, str], bytes]:
-    """The states a worker leaves in the server after these events, by entity; it archives them as well."""
+async def _live(
+    url: str, events: list[Event], settings: Settings, looks: int = 0, workers: int = 1
+) -> dict[tuple[str, str], bytes]:
+    """The states workers leave in the server after these events, by entity; they archive them as well.
+
+    Args:
+        looks: event time between two looks; the events that come behind one are sent when it was made. 0: all at once.
+        workers: how many share the partitions.
+    """
     client = background_client(url, settings)
     entities: dict[tuple[str, str], tuple[PartitionKeys, str]] = {}
-    pipe = client.pipeline(transaction=False)
-    for event in events:
-        keys = PartitionKeys(partition_of(partition_root(event), PARTITIONS))
-        pipe.xadd(keys.stream, {"e": encode(event)})
-        entities["key", event.key_id] = keys, "k"
-        entities["org", event.org_id] = keys, "o"
-    await pipe.execute()
+    newest_ms = 0
     stop = asyncio.Event()
-    worker = asyncio.create_task(Worker(client, settings, load_analysis(settings)).run(stop))
-    async with asyncio.timeout(60):
-        while sum([await client.xlen(PartitionKeys(number).stream) for number in range(PARTITIONS)]):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    analyses = [load_analysis(settings) for _ in range(workers)]
+    running = [asyncio.create_task(Worker(client, settings, analysis).run(stop)) for analysis in analyses]
+    for part, number in _between_looks(events, looks) if looks else [(events, -1)]:
+        pipe = client.pipeline(transaction=False)
+        for event in part:
+            keys = PartitionKeys(partition_of(partition_root(event), PARTITIONS))
+            newest_ms = max(newest_ms + 1, event.at_us // 1000)  # as a server's clock gives them, one after the other
+            pipe.xadd(keys.stream, {"e": encode(event)}, id=f"{newest_ms}-0")
+            entities["key", event.key_id] = keys, "k"
+            entities["org", event.org_id] = keys, "o"
+        await pipe.execute()
+        async with asyncio.timeout(60):
+            while sum([await client.xlen(PartitionKeys(at).stream) for at in range(PARTITIONS)]):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            while any(_newest(analysis) < number for analysis in analyses):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert all(analysis.looks.past == analyses[0].looks.past for analysis in analyses)
     stop.set()
-    await worker
+    await asyncio.gather(*running)
     found = {}
     for (kind, entity), (keys, letter) in entities.items():
         found[kind, entity] = await client.get(keys.profile(letter, entity))
@@ -72,10 +91,30 @@ async def _live(url: str, events: list[Event], settings: Settings) -> dict[tuple
     return found
 
 
-def _replayed(feed: Feed, model_dir: Path) -> StateTable:
+def _between_looks(events: list[Event], every_us: int) -> Iterator[tuple[list[Event], int]]:
+    """Parts of a stream, each to the first exchange after which a look is due, and at which interval; -1: at none."""
+    looks = Looks(every_us)
+    newest, part = looks.counted(events[0].at_us), list[Event]()
+    for event in events:
+        part.append(event)
+        if looks.counted(event.at_us) > newest:
+            newest = looks.counted(event.at_us)
+            yield part, newest
+            part = []
+    yield part, -1
+
+
+def _newest(analysis: Analysis) -> int:
+    return analysis.looks.newest.number if analysis.looks.newest is not None else -1
+
+
+def _replayed(feed: Feed, model_dir: Path, **plan: Any) -> StateTable:
+    return _outcome(feed, model_dir, **plan).states
+
+
+def _outcome(feed: Feed, model_dir: Path, **plan: Any) -> replay.Outcome:
     # So few hot states that most go through the file on disk.
-    plan = replay.Plan(model=models.load(model_dir), hot_states=30)
-    return replay.play(feed, plan, "the recording").states
+    return replay.play(feed, replay.Plan(model=models.load(model_dir), hot_states=30, **plan), "the recording")
 
 
 @pytest.fixture
@@ -111,6 +150,35 @@ async def test_archive_and_log_replay_to_the_live_states(
     assert flagged >= {"k_logits"}
     archive.close()
     log.close()
+
+
+async def test_two_workers_and_a_replay_judge_under_the_same_looks(
+    redis_db: str, world: Any, model_dir: Path, settings: Settings, live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features freeze and thaw, one look for all workers, and every state and look is that of a replay, byte for byte."""
+    monkeypatch.setattr(worker_module, "LOOK_CHECK_SEC", 0.02)
+    # A fleet of forty, that is said to have moved on half a nat of evidence: some features freeze by chance.
+    monkeypatch.setattr(drift, "LEAST_VOTES", 5)
+    monkeypatch.setattr(drift, "_NEEDED", 0.5)
+    hours = 6
+    worker = live_settings.worker.model_copy(update={"look_hours": hours})
+    live_settings = live_settings.model_copy(update={"worker": worker})
+    every_us = hours * 3_600_000_000
+    live = await _live(redis_db, _events(world, settings), live_settings, every_us, workers=2)
+    found = _outcome(ArchiveFeed(live_settings.archive_dir), model_dir, look_us=every_us)
+    log = _outcome(LogFeed(world.log, _builder(world, settings), BadLines(0.0)), model_dir, look_us=every_us)
+    assert found.run.looks == log.run.looks
+    assert len({tuple(look.frozen) for look in found.run.looks}) > 2
+    assert all(look.voters >= 5 and look.judged >= 5 for look in found.run.looks)
+    client = background_client(redis_db, live_settings)
+    stored = read_looks(await LookStore(client, PARTITIONS, found.model.id).read(), every_us, 0.05)
+    await client.aclose()
+    assert list(stored.past) == found.run.looks
+    for name, data in live.items():
+        assert found.states[name].to_bytes() == data
+        assert log.states[name].to_bytes() == data
+    for states in (found.states, log.states):
+        states.close()
 
 
 async def test_archive_gives_the_flag_records_that_live_stored(

@@ -190,7 +190,7 @@ class Lab:
                 await asyncio.sleep(0.02)
 
     async def snapshot(self) -> dict[str, object]:
-        """Every value that workers compute, by key name: states, verdicts, timelines, indexes, cursors, dead letters."""
+        """Every value that workers compute, by key name: states, verdicts, timelines, indexes, cursors, ballots …"""
         found: dict[str, object] = {}
         async for raw in self.client.scan_iter("sw:{p*", count=1000):
             name = raw.decode()
@@ -205,6 +205,8 @@ class Lab:
                 found[name] = sorted(await self.client.zrange(raw, 0, -1, withscores=True))
             elif kind == "stream":
                 found[name] = await self.client.xrange(raw)
+            elif kind == "hash":
+                found[name] = await self.client.hgetall(raw)
         return found
 
 

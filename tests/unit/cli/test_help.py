@@ -37,7 +37,7 @@ def test_every_command_of_the_service_is_there() -> None:
         "tokens make", "tokens list", "tokens revoke", "erase", "audit list", "audit verify", "audit export",
         "orders list", "orders show", "orders preview", "orders give", "orders undo",
         "proposals list", "proposals show", "proposals approve", "proposals refuse",
-        "policy show", "policy preview", "policy set", "policy reset", "report would-have",
+        "policy show", "policy preview", "policy set", "policy reset", "report would-have", "report looks",
         "plans list", "plans show", "plans set", "plans delete", "allow list", "allow add", "allow remove",
         "kill status", "kill on", "kill off",
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
