@@ -7,6 +7,7 @@ Honest specialists do too, so a class is a feature among peers and no sign by it
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from detectors.event import Event
 from detectors.fingerprint.record import GENERATE, JUDGE, REWRITE
@@ -17,13 +18,15 @@ NAMES = ("other", "code", "maths", "agent", "text", "extract", "grade", "make")
 SHORT_TOKENS = 16
 READ_CHARS = 1536
 
-_CODE = re.compile(
-    r"```|[;{}]\s*(?:\n|$)|\b(?:def|class|import|return|function|const|var|public|static|void|select|#include)\b[^.\n]{0,60}[({:;=<]|=>|->|==|!=|\w\(\w*\)"
-)
+_WORDS = ("def", "class", "import", "return", "function", "const", "var", "public", "static", "void", "select", "#include")
+_SIGNS = ("```", "=>", "->", "==", "!=")
+_BLOCK = r"[;{}]\s*(?:\n|$)"
+_CODE = re.compile(rf"```|{_BLOCK}|\b(?:{'|'.join(_WORDS)})\b[^.\n]{{0,60}}[({{:;=<]|=>|->|==|!=|\w\(\w*\)")
 _MATHS = re.compile(r"\d+(?:[.,]\d+)?\s?(?:[-+*/×÷=^%<>≤≥]|\\times|\\frac)|[=√∑∫π]|\\[a-z]{3,}|[$€£¥]\s?\d|\b\d+\b")
-# Characters of which each mark holds one of its own: where there are too few of them, the marks need not be looked for.
-_CODE_HINT = re.compile(r"[`;{}(:=<>]")
-_MATHS_HINT = re.compile(r"[\d=√∑∫π\\$€£¥]")
+# What each mark holds one of its own of costs less to count: where there is too little of it, marks need not be looked for.
+# The look-behinds stand after the first character so that the scan can skip to it.
+_BLOCK_OR_CALL = tuple(re.compile(expression) for expression in (_BLOCK, r"\((?<=\w\()\w*\)"))
+_MATHS_HINT = re.compile(r"[\d=√∑∫π\\$€£¥](?<!\d\d)")  # a number once
 CODE_MARKS = 3
 MATHS_MARKS = 3
 MATHS_PER_CHARS = 160
@@ -47,14 +50,24 @@ def capability(event: Event, text: str, answer: str, intents: int) -> int:
     if intents & (GENERATE | REWRITE):
         return MAKE
     read = text[:READ_CHARS]
-    if event.route == "completions" or _marks(_CODE, _CODE_HINT, read, CODE_MARKS) or "```" in answer:
+    if event.route == "completions" or _is_code(read) or "```" in answer:
         return CODE
-    if _marks(_MATHS, _MATHS_HINT, read, max(MATHS_MARKS, len(read) // MATHS_PER_CHARS)):
+    if _is_maths(read):
         return MATHS
     if not read:
         return OTHER
     return EXTRACT if written <= SHORT_TOKENS else TEXT
 
 
-def _marks(marks: re.Pattern[str], hint: re.Pattern[str], text: str, least: int) -> bool:
-    return len(hint.findall(text)) >= least and len(marks.findall(text)) >= least
+def _is_code(text: str) -> bool:
+    hints = sum(map(text.count, _SIGNS)) + sum(len(mark.findall(text)) for mark in _BLOCK_OR_CALL)
+    return hints + sum(map(text.count, _WORDS)) >= CODE_MARKS and _at_least(CODE_MARKS, _CODE, text)
+
+
+def _is_maths(text: str) -> bool:
+    least = max(MATHS_MARKS, len(text) // MATHS_PER_CHARS)
+    return len(_MATHS_HINT.findall(text)) >= least and _at_least(least, _MATHS, text)
+
+
+def _at_least(count: int, marks: re.Pattern[str], text: str) -> bool:
+    return next(islice(marks.finditer(text), count - 1, None), None) is not None

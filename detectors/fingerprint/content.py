@@ -30,10 +30,16 @@ def simhash(words: Mapping[str, int]) -> int:
     """64-bit SimHash of the content words of a vocabulary; of all words when there are none; 0 for no text."""
     if not words:
         return 0
-    wanted = [value for word, value in words.items() if len(word) >= LONG_TOKEN or (len(word) == 1 and not word.isascii())]
-    chosen = np.array(wanted or list(words.values()), "<u8")
+    chosen = np.fromiter(words.values(), "<u8", len(words))
+    lengths = np.fromiter(map(len, words), np.intp, len(words))
+    wanted = lengths >= LONG_TOKEN
+    if not "".join(words).isascii():
+        wanted |= (lengths == 1) & ~np.fromiter(map(str.isascii, words), np.bool_, len(words))
+    if wanted.any():
+        chosen = chosen[wanted]
     bits = np.unpackbits(chosen.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    votes = 2 * bits.sum(axis=0, dtype=np.int64) > len(chosen)
+    # Sums of bytes need no wider type, which would be converted to first, while there are few enough to fit.
+    votes = bits.sum(axis=0, dtype=np.uint8 if len(chosen) < 256 else np.int64) > len(chosen) // 2
     return int.from_bytes(np.packbits(votes, bitorder="little").tobytes(), "little")
 
 

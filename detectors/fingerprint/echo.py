@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.fingerprint.hashing import Hashes, shingles
+from detectors.fingerprint.hashing import Hashes, smallest
 
-SHINGLE_TOKENS = 5
 ASKED = 24
 """Kept of a request."""
 ANSWERED = 6
@@ -21,9 +20,8 @@ ANSWER_CHARS = 512
 """Read of an answer: enough to know it again."""
 
 
-def sample(hashes: Hashes, size: int) -> bytes:
-    """The smallest shingles of a text: at most `size` values of 32 bits, sorted, little-endian; empty for a short text."""
-    spans = shingles(hashes, SHINGLE_TOKENS)
+def sample(spans: Hashes, size: int) -> bytes:
+    """The smallest shingles of SPAN_TOKENS: at most `size` values of 32 bits, sorted, little-endian; empty for none."""
     if not len(spans):
         return b""
-    return np.unique(spans >> np.uint64(32))[:size].astype("<u4").tobytes()
+    return smallest(spans >> np.uint64(32), size).astype("<u4").tobytes()

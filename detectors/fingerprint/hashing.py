@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
+SPAN_TOKENS = 5
+"""Width of the shingles that passages are known by."""
+
 # Odd multipliers from SplitMix64 and its relatives; a shingle is a polynomial in one of them, so order matters.
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
@@ -30,14 +33,17 @@ def vocabulary(tokens: Sequence[str]) -> dict[str, int]:
 
 def sequence(tokens: Sequence[str], words: Mapping[str, int]) -> Hashes:
     """One hash per token, in the order of the text."""
-    return np.array([words[token] for token in tokens], np.uint64)
+    return np.fromiter(map(words.__getitem__, tokens), np.uint64, len(tokens))
 
 
 def mix(values: Hashes) -> Hashes:
     """A bijective scramble of each value."""
-    values = (values ^ (values >> _S30)) * _MIX_A
-    values = (values ^ (values >> _S27)) * _MIX_B
-    return values ^ (values >> _S31)
+    values = values ^ (values >> _S30)
+    values *= _MIX_A
+    values ^= values >> _S27
+    values *= _MIX_B
+    values ^= values >> _S31
+    return values
 
 
 def shingles(hashes: Hashes, width: int) -> Hashes:
@@ -47,5 +53,15 @@ def shingles(hashes: Hashes, width: int) -> Hashes:
         return np.empty(0, np.uint64)
     total = hashes[:count].copy()
     for offset in range(1, width):
-        total = total * _STEP + hashes[offset : offset + count]
+        total *= _STEP
+        total += hashes[offset : offset + count]
     return mix(total)
+
+
+def smallest(values: Hashes, size: int) -> Hashes:
+    """The `size` smallest different values, sorted; fewer when there are not so many."""
+    ordered = np.sort(values)
+    first = ordered[:size]
+    if (first[1:] == first[:-1]).any():
+        return ordered[np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))[:size]]
+    return first

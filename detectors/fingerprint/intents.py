@@ -68,7 +68,7 @@ def intents(event: Event, system: str, user: str, rest: str, answer: str, contra
     if event.status == 200 and written:
         bits |= _judging(event, zone, answer, written, contract)
         bits |= _making(event, zone, user, answer, written)
-    if cues.any_in(zone, cues.HIDDEN) and (bits & ELICIT or cues.any_in(zone, cues.REASONING) or event.refusal):
+    if (bits & ELICIT or event.refusal) and cues.any_in(zone, cues.HIDDEN):  # cues of reasoning alone are ELICIT already
         bits |= PROBE
     return bits
 
@@ -97,24 +97,33 @@ def _elicitation(event: Event, zone: str, user: str, rest: str, written: int, co
 
 def _judging(event: Event, zone: str, answer: str, written: int, contract: Contract) -> int:
     short = written <= SHORT_ANSWER_TOKENS and event.input_tokens >= 4 * written
-    verdict = bool(_VERDICT.match(answer[:80]) or _MARK.search(answer[:160])) if answer else short
-    scaled = bool(_SCALE.search(zone))
-    return JUDGE if short and verdict and (scaled or cues.any_in(zone, cues.GRADING)) else 0
+    if not short or (answer and not (_VERDICT.match(answer[:80]) or _MARK.search(answer[:160]))):
+        return 0
+    return JUDGE if _SCALE.search(zone) or cues.any_in(zone, cues.GRADING) else 0
 
 
 def _making(event: Event, zone: str, user: str, answer: str, written: int) -> int:
     bits = 0
-    # Seeds are numbered and the model goes on counting: the list in the answer starts above the last one given.
-    given = [int(number) for number in _NUMBERED.findall(user)]
-    listed = [int(number) for number in _NUMBERED.findall(answer)]
-    continued = len(given) >= 3 and bool(listed) and listed[0] > 1 and listed[0] >= max(given[-3:])
-    speakers = _SPEAKER.findall(answer)
-    dialogue = len(speakers) >= 4 and len(set(speakers)) == 2
-    making = cues.any_in(zone, cues.MAKING) and cues.any_in(zone, cues.TASKS)
-    if continued or dialogue or (making and event.user_turns <= 1 and written >= 16):
+    worded = event.user_turns <= 1 and written >= 16 and cues.any_in(zone, cues.MAKING) and cues.any_in(zone, cues.TASKS)
+    if worded or _dialogue(answer) or _continued(user, answer):
         bits |= GENERATE
     # Length of the answer follows the length of what came along.
     payload = event.input_tokens
     if 0.2 * payload <= written <= 4 * payload and event.user_chars >= 80 and cues.any_in(zone, cues.REWRITING):
         bits |= REWRITE
     return bits
+
+
+def _dialogue(answer: str) -> bool:
+    speakers = _SPEAKER.findall(answer)
+    return len(speakers) >= 4 and len(set(speakers)) == 2
+
+
+def _continued(user: str, answer: str) -> bool:
+    """Seeds are numbered and the model goes on counting: the list in the answer starts above the last one given."""
+    listed = _NUMBERED.search(answer)
+    first = int(listed[1]) if listed is not None else 0
+    if first <= 1:
+        return False
+    given = [int(number) for number in _NUMBERED.findall(user)]
+    return len(given) >= 3 and first >= max(given[-3:])

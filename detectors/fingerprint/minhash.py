@@ -13,7 +13,7 @@ from detectors.fingerprint.hashing import Hashes, mix, shingles
 POSITIONS = 16
 SHINGLE_TOKENS = 3
 
-_SEEDS = mix(np.arange(1, POSITIONS + 1, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)) | np.uint64(1)
+_SEEDS = (mix(np.arange(1, POSITIONS + 1, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)) | np.uint64(1))[:, None]
 
 
 def minhash(hashes: Hashes) -> bytes:
@@ -22,7 +22,7 @@ def minhash(hashes: Hashes) -> bytes:
     if not len(spans):
         return b""
     # Multiply-shift per position: the high bits of odd-multiplier products are a universal family.
-    smallest = (spans[:, None] * _SEEDS).min(axis=0)
+    smallest = (_SEEDS * spans).min(axis=1)
     return (mix(smallest) & np.uint64(0xFFFF)).astype("<u2").tobytes()
 
 

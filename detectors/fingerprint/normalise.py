@@ -13,11 +13,18 @@ HEAD_CHARS = 1024
 TAIL_CHARS = 512
 """Bounds on the text read per field, whatever the gateway was configured to send: they make fingerprints comparable."""
 
-_MASKED = re.compile(
-    r'https?://\S{1,300}|"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|「[^」\n]{1,200}」|`[^`\n]{1,200}`'
-)
-# A tag, a number with its separators (8,421.50 · 2026-10-01 · 12:30), or a word.
-_ASCII_TOKEN = re.compile(r"</?[a-z_][a-z0-9_:-]{0,31}>|\d+(?:[.,:/-]\d+)+|[a-z0-9_]+", re.ASCII)
+_QUOTED = r'"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|「[^」\n]{1,200}」|`[^`\n]{1,200}`'
+_MASKED = re.compile(_QUOTED)
+_MASKED_OR_LINK = re.compile(rf"https?://\S{{1,300}}|{_QUOTED}")
+# A token is a tag, a number with its separators (8,421.50 · 2026-10-01 · 12:30), or a word. In ASCII text words are what
+# lies between other characters, and `str.translate` with `str.split` finds them five times as fast as an expression; tags
+# are taken out before, and numbers replaced. The look-behind stands after the digit so that the scan can skip to digits.
+_ASCII_TAG = re.compile(r"(</?[a-z_][a-z0-9_:-]{0,31}>)", re.ASCII)
+_ASCII_NUMBER = re.compile(r"\d(?<![a-z0-9_]\d)\d*(?:[.,:/-]\d+)+", re.ASCII)
+_ASCII_WORDS = {
+    code: " " for code in range(128) if not (chr(code) in "_" or chr(code).isdigit() or "a" <= chr(code) <= "z")
+}
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _ANY_TOKEN = re.compile(rf"</?[^\W\d][\w:-]{{0,31}}>|[{_UNSPACED}]|\d+(?:[.,:/-]\d+)+|[^\W{_UNSPACED}]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -56,6 +63,28 @@ def _mask(token: str) -> str:
 
 def tokens(folded: str) -> list[str]:
     """Masked tokens of a folded text, in order."""
-    masked = _MASKED.sub(" % ", folded)
-    found = (_ASCII_TOKEN if masked.isascii() else _ANY_TOKEN).findall(masked)
+    masked = (_MASKED_OR_LINK if "://" in folded else _MASKED).sub(" % ", folded)
+    if not masked.isascii():
+        masked = _plain(masked)
+    found = _ascii_tokens(masked) if masked.isascii() else _ANY_TOKEN.findall(masked)
     return [token if len(token) < 24 and token.isalpha() else _mask(token) for token in found]
+
+
+def _plain(masked: str) -> str:
+    """The text with its signs as spaces when no letter or digit of it is beyond ASCII, else the text as it is."""
+    foreign = set(_FOREIGN.findall(masked))
+    if any(map(str.isalnum, foreign)):
+        return masked
+    return _FOREIGN.sub(" ", masked)
+
+
+def _ascii_tokens(masked: str) -> list[str]:
+    if "<" not in masked:
+        return _ASCII_NUMBER.sub(" 0 ", masked).translate(_ASCII_WORDS).split()
+    found: list[str] = []
+    for at, part in enumerate(_ASCII_TAG.split(masked)):  # text and tags in turn
+        if at % 2:
+            found.append(part)
+        else:
+            found += _ASCII_NUMBER.sub(" 0 ", part).translate(_ASCII_WORDS).split()
+    return found

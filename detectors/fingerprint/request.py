@@ -8,7 +8,7 @@ from detectors.fingerprint.content import content, simhash
 from detectors.fingerprint.echo import ANSWER_CHARS, ANSWERED, ASKED, sample
 from detectors.fingerprint.embedding import embedding
 from detectors.fingerprint.harvest import harvest
-from detectors.fingerprint.hashing import sequence, vocabulary
+from detectors.fingerprint.hashing import SPAN_TOKENS, sequence, shingles, vocabulary
 from detectors.fingerprint.intents import intents
 from detectors.fingerprint.minhash import minhash
 from detectors.fingerprint.normalise import fold, pieces, tokens
@@ -33,6 +33,7 @@ def fingerprint(event: Event) -> Fingerprint:
         words = words[:-1] + tokens(rest)[1:]
     known = vocabulary(words)
     hashes = sequence(words, known)
+    spans = shingles(hashes, SPAN_TOKENS)
     head, tail = ends(words)
 
     system = f"{system_head}\n{system_rest}" if system_rest else system_head
@@ -50,7 +51,7 @@ def fingerprint(event: Event) -> Fingerprint:
         content=content(words),
         simhash=simhash(known),
         minhash=minhash(hashes),
-        grams=grams(hashes),
+        grams=grams(spans),
         intents=bits,
         language=language(user, known),
         tags_asked=len(contract.tags),
@@ -58,6 +59,6 @@ def fingerprint(event: Event) -> Fingerprint:
         embedding=direction,
         capability=able,
         harvest=harvest(event, direction, bits, len(contract.tags), len(words)),
-        asked=sample(hashes, ASKED),
-        answered=sample(sequence(said, vocabulary(said)), ANSWERED),
+        asked=sample(spans, ASKED),
+        answered=sample(shingles(sequence(said, vocabulary(said)), SPAN_TOKENS), ANSWERED),
     )

@@ -6,8 +6,9 @@ long as it is stable.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+import numpy as np
 
 CLASSES = (
     "none", "english", "german", "french", "spanish", "portuguese", "italian", "dutch", "latin_other",
@@ -25,13 +26,19 @@ _WORDS = {
     "italian": frozenset(["il", "di", "e", "un", "è", "che", "per", "non", "della", "gli", "sono", "una"]),
     "dutch": frozenset(["het", "een", "en", "van", "niet", "dat", "op", "zijn", "voor", "met", "ik", "je"]),
 }
-_KANA = re.compile("[\u3040-\u30ff]")
-_HAN = re.compile("[\u3400-\u9fff]")
-_HANGUL = re.compile("[\uac00-\ud7af]")
-_CYRILLIC = re.compile("[\u0400-\u052f]")
-_ARABIC = re.compile("[\u0600-\u06ff]")
-_INDIC = re.compile("[\u0900-\u0dff]")
-_LATIN = re.compile("[a-z\u00df-\u024f]")
+_FUNCTION_WORDS = frozenset().union(*_WORDS.values())
+# Ranges of code points, first and last.
+_LATIN = ((0x61, 0x7A), (0xDF, 0x24F))
+_SCRIPTS = {
+    "japanese": (0x3040, 0x30FF),  # kana; Han is Chinese unless kana are beside it
+    "chinese": (0x3400, 0x9FFF),
+    "korean": (0xAC00, 0xD7AF),
+    "cyrillic": (0x0400, 0x052F),
+    "arabic": (0x0600, 0x06FF),
+    "indic": (0x0900, 0x0DFF),
+}
+_RANGES = sorted((*_LATIN, *_SCRIPTS.values()))
+_BORDERS = np.array([border for first, last in _RANGES for border in (first, last + 1)], np.uint32)
 
 
 def language(folded: str, words: Iterable[str]) -> int:
@@ -39,25 +46,27 @@ def language(folded: str, words: Iterable[str]) -> int:
     if not folded:
         return 0
     if not folded.isascii():
-        counts = {
-            "japanese": len(_KANA.findall(folded)) * 3,  # kana beside Han is Japanese, and is the minority of characters
-            "chinese": len(_HAN.findall(folded)),
-            "korean": len(_HANGUL.findall(folded)),
-            "cyrillic": len(_CYRILLIC.findall(folded)),
-            "arabic": len(_ARABIC.findall(folded)),
-            "indic": len(_INDIC.findall(folded)),
-        }
+        in_range = _in_ranges(folded)
+        counts = {name: in_range[place] for name, place in _SCRIPTS.items()}
+        counts["japanese"] *= 3  # kana beside Han is Japanese, and is the minority of characters
         best = max(counts, key=counts.__getitem__)
         # One Han character says about as much as three letters.
-        latin = len(_LATIN.findall(folded)) / (3 if best in ("japanese", "chinese", "korean") else 1)
+        latin = sum(in_range[place] for place in _LATIN) / (3 if best in ("japanese", "chinese", "korean") else 1)
         if counts[best] > latin:
             return INDEX[best]
         if not latin:
             return INDEX["other"]
-    seen = set(words)
+    seen = _FUNCTION_WORDS.intersection(words)
     best, most = "latin_other", 0
     for name, listed in _WORDS.items():
         hits = len(listed & seen)
         if hits > most:
             best, most = name, hits
     return INDEX[best]
+
+
+def _in_ranges(text: str) -> dict[tuple[int, int], int]:
+    """How many characters of a text lie in each of _RANGES."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    between = np.bincount(np.searchsorted(_BORDERS, codes, "right"), minlength=len(_BORDERS) + 1)
+    return dict(zip(_RANGES, between[1::2].tolist(), strict=True))

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detectors.fingerprint.hashing import Hashes, digest, shingles
+from detectors.fingerprint.hashing import SPAN_TOKENS, Hashes, digest, smallest
 
 END_TOKENS = 6
 """Shorter than nearly every instruction, long enough that two unrelated texts rarely agree."""
 
 REACH_TOKENS = 64
-GRAM_TOKENS = 5
-WINDOW = 6
+WINDOW = 6  # three pairs, see `_winnow`
 GRAMS_PER_END = 6
 
 
@@ -27,12 +26,15 @@ def ends(tokens: Sequence[str]) -> tuple[int, int]:
     return digest(" ".join(tokens[:END_TOKENS])), digest(" ".join(tokens[-END_TOKENS:]))
 
 
-def grams(hashes: Hashes) -> bytes:
-    """Winnowed shingles of both ends, at most GRAMS_PER_END each: 32-bit values, sorted, little-endian."""
-    spans = shingles(hashes, GRAM_TOKENS)
+def grams(spans: Hashes) -> bytes:
+    """Winnowed shingles of both ends, at most GRAMS_PER_END each: 32-bit values, sorted, little-endian.
+
+    Args:
+        spans: shingles of SPAN_TOKENS tokens.
+    """
     if not len(spans):
         return b""
-    reach = REACH_TOKENS - GRAM_TOKENS + 1
+    reach = REACH_TOKENS - SPAN_TOKENS + 1
     chosen = _winnow(spans[:reach])
     if len(spans) > reach:
         chosen = chosen | _winnow(spans[-reach:])
@@ -42,9 +44,6 @@ def grams(hashes: Hashes) -> bytes:
 def _winnow(spans: Hashes) -> set[int]:
     # The smallest of the window minima, not all of them: a sample of fixed size that two texts draw alike.
     if len(spans) > WINDOW:
-        last = len(spans) - WINDOW + 1
-        least = spans[:last]
-        for offset in range(1, WINDOW):
-            least = np.minimum(least, spans[offset : offset + last])
-        spans = least
-    return {value >> 32 for value in sorted(set(spans.tolist()))[:GRAMS_PER_END]}
+        pairs = np.minimum(spans[1:], spans[:-1])
+        spans = np.minimum(np.minimum(pairs[:-4], pairs[2:-2]), pairs[4:])
+    return {value >> 32 for value in smallest(spans, GRAMS_PER_END).tolist()}
