@@ -26,7 +26,7 @@ def _row(values: np.ndarray) -> FeatureRow:
 
 
 def _verdict(key_id: str, at_us: int, p_value: float | None = 0.5, **changes: object) -> Verdict:
-    scored = ScoreStatus.ABSTAINED if p_value is None else ScoreStatus.SCORED
+    scored = ScoreStatus.NOT_APPLICABLE if p_value is None else ScoreStatus.SCORED
     scores = (Score("boosted", "1", scored, 1.0 - (p_value or 0.0)),)
     return replace(
         Verdict(key_id, "key", Status.JUDGED, 0.1, Level.CLEAR, at_us, at_us, None, (), scores, 0, 50, False, "m"),

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from app.enforcement.policy import (
     Action,
@@ -93,6 +94,31 @@ def test_the_rule_of_a_level() -> None:
         assert rule_for(level, policy, authorised=True, allowed=False).action == "observe"
         assert rule_for(level, policy, authorised=False, allowed=True).action == "observe"
     assert rule_for(Level.CLEAR, policy, authorised=False, allowed=False).action == "observe"
+
+
+def test_the_leak_alarm_slows_a_key_that_is_only_watched() -> None:
+    """The gentlest step, at watch alone; it can be turned off, is never milder than watch, and goes as far as policy may."""
+    policy = EnforcementSettings()
+
+    def asked(policy: EnforcementSettings, level: Level = Level.WATCH, **more: bool) -> ActionRule:
+        facts = {"authorised": False, "allowed": False, "leaking": True, **more}
+        return rule_for(level, policy, **facts)
+
+    assert asked(policy) is policy.leak
+    assert policy.leak.factor > policy.suspect.factor
+    assert asked(policy, leaking=False) is policy.watch
+    assert (asked(policy, Level.SUSPECT), asked(policy, Level.CONFIRMED)) == (policy.suspect, policy.confirmed)
+    assert asked(policy, Level.CLEAR).action == "observe"
+    assert {asked(policy, authorised=True).action, asked(policy, allowed=True).action} == {"observe"}
+    off = EnforcementSettings(leak=ActionRule())
+    assert asked(off) is off.watch
+    strict = EnforcementSettings(watch=ActionRule(action="throttle", factor=0.1))
+    assert asked(strict) is strict.watch
+    none = ActionRule()
+    careful = EnforcementSettings(automatic_up_to="observe", suspect=none, confirmed=none)
+    assert asked(careful) is careful.watch
+    with pytest.raises(ValidationError, match=r"enforcement\.leak\.action"):
+        EnforcementSettings(leak=ActionRule(action="cap"))
 
 
 def test_shares_are_fixed_and_even() -> None:

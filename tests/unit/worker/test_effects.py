@@ -160,3 +160,20 @@ def test_a_timeline_item_is_json_whatever_numbers_are_in_it() -> None:
         timeline_item(_verdict(Level.WATCH, reasons=(reason,), score=np.float64(0.5)), Level.CLEAR, ActionRule())
     )
     assert (item["reasons"][0]["value"], item["reasons"][0]["percentile"], item["score"]) == (12.5, None, 0.5)
+
+
+def test_the_leak_alarm_is_told_when_it_begins_and_ends() -> None:
+    """The level stays at watch; the key is slowed down and let go, and the timeline has both, each once."""
+    batch = _batch()
+    verdicts = [_verdict(Level.WATCH, leaking=leaking) for leaking in (True, True, False)]
+    add_verdicts(batch, verdicts[:1], {"k1": Level.WATCH}, POLICY)
+    action = decode_verdict(batch.verdicts["k1"])
+    assert action is not None
+    assert (action.level, action.action, action.factor) == (Level.WATCH, "throttle", POLICY.leak.factor)
+    again = _batch()
+    add_verdicts(again, verdicts[1:], {"k1": Level.WATCH}, POLICY, leaking={"k1"})
+    told = [json.loads(item) for _, item in batch.timeline + again.timeline]
+    assert [(item["what"], item["leaking"], item["action"]) for item in told] == [
+        ("leak", True, "throttle"),
+        ("leak", False, "observe"),
+    ]

@@ -204,3 +204,10 @@ def test_a_stored_explanation_does_not_change_with_the_model() -> None:
     assert read_flag(data) == record
     assert not rescore(msgspec.structs.replace(record, catalogue="0"), MODEL).comparable
     assert read_flag(b"{}") is None
+
+
+def test_a_leak_alarm_at_the_same_level_is_recorded() -> None:
+    """A key that was only watched is slowed down from now on: its customer must be told on what that rests."""
+    (record,) = _flagged([_verdict(Level.WATCH, leaking=True)], before={"k1": Level.WATCH})
+    assert (record.was, record.level, record.measure.action, record.measure.factor) == ("watch", "watch", "throttle", 0.5)
+    assert _flagged([_verdict(Level.WATCH, leaking=True)], before={"k1": Level.WATCH}, leaking={"k1"}) == []

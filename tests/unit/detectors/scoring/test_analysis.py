@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from detectors import analysis as analysis_module
 from detectors.analysis import Analysis, EntityState
+from detectors.catalogue import INDEX
 from detectors.contract import Level, Status, Verdict
 from detectors.event import Event
+from detectors.features import FeatureRow
 from detectors.fingerprint import Fingerprint, fingerprint
+from detectors.looks import Dated, Looks
 from detectors.model import Model, rules_only
 from detectors.profile import BadProfile, Profile
 
@@ -202,3 +205,20 @@ def test_a_state_that_unpacks_without_end_is_refused() -> None:
     """A few bytes that claim to be a gigabyte cost no memory."""
     with pytest.raises(BadProfile):
         EntityState.from_bytes(zlib.compress(bytes(1 << 26)))
+
+
+def test_a_frozen_feature_is_not_shown_to_scorers(model: Model, harvest: list[Item]) -> None:
+    """From the look's own moment on; rows keep the feature, and a frozen account of leaks raises no alarm."""
+    start = harvest[30][0].at_us
+    names = {"elicitation_share": 0, "leak_evidence": 0}
+    looks = Looks(past=(Dated(0, start, names),))
+    rows: list[FeatureRow] = []
+    verdicts = Analysis(model, looks).observe({}, harvest, rows)
+    plain = Analysis(model).observe({}, harvest)
+    assert any(verdict.leaking for verdict in plain)
+    before = [at for at, verdict in enumerate(plain) if verdict.at_us < start]
+    assert [verdicts[at] for at in before] == plain[: len(before)]
+    after = [verdict for verdict in verdicts if verdict.at_us >= start]
+    assert [verdict.scores for verdict in after] != [verdict.scores for verdict in plain[len(before) :]]
+    assert not any(verdict.leaking for verdict in after)
+    assert all(row.present[INDEX["leak_evidence"]] for row in rows[-len(after) :])

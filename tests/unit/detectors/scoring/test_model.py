@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 
 from detectors import model as models
+from detectors.catalogue import INDEX
 from detectors.contract import FeatureMatrix, ScoreStatus
+from detectors.drift import Fleet
 from detectors.features import FeatureRow, stack
 from detectors.model import BadModel, Model, TooLittleHistory
-from detectors.policy import Policy
+from detectors.policy import ALARM, Policy
 
 MakeRow = Callable[..., FeatureRow]
 Honest = Callable[..., tuple[list[FeatureRow], list[str]]]
@@ -186,3 +189,46 @@ def test_percentile_of_an_unknown_feature_is_an_error(model: Model) -> None:
     """A misspelt name is a mistake of the caller, not a missing peer."""
     with pytest.raises(KeyError):
         model.percentile("mood", 1.0, ("all",))
+
+
+def test_the_leak_alarm_lies_above_all_but_one_in_a_thousand_of_the_history(honest: Honest) -> None:
+    """Never below its own bound, and above what the history's honest organisations ever reached."""
+    rows, owners = honest(5, 40, 2)
+    assert models.fit(rows, owners, 1).policy.alarm == ALARM
+    rows[0].values[INDEX["leak_evidence"]] = 12.0
+    alarm = models.fit(rows, owners, 1).policy.alarm
+    assert 12.0 < alarm < 12.001
+
+
+def test_the_fleet_of_the_history_is_saved_with_the_model(model: Model, saved: Path) -> None:
+    """Votes survive the files; by default every row has one, and where newest rows are named those alone have."""
+    again = models.load(saved)
+    assert model.peers is not None
+    assert again.peers is not None
+    for fitted in (model.peers, again.peers):
+        assert fitted.fleet is not None
+    assert np.array_equal(again.peers.fleet.votes, model.peers.fleet.votes)  # type: ignore[union-attr]
+    assert np.array_equal(again.peers.fleet.beyond, model.peers.fleet.beyond)  # type: ignore[union-attr]
+
+
+def test_only_newest_rows_are_the_fleet(honest: Honest) -> None:
+    """What later fleets are compared with is as they are: one row of each entity."""
+    rows, owners = honest(6, 40, 2)
+    fleets = [models.fit(rows, owners, 1, newest=newest).peers.fleet for newest in (None, range(1, 80, 2), range(1, 40, 2))]  # type: ignore[union-attr]
+    assert [fleet.votes.max() for fleet in fleets if fleet is not None] == [40, 40, 20]
+    assert not np.array_equal(fleets[0].beyond, fleets[1].beyond)  # type: ignore[union-attr]
+
+
+def test_a_model_without_a_fleet_is_read_as_one_that_freezes_nothing(model: Model, tmp_path: Path) -> None:
+    """A model that was saved before there was one judges on; one whose votes are of another shape is refused."""
+    assert model.peers is not None
+    for fleet, damaged in ((None, False), (Fleet(np.ones(3), np.ones((3, 7))), True)):
+        folder = tmp_path / str(damaged)
+        models.save(models.Model(model.policy, replace(model.peers, fleet=fleet), {}), folder)
+        if damaged:
+            with pytest.raises(BadModel, match="fleet"):
+                models.load(folder)
+        else:
+            found = models.load(folder).peers
+            assert found is not None
+            assert found.fleet is None

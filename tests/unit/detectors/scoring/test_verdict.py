@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.contract import USES, Level, Reason, Score, ScoreStatus, Status, Verdict
-from detectors.policy import CERTAIN, PATTERN, RULES, Policy, demoted
+from detectors.policy import ALARM, CERTAIN, PATTERN, RULES, Policy, demoted
 from detectors.verdict import Moment, Standing, combined, judge, level_called
 
 HOUR = 3_600_000_000
@@ -25,8 +25,10 @@ def _score(scorer: str, value: float | None, *reasons: Reason) -> Score:
     return Score(scorer, "1", ScoreStatus.SCORED, value, reasons)
 
 
-def _moment(at_us: int = T0, evidence: int = 100, valuable: int = 0, authorised: tuple[str, ...] = ()) -> Moment:
-    return Moment("k", "key", at_us, valuable, evidence, authorised)
+def _moment(
+    at_us: int = T0, evidence: int = 100, valuable: int = 0, authorised: tuple[str, ...] = (), leak: float = 0.0
+) -> Moment:
+    return Moment("k", "key", at_us, valuable, evidence, authorised, leak)
 
 
 def _level(scores: Sequence[Score], policy: Policy | None = None, **facts: object) -> Level:
@@ -228,3 +230,31 @@ def test_hysteresis_never_skips_down(first: Level, second: Level) -> None:
 def test_every_use_excuses_something_and_no_rule_knows_another() -> None:
     """The vocabulary of contracted uses is exactly what the rules' excuses are made of."""
     assert {use for rule in RULES.values() for use in rule.excused_by} == set(USES)
+
+
+def test_the_leak_alarm_is_worth_a_look_and_says_why(judged: Judge) -> None:
+    """From its bound on the verdict is leaking, at watch at least, and names the accountant's evidence as a reason."""
+    quiet = judged(_score("boosted", 0.5), leak=ALARM - 0.01)
+    assert (quiet.leaking, quiet.level) == (False, Level.CLEAR)
+    alarmed = judged(_score("boosted", 0.5), leak=ALARM)
+    assert (alarmed.leaking, alarmed.level) == (True, Level.WATCH)
+    assert [reason.feature for reason in alarmed.reasons] == ["leak_evidence"]
+    after = judged(_score("boosted", 0.5), leak=1.0)
+    assert (after.leaking, after.level) == (False, Level.WATCH)
+
+
+def test_the_leak_alarm_is_no_matter_of_contracted_uses(judged: Judge) -> None:
+    """Whoever may make data takes valuable answers all day; nor does it speak where too little is known."""
+    for use in USES:
+        found = judged(_score("boosted", 0.5), leak=50.0, authorised=(use,))
+        assert (found.leaking, found.level) == (False, Level.CLEAR)
+    assert not judged(_score("boosted", 0.5), leak=50.0, evidence=4).leaking
+
+
+def test_the_leak_alarm_gives_the_reason_that_its_scorer_gave(judged: Judge) -> None:
+    """With its percentile, beside the strongest of the others."""
+    given_reason = Reason("leak_evidence", 9.0, 99.5, "high", 1.0, "…")
+    others = [Reason(f"f{at}", 1.0, 99.0, "high", 0.9, "…") for at in range(6)]
+    found = judged(_score("leak", 0.95, given_reason), _score("tails", 0.99, *others), leak=9.0)
+    assert given_reason in found.reasons
+    assert len(found.reasons) == 5

@@ -50,6 +50,7 @@ verdicts = st.builds(
     evidence=st.integers(0, 2**40),
     authorised=st.booleans(),
     model_id=st.text(max_size=16),
+    leaking=st.booleans(),
 )
 
 
