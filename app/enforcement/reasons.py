@@ -84,7 +84,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
         *("skeleton_entropy", "skeleton_top_share", "user_top_share", "slot_novelty", "near_duplicate_rate"),
         *("multiplicity_peak", "contract_top_share", "elicitation_constancy", "constant_elicitations"),
         *("constant_elicitation_share", "constant_forced_answers", "items_repeated", "repeat_exactness"),
-        *("judged_near_share", "parameter_novelty", "output_echo_share", "output_echoes"),
+        *("judged_near_share", "parameter_novelty", "output_echo_share", "output_echoes", "template_share"),
     ),
     _SHAPE: (
         *("single_turn_ratio", "mean_turn_depth", "output_input_ratio", "output_tokens_mean", "input_tokens_mean"),

@@ -78,7 +78,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "templates": (
         "skeleton_entropy", "skeleton_top_share", "user_top_share", "slot_novelty", "near_duplicate_rate",
-        "multiplicity_peak", "contract_top_share", "system_prompt_share", "repeat_exactness",
+        "multiplicity_peak", "contract_top_share", "system_prompt_share", "repeat_exactness", "template_share",
     ),
     "shape": (
         "single_turn_ratio", "mean_turn_depth", "output_input_ratio", "output_tokens_mean", "input_tokens_mean",

@@ -47,6 +47,7 @@ class Feature:
 FEW = "fewer than five answered exchanges that write text in the window"
 NEVER = "never"
 WORDLESS = "fewer than five exchanges with text"
+UNOUTLINED = "fewer than five different requests with text"
 UNJUDGED = (
     "it brings no reasoning back, it is the key of an organisation (which is judged), or it cannot be known yet what it "
     "was given: see `detectors.profile.provenance`"

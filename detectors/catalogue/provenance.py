@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from detectors.catalogue.feature import FEW, UNJUDGED, Feature, count, share
+from detectors.catalogue.feature import FEW, UNJUDGED, UNOUTLINED, Feature, count, share
 
 PROVENANCE: tuple[Feature, ...] = (
     # --- Concurrency and limits
@@ -101,6 +101,15 @@ PROVENANCE: tuple[Feature, ...] = (
         "migrations of a running workload to a new key", "age accounts: time and subscriptions",
         "AA26-251A: no ramp; velocity rules of card-testing defences",
     ),
+    # --- Induced templates
+    share(
+        "template_share", "high",
+        "share of different requests under one of up to four templates, each induced from what stayed the same, in order, "
+        "among the entity's own requests; nothing is masked by a list",
+        "pipelines, graders, products that wrap user input", "a paraphrase per request: an extra model call each",
+        "Drain, ICWS 2017; Spell, ICDM 2016; Polygraph, IEEE S&P 2005: ordered constant tokens", UNOUTLINED,
+    ),
+    # --- Account
     Feature(
         "account_age_d", "days", 0.0, inf, "now", "low", "log", "age of the account",
         "it is unknown when the account was made", "every new customer", "age accounts: time and subscriptions",

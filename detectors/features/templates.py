@@ -31,6 +31,7 @@ def templates(profile: Profile, week: Counts, now_us: int) -> Found:
         [value * fade for value in profile.tops["parameters"].floors()], profile.tops["parameters"].total * fade
     )
     enough = generated >= MIN_EXCHANGES
+    induced = sum(template.weight for template in profile.templates.induced())
     return {
         "skeleton_entropy": _relative(min(entropies), worded) if worded >= MIN_EXCHANGES else None,
         "skeleton_top_share": part(max(user, tops["system"]), generated),
@@ -44,6 +45,7 @@ def templates(profile: Profile, week: Counts, now_us: int) -> Found:
         "parameter_entropy": bits if enough else None,
         "parameter_novelty": part(week["new_parameters"], generated),
         "elicitation_constancy": part(tops["elicited"], week["elicit"]),
+        "template_share": part(induced * fade, profile.templates.total * fade),
     }
 
 

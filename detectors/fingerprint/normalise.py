@@ -25,8 +25,8 @@ _ASCII_WORDS = {
     code: " " for code in range(128) if not (chr(code) in "_" or chr(code).isdigit() or "a" <= chr(code) <= "z")
 }
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_ANY_TOKEN = re.compile(rf"</?[^\W\d][\w:-]{{0,31}}>|[{_UNSPACED}]|\d+(?:[.,:/-]\d+)+|[^\W{_UNSPACED}]+")
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_ANY_TOKEN = re.compile(rf"</?[^\W\d][\w:-]{{0,31}}>|[{UNSPACED}]|\d+(?:[.,:/-]\d+)+|[^\W{UNSPACED}]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

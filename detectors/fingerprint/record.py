@@ -19,7 +19,7 @@ FORCED_ANSWER = 128  # … and the request had asked for that tag
 
 
 class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Hashes and small numbers of one exchange; about 350 bytes as msgpack. A hash of 0 means there was nothing to hash.
+    """Hashes and small numbers of one exchange; about 500 bytes as msgpack. A hash of 0 means there was nothing to hash.
 
     Attributes:
         version: FINGERPRINT_VERSION that made it.
@@ -42,6 +42,7 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
             times the logarithm of the ratio, −127 … 127.
         asked: sample of the shingles of the last user turn, see `echo`.
         answered: sample of the shingles of the answer's beginning, see `echo`.
+        outline: first and last words of the last user turn as they stand, nothing masked: 16 bits each, see `outline`.
     """
 
     version: int
@@ -62,3 +63,4 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     harvest: int = 0
     asked: bytes = b""
     answered: bytes = b""
+    outline: bytes = b""

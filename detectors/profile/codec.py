@@ -22,6 +22,7 @@ from detectors.sketch.models import ModelTable
 from detectors.sketch.pool import Pool
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
+from detectors.sketch.templates import Templates
 from detectors.sketch.topics import Topics
 from detectors.sketch.topk import SpaceSaving
 from detectors.tally import COUNTERS
@@ -64,6 +65,7 @@ class Stored(msgspec.Struct, array_like=True, frozen=True):
     last_grams: tuple[bytes, ...]
     pool: bytes
     account: bytes
+    templates: bytes
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -107,6 +109,7 @@ def encode(profile: Profile) -> bytes:
             last_grams=tuple(profile.last_grams),
             pool=profile.pool.to_bytes(),
             account=profile.account.to_bytes(),
+            templates=profile.templates.to_bytes(),
         )
     )
 
@@ -158,6 +161,7 @@ def _fill(out: Profile, stored: Stored) -> None:
     out.blocks = Blocks.from_bytes(stored.blocks)
     out.pool = Pool.from_bytes(WIDTH, stored.pool)
     out.account = Accountant.from_bytes(stored.account)
+    out.templates = Templates.from_bytes(stored.templates)
     out.last_grams = list(stored.last_grams)
     if len(out.last_grams) > GRAM_MEMORY or any(len(grams) % 4 for grams in out.last_grams):
         raise ValueError("remembered shingles have the wrong length")

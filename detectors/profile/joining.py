@@ -43,3 +43,4 @@ def join(out: Profile, a: Profile, b: Profile) -> None:
     out.last_grams = later.last_grams
     out.pool = a.pool.merged(b.pool)
     out.account = a.account.merged(b.account)
+    out.templates = a.templates.merged(b.templates)

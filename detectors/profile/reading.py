@@ -104,6 +104,9 @@ def read(profile: Profile, event: Event, fp: Fingerprint, seen: Seen, weight: fl
     if fp.tokens:
         seen.novel = not profile.windows["contents"].see(fp.content & _LOW32)
         seen.fresh_cell = profile.cells.visit(place, event.at_us)
+    if not repeated:
+        # The same request again says nothing of what varies.
+        profile.templates.see(fp.outline, weight)
     _echo(profile, event, fp, seen)
     if fp.minhash and not repeated:
         signature = low_bytes(fp.minhash)

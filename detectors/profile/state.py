@@ -25,6 +25,7 @@ from detectors.sketch.models import ModelTable
 from detectors.sketch.pool import Pool
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
+from detectors.sketch.templates import Templates
 from detectors.sketch.topics import Topics
 from detectors.sketch.topk import SpaceSaving
 from detectors.tally import COUNTERS, INDEX, Seen, is_generated, tally
@@ -73,6 +74,7 @@ class Profile:
         self.last_grams: list[bytes] = []
         self.pool = Pool(WIDTH)
         self.account = Accountant()
+        self.templates = Templates()
 
     @classmethod
     def new(cls, entity_id: str, kind: str) -> Profile:
@@ -160,6 +162,7 @@ class Profile:
             for top in self.tops.values():
                 top.scale(factor)
             self.repeats.scale(factor)
+            self.templates.scale(factor)
             self.topics.scale(factor)
         self.models.scale(DAY.shift(old[1], new[1]))
 

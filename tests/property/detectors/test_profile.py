@@ -46,6 +46,7 @@ fingerprints = st.builds(
     harvest=st.integers(-127, 127),
     asked=shingles,
     answered=shingles.map(lambda held: held[:24]),
+    outline=st.lists(st.integers(0, 9), max_size=12).map(lambda held: b"".join(bytes((word, 7)) * 3 for word in held)),
 )
 fields: dict[str, Any] = {
     "plan": st.sampled_from(["", "free", "team"]),

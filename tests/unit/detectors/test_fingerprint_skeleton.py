@@ -192,10 +192,10 @@ def test_the_language_class_of_a_sentence(make_event: MakeEvent, text: str, name
 
 
 def test_a_fingerprint_is_small_and_holds_no_text(make_event: MakeEvent) -> None:
-    """Under 320 bytes, and no word of the prompt or answer among them."""
+    """Under 480 bytes, and no word of the prompt or answer among them."""
     fields: dict[str, Any] = {"system": "SECRETSYSTEM words", "answer": "<tag>SECRETANSWER"}
     data = msgspec.msgpack.encode(fingerprint(make_event("SECRETPROMPT " + " ".join(TOPICS), **fields)))
-    assert len(data) <= 320
+    assert len(data) <= 480
     for word in (b"SECRETSYSTEM", b"SECRETANSWER", b"SECRETPROMPT", b"tag", b"secret"):
         assert word not in data
 
