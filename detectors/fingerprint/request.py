@@ -12,6 +12,7 @@ from detectors.fingerprint.hashing import SPAN_TOKENS, sequence, shingles, vocab
 from detectors.fingerprint.intents import intents
 from detectors.fingerprint.minhash import minhash
 from detectors.fingerprint.normalise import fold, pieces, tokens
+from detectors.fingerprint.outline import outline
 from detectors.fingerprint.output_contract import output_contract
 from detectors.fingerprint.record import FINGERPRINT_VERSION, Fingerprint
 from detectors.fingerprint.script import language
@@ -61,4 +62,5 @@ def fingerprint(event: Event) -> Fingerprint:
         harvest=harvest(event, direction, bits, len(contract.tags), len(words)),
         asked=sample(spans, ASKED),
         answered=sample(shingles(sequence(said, vocabulary(said)), SPAN_TOKENS), ANSWERED),
+        outline=outline(user, rest),
     )
