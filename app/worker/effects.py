@@ -64,13 +64,14 @@ def add_verdicts(
             allowed=key_id in allowed,
             leaking=verdict.leaking,
         )
-        turned = verdict.leaking != (key_id in alarmed)
+        covering = verdict.authorised != (key_id in covered)
+        turned = verdict.level is Level.WATCH and verdict.leaking != (key_id in alarmed)
         if verdict.level != was:
             batch.timeline.append((key_id, timeline_item(verdict, was, rule)))
             changes.append(verdict.level)
-        elif verdict.level > Level.CLEAR and (turned or verdict.authorised != (key_id in covered)):
+        elif verdict.level > Level.CLEAR and (covering or turned):
             # The level stays, and what is done about it may change.
-            batch.timeline.append((key_id, timeline_item(verdict, was, rule, turned)))
+            batch.timeline.append((key_id, timeline_item(verdict, was, rule, leak=not covering)))
         levels[key_id] = verdict.level
         (covered.add if verdict.authorised else covered.discard)(key_id)
         (alarmed.add if verdict.leaking else alarmed.discard)(key_id)

@@ -97,7 +97,7 @@ def test_the_rule_of_a_level() -> None:
 
 
 def test_the_leak_alarm_slows_a_key_that_is_only_watched() -> None:
-    """The gentlest step, at watch alone; it can be turned off, is never milder than watch, and goes as far as policy may."""
+    """The gentlest step, at watch alone; can be turned off, is never milder than watch, and goes as far as policy may."""
     policy = EnforcementSettings()
 
     def asked(policy: EnforcementSettings, level: Level = Level.WATCH, **more: bool) -> ActionRule:
