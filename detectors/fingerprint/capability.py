@@ -18,15 +18,26 @@ NAMES = ("other", "code", "maths", "agent", "text", "extract", "grade", "make")
 SHORT_TOKENS = 16
 READ_CHARS = 1536
 
-_WORDS = ("def", "class", "import", "return", "function", "const", "var", "public", "static", "void", "select", "#include")
-_SIGNS = ("```", "=>", "->", "==", "!=")
-_BLOCK = r"[;{}]\s*(?:\n|$)"
-_CODE = re.compile(rf"```|{_BLOCK}|\b(?:{'|'.join(_WORDS)})\b[^.\n]{{0,60}}[({{:;=<]|=>|->|==|!=|\w\(\w*\)")
-_MATHS = re.compile(r"\d+(?:[.,]\d+)?\s?(?:[-+*/×÷=^%<>≤≥]|\\times|\\frac)|[=√∑∫π]|\\[a-z]{3,}|[$€£¥]\s?\d|\b\d+\b")
-# What each mark holds one of its own of costs less to count: where there is too little of it, marks need not be looked for.
-# The look-behinds stand after the first character so that the scan can skip to it.
-_BLOCK_OR_CALL = tuple(re.compile(expression) for expression in (_BLOCK, r"\((?<=\w\()\w*\)"))
-_MATHS_HINT = re.compile(r"[\d=√∑∫π\\$€£¥](?<!\d\d)")  # a number once
+# A fence, the end of a statement or block, an arrow, a comparison, a call, or a keyword with a bracket or "=" behind it.
+# Every alternative begins with a literal, so that the scan skips to those; look-behinds stand after the first character.
+_SIGNS = ("```", r";\s*(?:\n|$)", r"{\s*(?:\n|$)", r"}\s*(?:\n|$)", "=>", "==", "->", "!=", r"\((?<=\w\()\w*\)")
+_WORDS = (
+    r"d(?<!\wd)ef", r"c(?<!\wc)(?:lass|onst)", r"i(?<!\wi)mport", r"r(?<!\wr)eturn", r"f(?<!\wf)unction", r"p(?<!\wp)ublic",
+    r"v(?<!\wv)(?:ar|oid)", r"s(?<!\ws)(?:tatic|elect)", r"#(?<=\w#)include",
+)  # fmt: skip
+_CODE = re.compile("|".join((*_SIGNS, *(rf"{word}\b[^.\n]{{0,60}}[({{:;=<]" for word in _WORDS))))
+# Each of these marks holds one of these characters of its own.
+_CODE_HINT = re.compile(r"[`;{}(:=<>]")
+# A number that is calculated with or stands alone, an equals or root sign, a command of TeX, an amount of money.
+_MATHS = re.compile(
+    r"[\d=√∑∫π\\$€£¥](?:(?<=\d)\d*(?:[.,]\d+)?\s?(?:[-+*/×÷=^%<>≤≥]|\\times|\\frac)|(?<=\d)(?<!\w\d)\d*\b"
+    r"|(?<=[=√∑∫π])|(?<=\\)[a-z]{3,}|(?<=[$€£¥])\s?\d)"
+)
+_ASCII_MATHS = re.compile(
+    r"[0-9=\\$](?:(?<=[0-9])[0-9]*(?:[.,][0-9]+)?\s?(?:[-+*/=^%<>]|\\times|\\frac)|(?<=[0-9])(?<!\w[0-9])[0-9]*\b"
+    r"|(?<==)|(?<=\\)[a-z]{3,}|(?<=\$)\s?[0-9])",
+    re.ASCII,
+)
 CODE_MARKS = 3
 MATHS_MARKS = 3
 MATHS_PER_CHARS = 160
@@ -60,13 +71,12 @@ def capability(event: Event, text: str, answer: str, intents: int) -> int:
 
 
 def _is_code(text: str) -> bool:
-    hints = sum(map(text.count, _SIGNS)) + sum(len(mark.findall(text)) for mark in _BLOCK_OR_CALL)
-    return hints + sum(map(text.count, _WORDS)) >= CODE_MARKS and _at_least(CODE_MARKS, _CODE, text)
+    return len(_CODE_HINT.findall(text)) >= CODE_MARKS and _at_least(CODE_MARKS, _CODE, text)
 
 
 def _is_maths(text: str) -> bool:
-    least = max(MATHS_MARKS, len(text) // MATHS_PER_CHARS)
-    return len(_MATHS_HINT.findall(text)) >= least and _at_least(least, _MATHS, text)
+    marks = _ASCII_MATHS if text.isascii() else _MATHS
+    return _at_least(max(MATHS_MARKS, len(text) // MATHS_PER_CHARS), marks, text)
 
 
 def _at_least(count: int, marks: re.Pattern[str], text: str) -> bool:

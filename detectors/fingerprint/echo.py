@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.fingerprint.hashing import Hashes, smallest
+from detectors.fingerprint.hashing import Hashes
 
 ASKED = 24
 """Kept of a request."""
@@ -24,4 +24,8 @@ def sample(spans: Hashes, size: int) -> bytes:
     """The smallest shingles of SPAN_TOKENS: at most `size` values of 32 bits, sorted, little-endian; empty for none."""
     if not len(spans):
         return b""
-    return smallest(spans >> np.uint64(32), size).astype("<u4").tobytes()
+    ordered = np.sort((spans >> np.uint64(32)).astype("<u4"))
+    first = ordered[:size]
+    if (first[1:] == first[:-1]).any():
+        first = np.unique(ordered)[:size]
+    return first.tobytes()

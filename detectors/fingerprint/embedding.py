@@ -21,6 +21,7 @@ from detectors.artefacts import Artefact, load
 
 DIMENSIONS = 64
 BUCKETS = 2048
+_BUCKETS = np.uint64(BUCKETS)
 UNIT = 127
 """A component of 1 as int8: directions are kept with a resolution of 1/127."""
 
@@ -51,10 +52,10 @@ class TokenTable:
         if not words:
             return np.zeros(DIMENSIONS, np.float32)
         wanted = np.fromiter(words.values(), np.uint64, len(words))
-        at = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
-        shared = len(self.hashes) + (wanted % np.uint64(BUCKETS)).astype(np.intp)
-        places = np.where(self.hashes[at] == wanted, at, shared)
-        total: NDArray[np.float32] = self.centre + self.rows[places].sum(axis=0)
+        at = np.searchsorted(self.hashes, wanted)
+        shared = (wanted % _BUCKETS).astype(np.intp) + len(self.hashes)
+        places = np.where(self.hashes.take(at, mode="clip") == wanted, at, shared)
+        total: NDArray[np.float32] = self.centre + self.rows.take(places, axis=0).sum(axis=0)
         length = float(np.sqrt(total @ total))
         return total / np.float32(length) if length > 0.0 else total
 

@@ -12,9 +12,12 @@ Hashes = NDArray[np.uint64]
 
 SPAN_TOKENS = 5
 """Width of the shingles that passages are known by."""
+NEAR_TOKENS = 3
+"""Width of those that tell how near two texts are."""
 
 # Odd multipliers from SplitMix64 and its relatives; a shingle is a polynomial in one of them, so order matters.
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_STEP_SQUARED = np.uint64(0x9E3779B97F4A7C15**2 % 2**64)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
@@ -46,22 +49,19 @@ def mix(values: Hashes) -> Hashes:
     return values
 
 
-def shingles(hashes: Hashes, width: int) -> Hashes:
-    """Scrambled hashes of every run of `width` tokens; empty when there are fewer tokens."""
-    count = len(hashes) - width + 1
-    if count <= 0:
-        return np.empty(0, np.uint64)
-    total = hashes[:count].copy()
-    for offset in range(1, width):
-        total *= _STEP
-        total += hashes[offset : offset + count]
-    return mix(total)
-
-
-def smallest(values: Hashes, size: int) -> Hashes:
-    """The `size` smallest different values, sorted; fewer when there are not so many."""
-    ordered = np.sort(values)
-    first = ordered[:size]
-    if (first[1:] == first[:-1]).any():
-        return ordered[np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))[:size]]
-    return first
+def shingles(hashes: Hashes) -> tuple[Hashes, Hashes]:
+    """Scrambled hashes of every run of NEAR_TOKENS and of SPAN_TOKENS tokens; empty where there are fewer tokens."""
+    near, far = max(0, len(hashes) - NEAR_TOKENS + 1), max(0, len(hashes) - SPAN_TOKENS + 1)
+    if not near:
+        return hashes[:0], hashes[:0]
+    # A polynomial: the longer runs are made of the shorter ones and of pairs.
+    pairs = hashes[:-1] * _STEP
+    pairs += hashes[1:]
+    both = np.empty(near + far, np.uint64)
+    np.multiply(pairs[:near], _STEP, out=both[:near])
+    both[:near] += hashes[2:]
+    if far:
+        np.multiply(both[:far], _STEP_SQUARED, out=both[near:])
+        both[near:] += pairs[3:]
+    both = mix(both)
+    return both[:near], both[near:]

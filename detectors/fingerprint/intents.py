@@ -89,7 +89,7 @@ def _elicitation(event: Event, zone: str, user: str, rest: str, written: int, co
         return ELICIT
     # A finished answer comes along under a label of its own, and the reasons for it are asked for.
     if worded or cues.any_in(zone, cues.WHY):
-        labels = {label.strip() for label in _LABEL.findall(f"{user}\n{rest}")}
+        labels = {label.strip() for label in _at_line_starts(_LABEL, f"{user}\n{rest}")}
         if len(labels) >= 2 and any(label in SHORT_LABELS or cues.any_in(label, cues.ANSWER_LABEL) for label in labels):
             return ELICIT | SUPPLIED
     return ELICIT if worded else 0
@@ -125,5 +125,18 @@ def _continued(user: str, answer: str) -> bool:
     first = int(listed[1]) if listed is not None else 0
     if first <= 1:
         return False
-    given = [int(number) for number in _NUMBERED.findall(user)]
+    given = [int(number) for number in _at_line_starts(_NUMBERED, user)]
     return len(given) >= 3 and first >= max(given[-3:])
+
+
+def _at_line_starts(pattern: re.Pattern[str], text: str) -> list[str]:
+    """What `findall` of a pattern that begins with "^" finds, without trying it at every character between."""
+    found, at = [], 0
+    while True:
+        match = pattern.match(text, at)
+        if match is not None:
+            found.append(match[1])
+            at = match.end() - 1  # a match that ends with a line break is followed by the start of a line
+        at = text.find("\n", at) + 1
+        if not at:
+            return found

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.fingerprint.hashing import Hashes, mix, shingles
+from detectors.fingerprint.hashing import Hashes, mix
 
 POSITIONS = 16
-SHINGLE_TOKENS = 3
 
 _SEEDS = (mix(np.arange(1, POSITIONS + 1, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)) | np.uint64(1))[:, None]
 
 
-def minhash(hashes: Hashes) -> bytes:
-    """Signature of 16 positions of 16 bits, little-endian; empty for fewer than three tokens."""
-    spans = shingles(hashes, SHINGLE_TOKENS)
+def minhash(spans: Hashes) -> bytes:
+    """Signature of 16 positions of 16 bits, little-endian, of shingles of NEAR_TOKENS; empty for none."""
     if not len(spans):
         return b""
     # Multiply-shift per position: the high bits of odd-multiplier products are a universal family.

@@ -20,7 +20,7 @@ _MASKED_OR_LINK = re.compile(rf"https?://\S{{1,300}}|{_QUOTED}")
 # lies between other characters, and `str.translate` with `str.split` finds them five times as fast as an expression; tags
 # are taken out before, and numbers replaced. The look-behind stands after the digit so that the scan can skip to digits.
 _ASCII_TAG = re.compile(r"(</?[a-z_][a-z0-9_:-]{0,31}>)", re.ASCII)
-_ASCII_NUMBER = re.compile(r"\d(?<![a-z0-9_]\d)\d*(?:[.,:/-]\d+)+", re.ASCII)
+_ASCII_NUMBER = re.compile(r"[0-9](?<![a-z0-9_][0-9])[0-9]*(?:[.,:/-][0-9]+)+")
 _ASCII_WORDS = {
     code: " " for code in range(128) if not (chr(code) in "_" or chr(code).isdigit() or "a" <= chr(code) <= "z")
 }
@@ -63,7 +63,11 @@ def _mask(token: str) -> str:
 
 def tokens(folded: str) -> list[str]:
     """Masked tokens of a folded text, in order."""
-    masked = (_MASKED_OR_LINK if "://" in folded else _MASKED).sub(" % ", folded)
+    masked = folded
+    if "://" in folded:
+        masked = _MASKED_OR_LINK.sub(" % ", folded)
+    elif '"' in folded or "`" in folded or not folded.isascii():
+        masked = _MASKED.sub(" % ", folded)
     if not masked.isascii():
         masked = _plain(masked)
     found = _ascii_tokens(masked) if masked.isascii() else _ANY_TOKEN.findall(masked)

@@ -8,7 +8,7 @@ from detectors.fingerprint.content import content, simhash
 from detectors.fingerprint.echo import ANSWER_CHARS, ANSWERED, ASKED, sample
 from detectors.fingerprint.embedding import embedding
 from detectors.fingerprint.harvest import harvest
-from detectors.fingerprint.hashing import SPAN_TOKENS, sequence, shingles, vocabulary
+from detectors.fingerprint.hashing import sequence, shingles, vocabulary
 from detectors.fingerprint.intents import intents
 from detectors.fingerprint.minhash import minhash
 from detectors.fingerprint.normalise import fold, pieces, tokens
@@ -33,8 +33,7 @@ def fingerprint(event: Event) -> Fingerprint:
         # Where the two parts were cut there may be half a token on either side.
         words = words[:-1] + tokens(rest)[1:]
     known = vocabulary(words)
-    hashes = sequence(words, known)
-    spans = shingles(hashes, SPAN_TOKENS)
+    near, spans = shingles(sequence(words, known))
     head, tail = ends(words)
 
     system = f"{system_head}\n{system_rest}" if system_rest else system_head
@@ -51,7 +50,7 @@ def fingerprint(event: Event) -> Fingerprint:
         contract=contract.hash,
         content=content(words),
         simhash=simhash(known),
-        minhash=minhash(hashes),
+        minhash=minhash(near),
         grams=grams(spans),
         intents=bits,
         language=language(user, known),
@@ -61,6 +60,6 @@ def fingerprint(event: Event) -> Fingerprint:
         capability=able,
         harvest=harvest(event, direction, bits, len(contract.tags), len(words)),
         asked=sample(spans, ASKED),
-        answered=sample(shingles(sequence(said, vocabulary(said)), SPAN_TOKENS), ANSWERED),
+        answered=sample(shingles(sequence(said, vocabulary(said)))[1], ANSWERED),
         outline=outline(user, rest),
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detectors.fingerprint.hashing import SPAN_TOKENS, Hashes, digest, smallest
+from detectors.fingerprint.hashing import SPAN_TOKENS, Hashes, digest
 
 END_TOKENS = 6
 """Shorter than nearly every instruction, long enough that two unrelated texts rarely agree."""
@@ -46,4 +46,6 @@ def _winnow(spans: Hashes) -> set[int]:
     if len(spans) > WINDOW:
         pairs = np.minimum(spans[1:], spans[:-1])
         spans = np.minimum(np.minimum(pairs[:-4], pairs[2:-2]), pairs[4:])
-    return {value >> 32 for value in smallest(spans, GRAMS_PER_END).tolist()}
+    # Neighbouring windows share their smallest more often than not.
+    different = list(dict.fromkeys(np.sort(spans).tolist()))
+    return {value >> 32 for value in different[:GRAMS_PER_END]}
