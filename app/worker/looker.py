@@ -91,6 +91,6 @@ def told(look: Dated) -> str:
     frozen = f"frozen: {', '.join(look.frozen)}" if look.frozen else "no feature is frozen"
     old = "; more moved than may be frozen, so the model's reference is old: fit a new one" if look.too_many else ""
     return (
-        f"a look at the whole fleet: {look.voters:,} organisations, {frozen}{old}; {look.called:,} of {look.judged:,} judged "
-        "keys stand out"
+        f"a look at the whole fleet: {look.voters:,} organisations, {frozen}{old}; {look.called:,} of {look.judged:,} "
+        "judged keys stand out"
     )
