@@ -8,6 +8,7 @@ and otherwise needs a cue of any language; a cue alone never decides for judging
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from detectors.event import Event
 from detectors.fingerprint import cues
@@ -115,28 +116,27 @@ def _making(event: Event, zone: str, user: str, answer: str, written: int) -> in
 
 
 def _dialogue(answer: str) -> bool:
-    speakers = _SPEAKER.findall(answer)
+    speakers = list(_at_line_starts(_SPEAKER, answer))
     return len(speakers) >= 4 and len(set(speakers)) == 2
 
 
 def _continued(user: str, answer: str) -> bool:
     """Seeds are numbered and the model goes on counting: the list in the answer starts above the last one given."""
-    listed = _NUMBERED.search(answer)
-    first = int(listed[1]) if listed is not None else 0
+    first = int(next(_at_line_starts(_NUMBERED, answer), 0))
     if first <= 1:
         return False
     given = [int(number) for number in _at_line_starts(_NUMBERED, user)]
     return len(given) >= 3 and first >= max(given[-3:])
 
 
-def _at_line_starts(pattern: re.Pattern[str], text: str) -> list[str]:
+def _at_line_starts(pattern: re.Pattern[str], text: str) -> Iterator[str]:
     """What `findall` of a pattern that begins with "^" finds, without trying it at every character between."""
-    found, at = [], 0
+    at = 0
     while True:
         match = pattern.match(text, at)
         if match is not None:
-            found.append(match[1])
+            yield match[1]
             at = match.end() - 1  # a match that ends with a line break is followed by the start of a line
         at = text.find("\n", at) + 1
         if not at:
-            return found
+            return
