@@ -211,6 +211,8 @@ def test_the_report_is_markdown_or_json(say: Say) -> None:
     assert say("report", "would-have")[1].startswith("The admin process has no archive to read")
     assert _json(say("report", "would-have", "--format", "json", "--since", "7d"))["known"] is False
     assert say("report", "would-have", "--since", "soon")[0] == 2
+    assert say("report", "looks")[1].startswith("No look was made yet")
+    assert _json(say("report", "looks", "--format", "json"))["keys"] == []
 
 
 def test_a_wrong_token_or_address_is_one_sentence(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,3 +77,9 @@ def test_a_damaged_file_is_named(archive: Path) -> None:
         list(feed.rest())
     with pytest.raises(BadInput, match=f"archive file .*{path.name}: cannot be read"):
         feed.span(Silent())
+
+
+def test_the_rest_of_all_partitions_comes_in_the_order_of_the_event_log(archive: Path) -> None:
+    """What is judged together has one order, whichever partition it lies in: looks at the whole fleet need it."""
+    numbers = [int(name.partition("-")[2]) for name in _ids(ArchiveFeed(archive).rest())]
+    assert numbers == sorted(numbers)

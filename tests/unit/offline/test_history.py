@@ -72,6 +72,7 @@ def test_a_key_gives_rows_at_doubling_scorings_and_one_at_the_end(monkeypatch: p
     # Scored at the 5th exchange and then hourly: scorings 1, 2, 4, 8, 16, 32, 64, and the end.
     assert [row.evidence for row in fits.rows][:4] == [5, 6, 8, 12]
     assert list(fits.owners) == ["org-busy"] * 8
+    assert fits.newest == {7}  # what later fleets are compared with
     states.close()
 
 

@@ -15,6 +15,7 @@ from app.offline.tracks import Track, Tracks
 from detectors.catalogue import CATALOGUE
 from detectors.contract import Level, Reason, Status, Verdict
 from detectors.event import Event
+from detectors.looks import Dated
 
 START_US = 1_790_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -109,3 +110,20 @@ def test_notes_and_bad_lines_are_told(tmp_path: Path) -> None:
     text = report.write(tmp_path, page).read_text()
     assert "- 1 of 9 lines could not be used" in text
     assert "- line 4: $.ts is missing" in text
+
+
+def test_looks_are_told_with_whom_they_call(tmp_path: Path) -> None:
+    """What was frozen at each look, and the keys of the newest; that the model is old; nothing without a look."""
+    page = _page(_tracks(flagged=0))
+    assert "Looks at the whole fleet" not in report.write(tmp_path, page).read_text()
+    page.run.looks = [
+        Dated(1, START_US, {"weekend_share": 0}, True, 150, 300, 0, 0.0),
+        Dated(2, START_US + 24 * HOUR_US, {}, False, 160, 310, 2, 0.001),
+    ]
+    page.run.called = [("k|1", 0.0001), ("k2", 0.001)]
+    text = report.write(tmp_path, page).read_text()
+    assert "| 150 | `weekend_share`; more moved than may be frozen | 300 | 0 |" in text
+    assert "| `k¦1` | 0.0001 |" in text
+    assert "The model is of other days" not in text
+    page.run.looks.pop()
+    assert "The model is of other days" in report.write(tmp_path, page).read_text()
