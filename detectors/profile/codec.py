@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from detectors.fingerprint.script import CLASSES
 from detectors.leak import Accountant
@@ -93,7 +94,7 @@ def encode(profile: Profile) -> bytes:
             scalars=_SCALARS.pack(profile.hour, profile.peak_hour, profile.first_hour),
             day=sparse.pack(profile.day),
             week=sparse.pack(profile.week),
-            languages=struct.pack(f"<{len(CLASSES)}d", *profile.languages),
+            languages=sparse.pack(np.array(profile.languages)),
             tops=tuple(top.to_bytes() for top in profile.tops.values()),
             distincts=tuple(count.to_bytes() for count in profile.distincts.values()),
             windows=tuple(window.to_bytes() for window in profile.windows.values()),
@@ -146,7 +147,7 @@ def _fill(out: Profile, stored: Stored) -> None:
     out.first_at_us, out.last_at_us, out.landmarks = stored.first_at_us, stored.last_at_us, stored.landmarks
     out.hour, out.peak_hour, out.first_hour = _SCALARS.unpack(stored.scalars)
     out.day, out.week = sparse.unpack(len(COUNTERS), stored.day), sparse.unpack(len(COUNTERS), stored.week)
-    out.languages = list(struct.unpack(f"<{len(CLASSES)}d", stored.languages))
+    out.languages = sparse.unpack(len(CLASSES), stored.languages).tolist()
     out.tops = _named(TOPS, stored.tops, SpaceSaving)
     out.distincts = _named(DISTINCTS, stored.distincts, Distinct)
     out.windows = _named(WINDOWS, stored.windows, RecentSet)

@@ -17,6 +17,7 @@ from detectors.pooled.rows import pool_row
 from detectors.profile.layout import GRAM_MEMORY
 from detectors.profile.provenance import look_up
 from detectors.sketch.decay import DAY
+from detectors.sketch.recent import LOW24
 from detectors.tally import INDEX, Seen, is_valuable
 
 if TYPE_CHECKING:
@@ -130,10 +131,11 @@ def _echo(profile: Profile, event: Event, fp: Fingerprint, seen: Seen) -> None:
     neither tells that an answer came back.
     """
     answers, phrases = profile.windows["answers"], profile.windows["phrases"]
-    asked = set(_hashes(fp.asked))
+    asked = {shingle & LOW24 for shingle in _hashes(fp.asked)}
     if asked and "a" not in event.roles:
         seen.echoed = len(asked & answers.items.keys()) >= ECHOED
-    for shingle in _hashes(fp.answered):
+    for hashed in _hashes(fp.answered):
+        shingle = hashed & LOW24
         if shingle in asked:
             continue
         if shingle in phrases.items:

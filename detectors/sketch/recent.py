@@ -1,23 +1,25 @@
 """Windows over the most recent items: what was just seen, exactly, in bounded space.
 
-`RecentSet` remembers the last few distinct 32-bit hashes. `SimilarWindow` holds the last few MinHash signatures, cut to
+`RecentSet` remembers the last few distinct hashes by their low 24 bits: of a hundred, a new one looks known once in
+160,000. `SimilarWindow` holds the last few MinHash signatures, cut to
 8 bits per position (Li & König, "b-bit minwise hashing", WWW 2010): two unrelated texts agree in a position with
 probability 1/256, so the share of agreeing positions estimates Jaccard similarity with a bias below 0.004.
 """
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 from numpy.typing import NDArray
+
+LOW24 = 0xFFFFFF
+"""Bits of a hash that a recent set keeps."""
 
 MIN_BACKGROUND = 8
 """Signatures from which on their median says something about a template."""
 
 
 class RecentSet:
-    """The last `capacity` distinct hashes, least recently seen forgotten first."""
+    """The last `capacity` distinct hashes, by LOW24, least recently seen forgotten first."""
 
     __slots__ = ("capacity", "items")
 
@@ -28,6 +30,7 @@ class RecentSet:
     def see(self, item: int) -> bool:
         """Remember the item; true when it was remembered already."""
         items = self.items
+        item &= LOW24
         known = item in items
         if known:
             del items[item]
@@ -48,8 +51,8 @@ class RecentSet:
         return out
 
     def to_bytes(self) -> bytes:
-        """Hashes, oldest first."""
-        return struct.pack(f"<{len(self.items)}I", *self.items)
+        """Hashes of three bytes, oldest first."""
+        return b"".join([item.to_bytes(3, "little") for item in self.items])
 
     @classmethod
     def from_bytes(cls, capacity: int, data: bytes) -> RecentSet:
@@ -58,10 +61,10 @@ class RecentSet:
         Raises:
             ValueError: the bytes are no set of this size.
         """
-        if len(data) % 4 or len(data) > 4 * capacity:
+        if len(data) % 3 or len(data) > 3 * capacity:
             raise ValueError("recent set has the wrong length")
         out = cls(capacity)
-        out.items = dict.fromkeys(struct.unpack(f"<{len(data) // 4}I", data))
+        out.items = dict.fromkeys(int.from_bytes(data[at : at + 3], "little") for at in range(0, len(data), 3))
         return out
 
 

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
+
+from detectors.sketch import sparse
+
 BINS = 17
 """Bins 1 … 16 hold exact multiplicities, the last one everything above."""
 
@@ -61,9 +65,9 @@ class Repeats:
         return out
 
     def to_bytes(self) -> bytes:
-        """The histogram, then the live hashes, then their counts."""
+        """How many are live, their hashes, their counts; then what the histogram has."""
         n = len(self.live)
-        return struct.pack(f"<{BINS}d{n}I{n}B", *self.closed, *self.live, *self.live.values())
+        return struct.pack(f"<B{n}I{n}B", n, *self.live, *self.live.values()) + sparse.pack(np.array(self.closed))
 
     @classmethod
     def from_bytes(cls, capacity: int, data: bytes) -> Repeats:
@@ -73,10 +77,10 @@ class Repeats:
             ValueError: the bytes are no histogram of this size.
         """
         out = cls(capacity)
-        n, rest = divmod(len(data) - 8 * BINS, 5)
-        if rest or not 0 <= n <= capacity:
+        n = data[0] if data else 0
+        if not data or n > capacity or len(data) < 1 + 5 * n:
             raise ValueError("repeats have the wrong length")
-        values = struct.unpack(f"<{BINS}d{n}I{n}B", data)
-        out.closed = list(values[:BINS])
-        out.live = dict(zip(values[BINS : BINS + n], values[BINS + n :], strict=True))
+        values = struct.unpack_from(f"<{n}I{n}B", data, 1)
+        out.closed = sparse.unpack(BINS, data[1 + 5 * n :]).tolist()
+        out.live = dict(zip(values[:n], values[n:], strict=True))
         return out
