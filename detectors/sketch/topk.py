@@ -14,8 +14,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-_ENTRY = struct.Struct("<Idd")
+_ITEM = struct.Struct("<I")
+_DOUBLE = struct.Struct("<d")
+_SHORT = 6
+"""Bytes of a weight: a double without the last sixteen of its 52 binary places, so rounded down by at most 2^−36 of itself
+at each addition, and whole numbers up to 2^36 as they are."""
+
+_ENTRY_BYTES = _ITEM.size + 2 * _SHORT
 _TOTAL = struct.Struct("<d")
+
+
+_CUT = bytes(_DOUBLE.size - _SHORT)
+
+
+def _short(value: float) -> float:
+    """The value as far as it is stored."""
+    shortened: float = _DOUBLE.unpack(_CUT + _DOUBLE.pack(value)[-_SHORT:])[0]
+    return shortened
 
 
 class SpaceSaving:
@@ -34,16 +49,16 @@ class SpaceSaving:
         entries = self.entries
         entry = entries.get(item)
         if entry is not None:
-            entry[0] += weight
+            entry[0] = _short(entry[0] + weight)
         elif len(entries) < self.capacity:
-            entries[item] = [weight, 0.0]
+            entries[item] = [_short(weight), 0.0]
         else:
             lightest, least = 0, float("inf")
             for candidate, (count, _) in entries.items():
                 if count < least:
                     lightest, least = candidate, count
             del entries[lightest]
-            entries[item] = [least + weight, least]
+            entries[item] = [_short(least + weight), least]
 
     def floor(self, item: int) -> float:
         """Weight the item certainly has; 0 when it is not kept."""
@@ -69,8 +84,8 @@ class SpaceSaving:
             self.entries.clear()
             return
         for entry in self.entries.values():
-            entry[0] *= factor
-            entry[1] *= factor
+            entry[0] = _short(entry[0] * factor)
+            entry[1] = _short(entry[1] * factor)
 
     def merged(self, other: SpaceSaving) -> SpaceSaving:
         """The sketch of both streams; errors stay ≤ N / k of the joint stream."""
@@ -81,7 +96,7 @@ class SpaceSaving:
         for item in dict.fromkeys((*self.entries, *other.entries)):
             count_a, error_a = self.entries.get(item, (missing_here, missing_here))
             count_b, error_b = other.entries.get(item, (missing_there, missing_there))
-            rows.append((count_a + count_b, error_a + error_b, item))
+            rows.append((_short(count_a + count_b), _short(error_a + error_b), item))
         # Sorted by weight, then item: the result must not depend on which of the two came first.
         rows.sort(key=lambda row: (-row[0], row[2]))
         out.entries = {item: [count, error] for count, error, item in rows[: self.capacity]}
@@ -96,8 +111,10 @@ class SpaceSaving:
 
     def to_bytes(self) -> bytes:
         """Total, then (item, count, error) per entry, in order."""
-        pack = _ENTRY.pack
-        return _TOTAL.pack(self.total) + b"".join(pack(item, entry[0], entry[1]) for item, entry in self.entries.items())
+        parts = [_TOTAL.pack(self.total)]
+        for item, (count, error) in self.entries.items():
+            parts += (_ITEM.pack(item), _DOUBLE.pack(count)[-_SHORT:], _DOUBLE.pack(error)[-_SHORT:])
+        return b"".join(parts)
 
     @classmethod
     def from_bytes(cls, capacity: int, data: bytes) -> SpaceSaving:
@@ -107,9 +124,12 @@ class SpaceSaving:
             ValueError: the bytes are no sketch of this size.
         """
         size = len(data) - _TOTAL.size
-        if size < 0 or size % _ENTRY.size or size > capacity * _ENTRY.size:
+        if size < 0 or size % _ENTRY_BYTES or size > capacity * _ENTRY_BYTES:
             raise ValueError("top-k sketch has the wrong length")
         out = cls(capacity)
         out.total = _TOTAL.unpack_from(data)[0]
-        out.entries = {item: [count, error] for item, count, error in _ENTRY.iter_unpack(memoryview(data)[_TOTAL.size :])}
+        for at in range(_TOTAL.size, len(data), _ENTRY_BYTES):
+            count_at = at + _ITEM.size
+            numbers = data[count_at : count_at + _SHORT], data[count_at + _SHORT : at + _ENTRY_BYTES]
+            out.entries[_ITEM.unpack_from(data, at)[0]] = [_DOUBLE.unpack(_CUT + number)[0] for number in numbers]
         return out
