@@ -34,7 +34,7 @@ def outline(text: str, rest: str) -> bytes:
 
 def _near(text: str, rest: str) -> list[str]:
     """What `_far` finds, when little of the text tells it already; else nothing."""
-    if text.isascii() or not rest and len(text) < 2 * _NEAR_CHARS:
+    if text.isascii() or (not rest and len(text) < 2 * _NEAR_CHARS):
         return []
     # The last word of a beginning and the first one of an end may be half a word.
     first, last = _words(text[:_NEAR_CHARS])[:-1], _words((rest or text[_FIRST_CHARS:] or text)[-_NEAR_CHARS:])[1:]
