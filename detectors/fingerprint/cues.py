@@ -10,12 +10,16 @@ from __future__ import annotations
 
 
 class Cues:
-    """Stems of many languages; those that plain ASCII text can hold stand apart, since most text is plain."""
+    """Stems of many languages; those that plain ASCII text can hold stand apart, since most text is plain.
+
+    Beside each stem of any language stands a character of it: few texts hold characters of many scripts, and where the
+    character is missing the stem need not be looked for.
+    """
 
     __slots__ = ("ascii", "every")
 
     def __init__(self, stems: tuple[str, ...]) -> None:
-        self.every = stems
+        self.every = tuple((max(stem), stem) for stem in stems)
         self.ascii = tuple(stem for stem in stems if stem.isascii())
 
 
@@ -176,9 +180,29 @@ THOUGHT_NAMES = _stems(
 """Names of tags or keys that hold a thought."""
 
 
+class Searched:
+    """A folded text that is asked about cues more than once."""
+
+    __slots__ = ("_characters", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._characters = None if text.isascii() else set(text)
+
+    def holds(self, cues: Cues) -> bool:
+        """Whether the text holds any of the cues."""
+        text, characters = self.text, self._characters
+        if characters is None:
+            for cue in cues.ascii:  # noqa: SIM110 - a generator costs more than the searches it drives
+                if cue in text:
+                    return True
+            return False
+        for character, cue in cues.every:  # noqa: SIM110
+            if character in characters and cue in text:
+                return True
+        return False
+
+
 def any_in(text: str, cues: Cues) -> bool:
     """Whether the folded text holds any of the cues."""
-    for cue in cues.ascii if text.isascii() else cues.every:  # noqa: SIM110 - a generator costs more than the searches it drives
-        if cue in text:
-            return True
-    return False
+    return Searched(text).holds(cues)

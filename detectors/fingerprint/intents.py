@@ -62,14 +62,15 @@ def intents(event: Event, system: str, user: str, rest: str, answer: str, contra
         contract: of the same event.
     """
     opening, closing = user[:ZONE_CHARS], (rest or user)[-ZONE_CHARS:]
-    zone = f"{system}\n{opening}\n{closing}" if len(rest or user) > ZONE_CHARS or rest else f"{system}\n{opening}"
+    ends = f"{opening}\n{closing}" if len(rest or user) > ZONE_CHARS or rest else opening
+    zone = cues.Searched(f"{system}\n{ends}")
     written = max(0, event.output_tokens - event.reasoning_tokens)
     bits = _answer_bits(answer, contract)
-    bits |= _elicitation(event, zone, user, rest, written, contract, bits)
+    bits |= _elicitation(zone, user, rest, contract, bits)
     if event.status == 200 and written:
-        bits |= _judging(event, zone, answer, written, contract)
+        bits |= _judging(event, zone, answer, written)
         bits |= _making(event, zone, user, answer, written)
-    if (bits & ELICIT or event.refusal) and cues.any_in(zone, cues.HIDDEN):  # cues of reasoning alone are ELICIT already
+    if (bits & ELICIT or event.refusal) and zone.holds(cues.HIDDEN):  # cues of reasoning alone are ELICIT already
         bits |= PROBE
     return bits
 
@@ -81,36 +82,36 @@ def _answer_bits(answer: str, contract: Contract) -> int:
     return TAGGED_ANSWER | FORCED_ANSWER if tag in contract.tags else TAGGED_ANSWER
 
 
-def _elicitation(event: Event, zone: str, user: str, rest: str, written: int, contract: Contract, answer_bits: int) -> int:
+def _elicitation(zone: cues.Searched, user: str, rest: str, contract: Contract, answer_bits: int) -> int:
     thoughtful = any(cues.any_in(name, cues.THOUGHT_NAMES) for name in (*contract.tags, *contract.keys))
-    worded = cues.any_in(zone, cues.REASONING)
+    worded = zone.holds(cues.REASONING)
     # Form: the answer obeys a tag that was asked for and holds a thought, or is asked for in two or more tagged parts.
     formed = bool(answer_bits & FORCED_ANSWER) and (thoughtful or worded or len(contract.tags) >= 2)
     if formed or (contract.tags and thoughtful) or (contract.tags and worded):
         return ELICIT
     # A finished answer comes along under a label of its own, and the reasons for it are asked for.
-    if worded or cues.any_in(zone, cues.WHY):
+    if worded or zone.holds(cues.WHY):
         labels = {label.strip() for label in _at_line_starts(_LABEL, f"{user}\n{rest}")}
         if len(labels) >= 2 and any(label in SHORT_LABELS or cues.any_in(label, cues.ANSWER_LABEL) for label in labels):
             return ELICIT | SUPPLIED
     return ELICIT if worded else 0
 
 
-def _judging(event: Event, zone: str, answer: str, written: int, contract: Contract) -> int:
+def _judging(event: Event, zone: cues.Searched, answer: str, written: int) -> int:
     short = written <= SHORT_ANSWER_TOKENS and event.input_tokens >= 4 * written
     if not short or (answer and not (_VERDICT.match(answer[:80]) or _MARK.search(answer[:160]))):
         return 0
-    return JUDGE if _SCALE.search(zone) or cues.any_in(zone, cues.GRADING) else 0
+    return JUDGE if _SCALE.search(zone.text) or zone.holds(cues.GRADING) else 0
 
 
-def _making(event: Event, zone: str, user: str, answer: str, written: int) -> int:
+def _making(event: Event, zone: cues.Searched, user: str, answer: str, written: int) -> int:
     bits = 0
-    worded = event.user_turns <= 1 and written >= 16 and cues.any_in(zone, cues.MAKING) and cues.any_in(zone, cues.TASKS)
+    worded = event.user_turns <= 1 and written >= 16 and zone.holds(cues.MAKING) and zone.holds(cues.TASKS)
     if worded or _dialogue(answer) or _continued(user, answer):
         bits |= GENERATE
     # Length of the answer follows the length of what came along.
     payload = event.input_tokens
-    if 0.2 * payload <= written <= 4 * payload and event.user_chars >= 80 and cues.any_in(zone, cues.REWRITING):
+    if 0.2 * payload <= written <= 4 * payload and event.user_chars >= 80 and zone.holds(cues.REWRITING):
         bits |= REWRITE
     return bits
 
