@@ -154,12 +154,15 @@ class Templates:
 
         Raises:
             ValueError: the bytes are no such sketch.
-            struct.error: the bytes are too few.
         """
         out = cls()
+        if len(data) < _TOTAL.size:
+            raise ValueError("templates have the wrong length")
         out.total = _TOTAL.unpack_from(data)[0]
         at = _TOTAL.size
         while at < len(data):
+            if at + _HEAD.size > len(data):
+                raise ValueError("templates have the wrong length")
             weight, induced, count = _HEAD.unpack_from(data, at)
             at += _HEAD.size
             runs: list[bytes] = []

@@ -21,6 +21,7 @@ from detectors.sketch.distinct import Distinct
 from detectors.sketch.models import ModelTable
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
+from detectors.sketch.templates import Templates
 from detectors.sketch.topics import Topics
 from detectors.sketch.topk import SpaceSaving
 
@@ -70,6 +71,11 @@ KINDS |= {
         Blocks.from_bytes,
     ),
     "chains": (Chains, lambda sketch, n: sketch.see(n % 64, n % 50, n * 1_000_000), Chains.from_bytes),
+    "templates": (
+        Templates,
+        lambda sketch, n: sketch.see(n.to_bytes(4, "little") * (3 + n % 9) + b"constant words" * (n % 3), 1.0 + n % 3),
+        Templates.from_bytes,
+    ),
     "topics": (Topics, lambda sketch, n: sketch.add(n, 1.0 + n % 3), Topics.from_bytes),
 }
 numbers = st.lists(st.integers(0, 2**32 - 1), max_size=80)
