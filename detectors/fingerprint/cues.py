@@ -12,14 +12,15 @@ from __future__ import annotations
 class Cues:
     """Stems of many languages; those that plain ASCII text can hold stand apart, since most text is plain.
 
-    Beside each stem of any language stands a character of it: few texts hold characters of many scripts, and where the
+    Beside each marked stem stands a character of it: few texts hold characters of many scripts, and where the
     character is missing the stem need not be looked for.
     """
 
-    __slots__ = ("ascii", "every")
+    __slots__ = ("ascii", "every", "marked")
 
     def __init__(self, stems: tuple[str, ...]) -> None:
-        self.every = tuple((max(stem), stem) for stem in stems)
+        self.every = stems
+        self.marked = tuple((max(stem), stem) for stem in stems)
         self.ascii = tuple(stem for stem in stems if stem.isascii())
 
 
@@ -197,7 +198,7 @@ class Searched:
                 if cue in text:
                     return True
             return False
-        for character, cue in cues.every:  # noqa: SIM110
+        for character, cue in cues.marked:  # noqa: SIM110
             if character in characters and cue in text:
                 return True
         return False

@@ -25,6 +25,7 @@ _ASCII_WORDS = {
     code: " " for code in range(128) if not (chr(code) in "_" or chr(code).isdigit() or "a" <= chr(code) <= "z")
 }
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
+_FOREIGN_WORD = re.compile(r"[^\W\x00-\x7f]")
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _TAG = re.compile(r"(</?[^\W\d][\w:-]{0,31}>)")
 _NUMBER = re.compile(rf"\d(?<![^\W{UNSPACED}]\d)\d*(?:[.,:/-]\d+)+")
@@ -90,10 +91,7 @@ def tokens(folded: str) -> list[str]:
 
 def _plain(masked: str) -> str:
     """The text with its signs as spaces when no letter or digit of it is beyond ASCII, else the text as it is."""
-    foreign = set(_FOREIGN.findall(masked))
-    if any(map(str.isalnum, foreign)):
-        return masked
-    return _FOREIGN.sub(" ", masked)
+    return masked if _FOREIGN_WORD.search(masked) else _FOREIGN.sub(" ", masked)
 
 
 def _ascii_words(text: str) -> list[str]:
