@@ -26,6 +26,7 @@ from benchmarks.training import worlds
 from detectors.fingerprint.harvest import SHAPE, Network
 
 HONEST_ABOVE = 0.05
+NOISE = 0.5
 CARD = '''# Card of harvest.npz: how much more often harvesters than honest customers send an exchange like this one.
 sha256 = "{sha256}"
 exchanges = {exchanges}
@@ -46,8 +47,13 @@ and a kind of honest customer that was left out of training may be rated like a 
 '''
 """What is written beside the weights."""
 
-TRAIN = ("random:100-107,111-117",)
-TEST = ("random:124-126",)
+TRAIN = (
+    "random:100-105", "random-ab:220-223", "random-ba:220,221", "random-bb:220,221,224", "random-ac:230,231",
+    "random-bc:231,232", "random-af:250,251", "random-bf:250-252",
+)  # fmt: skip
+"""Two sets of texts and four packs of wordings: on one of each it learns the pack (docs/generalisation.md)."""
+
+TEST = ("random:124-126", "random-cc:300,302")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.harvest", description=__doc__.splitlines()[0])
     parser.add_argument("--train", nargs="+", default=TRAIN, help="worlds (default: %(default)s)")
     parser.add_argument("--test", nargs="+", default=TEST, help="worlds (default: %(default)s)")
-    parser.add_argument("--noise", type=float, default=0.0, help="added to embeddings while training (default: 0)")
+    parser.add_argument(
+        "--noise", type=float, default=NOISE, help="added to embeddings while training (default: %(default)s)"
+    )
     parser.add_argument("--leave-out", action="store_true")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(arguments)

@@ -12,7 +12,7 @@ HIDDEN = 24
 EPOCHS = 6
 BATCH = 512
 RATE = 3e-3
-DECAY_SHAPE, DECAY_EMBEDDING = 1e-4, 3e-3
+DECAY_SHAPE, DECAY_EMBEDDING = 1e-3, 3e-3
 """The corpora of a traffic generator are known by their topics, so what a text is about must earn its weight."""
 SMOOTHING = 0.01
 """Of labels: keeps the log ratio within about ±4.6 where the classes do not overlap at all."""

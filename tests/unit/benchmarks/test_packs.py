@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 PACKS = Path(__file__).parents[3] / "benchmarks" / "training" / "packs"
-NAMES = ("b", "c")
+NAMES = ("b", "c", "f")
 # Tables that may hold one entry or many, of which each has the keys named here (the optional ones in brackets).
 ENTRIES = {
     "models": ({"name", "snapshot", "tier", "tokens_per_s", "first_token_ms"}, {"launch"}),
