@@ -10,7 +10,7 @@ from benchmarks.corpora.repository import Repository
 from benchmarks.corpora.row import Row
 
 PASSAGE_CHARS = 900
-_TAGGED = re.compile(r"(\S+)/[\w$*+-]+(?=\s)")
+_TAGGED = re.compile(r"(\S+)/[^\s/]+(?=\s)")
 _SPACED = re.compile(r"\s+([.,;:!?%)])")
 
 WORDINGS: Mapping[str, tuple[tuple[str, str], ...]] = {
