@@ -20,12 +20,35 @@ names those who are on that side for good reasons, and *to move it back* what it
 disclosed in 2026.
 """
 
+_INDUCTION = """\
+## How a template is induced
+
+`template_share` asks no list what a slot looks like. Of each request the first 48 and the last 24 words are hashed as they
+stand, in any language; scripts without spaces go by the character. A request that fits none of an entity's templates is
+kept as a template of its own, of at most 40 words. The next one that has six of its words or more, in order and in runs of
+at least three, leaves of it what both have; so does every later one that has half of what is left. What remains are the
+runs that never changed, and a slot lies between two of them. Four templates are held, the lightest gives way; a request
+asked again word for word does not count.
+
+It does not see:
+
+- a template of fewer than six constant words, or with a slot after every second word;
+- wording that stands only in the middle of a long request;
+- a fresh paraphrase for each request; of one word in ten replaced at random about a fifth of the requests is lost, of one
+  in five about half;
+- more than four wordings at once: of six in random order about half of the requests is seen, of five or more in strict
+  turn none, since each is dropped before it returns.
+
+It says the same of every honest product that wraps what its users write. That something is a template says nothing; it
+matters beside what is asked for under it.
+"""
+
 
 def page() -> str:
     """The whole page, as Markdown."""
     parts = [_INTRO.format(version=CATALOGUE_VERSION, count=len(CATALOGUE)), _overview()]
     parts += [_section(feature) for feature in CATALOGUE]
-    return "\n".join(parts)
+    return "\n".join([*parts, _INDUCTION])
 
 
 def _overview() -> str:

@@ -43,6 +43,10 @@ def _seen(texts: Sequence[str]) -> Templates:
     return sketch
 
 
+def _random_words(dice: random.Random, count: int) -> str:
+    return " ".join(f"w{dice.randrange(3000)}" for _ in range(count))
+
+
 def _share(sketch: Templates) -> float:
     return sum(template.weight for template in sketch.induced()) / sketch.total
 
@@ -145,6 +149,30 @@ def test_a_merge_counts_one_wrapper_once_and_is_symmetric(words: Callable[..., s
     assert merged.to_bytes() == right.merged(left).to_bytes()
     assert sorted(template.weight for template in merged.induced()) == [5.0, 30.0]
     assert merged.total == left.total + right.total
+
+
+@pytest.mark.parametrize(
+    ("wordings", "in_turn", "low", "high"), [(4, True, 1.0, 1.0), (5, True, 0.0, 0.0), (6, False, 0.35, 0.65)]
+)
+def test_more_than_four_wordings_are_a_blind_spot(wordings: int, in_turn: bool, low: float, high: float) -> None:
+    """Of five in strict turn none is seen, of six in random order about half: as the page of features says."""
+    dice = random.Random(wordings)
+    fronts = [_random_words(dice, 12) for _ in range(wordings)]
+    texts = [f"{fronts[n % wordings] if in_turn else dice.choice(fronts)} {_random_words(dice, 10)}" for n in range(400)]
+    assert low <= _share(_seen(texts)) <= high
+
+
+@pytest.mark.parametrize(("replaced", "low", "high"), [(0.1, 0.7, 0.9), (0.2, 0.4, 0.65)])
+def test_words_replaced_at_random_wear_a_template_down(replaced: float, low: float, high: float) -> None:
+    """One in ten costs about a fifth of the requests, one in five about half: as the page of features says."""
+    dice = random.Random(1)
+    fixed = _random_words(dice, 18).split()
+    texts = [
+        " ".join(_random_words(dice, 1) if dice.random() < replaced else word for word in fixed)
+        + f" {_random_words(dice, 10)}"
+        for _ in range(400)
+    ]
+    assert low <= _share(_seen(texts)) <= high
 
 
 def test_an_outline_holds_both_ends_of_a_text(words: Callable[..., str]) -> None:
