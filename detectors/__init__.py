@@ -18,6 +18,7 @@ The stages, in the order data flows through them:
     model        scorers, calibration and policy in one: fit, save, load
     looks        at the whole fleet, once in an interval: what is frozen, and who stands out
     analysis     the stages in a row, for a batch of events: what the live worker and replay both run
+    templates_view  what an entity's requests have in common, to be read by a person
 
 A new named rule is a file in `scorers` with its card, a line in `scorers.registry` and one in `policy.RULES`; `conformance`
 holds what every scorer must obey.
