@@ -1,8 +1,8 @@
 """What the requests of one entity have in common, to be read by a person: constant words, and a mark where they vary.
 
-Induced from a list of texts in the way of `sketch.templates`, and shown only where it holds for FEWEST of them or more: a word
-is shown when it stands at its place in all of them, so nothing that varied is ever shown. Words come folded and without
-signs. The texts are the caller's: nothing is kept here, and the sketch of a profile holds no word to show.
+Induced from a list of texts in the way of `sketch.templates`, and shown only where it holds for FEWEST of them or more: a
+word is shown when it stands at its place in all of those, so nothing that varied is ever shown. Words come folded and
+without signs. The texts are the caller's: nothing is kept here, and the sketch of a profile holds no word to show.
 """
 
 from __future__ import annotations
