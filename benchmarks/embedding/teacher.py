@@ -67,7 +67,7 @@ def embed(
     names = [blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
     missing = {name: text for name, text in zip(names, texts, strict=True) if name not in known}
     if missing:
-        rows = _encode(list(missing.values()), cut_tokens, told)
+        rows = encode(list(missing.values()), cut_tokens, told)
         known.update(zip(missing, rows.astype(np.float16), strict=True))
         digests = np.frombuffer(b"".join(known), np.uint8).reshape(-1, 16)
         new = path.with_suffix(".new.npz")
@@ -78,7 +78,12 @@ def embed(
     return out / lengths
 
 
-def _encode(texts: list[str], cut_tokens: int, told: Callable[[int, int], None] | None) -> NDArray[np.float32]:
+def encode(texts: Sequence[str], cut_tokens: int, told: Callable[[int, int], None] | None = None) -> NDArray[np.float32]:
+    """What `embed` gives, made anew.
+
+    Raises:
+        NoBench: the model or its libraries are missing.
+    """
     model = find_model()
     try:
         torch: Any = importlib.import_module("torch")
