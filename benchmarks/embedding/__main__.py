@@ -1,6 +1,6 @@
 """Chooses the embedding: detection power per microsecond of every candidate, on the same texts in one run.
 
-    python -m benchmarks.embedding [--pairs NAME …] [--windows 400] [--rounds 3]
+    python -m benchmarks.embedding [--pairs NAME …] [--windows 400] [--rounds 1]
 
 For each candidate: time of a text from its characters to the embedding, in batches on one core; the same without what other
 fingerprints need anyway (folding, tokens, hashes); bytes; power of the test of `embedding.power`, mean over the pairs of
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", nargs="+", choices=pairs.names(), default=pairs.names(), metavar="NAME")
     parser.add_argument("--windows", type=int, default=400, help="honest windows of each size (default: 400)")
-    parser.add_argument("--rounds", type=int, default=3, help="deals of the honest texts (default: 3)")
+    parser.add_argument("--rounds", type=int, default=1, help="deals of the honest texts (default: 1)")
     given = parser.parse_args(arguments)
     absent = missing()
     candidates = CANDIDATES if absent else (*CANDIDATES, REFERENCE)
