@@ -238,13 +238,13 @@ def appeal_of_reference(ref: str) -> str:
     return f"{PREFIX}:{{apl}}:r:{ref}"
 
 
-LOOKER = f"{PREFIX}:{{look}}:own"
-"""String, worker that looks at the whole fleet; PX lease."""
+LOOKER = f"{PREFIX}:{{wrk}}:looker"
+"""String, worker that looks at the whole fleet; PX lease. Its tag is one that every deployment's workers may write to."""
 
 
 def looks(model_id: str) -> str:
     """String, JSON: the newest looks under a model, see `detectors.looks`; TTL LOOKS_TTL_SEC from the last one."""
-    return f"{PREFIX}:{{look}}:m:{model_id}"
+    return f"{PREFIX}:{{wrk}}:look:{model_id}"
 
 
 LABELS = f"{PREFIX}:{{lbl}}:z"
