@@ -91,22 +91,24 @@ def prompts(script: str, tokens: int, count: int, seed: int = 1) -> list[Event]:
 
 def batched(events: Sequence[Event], rounds: int) -> float:
     """Microseconds per exchange, one after the other."""
-    best = float("inf")
-    for _ in range(rounds):
-        before = time.process_time()
-        for event in events:
-            fingerprint(event)
-        best = min(best, time.process_time() - before)
-    return 1e6 * best / len(events)
+    return _least(events, rounds, lambda: None)
 
 
 def single(events: Sequence[Event], rounds: int) -> float:
     """Microseconds per exchange, each after other memory was touched."""
     other = np.ones(_CACHE_BYTES, np.uint8)
+
+    def between() -> None:
+        np.add(other, np.uint8(1), out=other)
+
+    return _least(events, rounds, between)
+
+
+def _least(events: Sequence[Event], rounds: int, between: Callable[[], None]) -> float:
     least = np.full(len(events), np.inf)
     for _ in range(rounds):
         for number, event in enumerate(events):
-            other += np.uint8(1)
+            between()
             before = time.perf_counter_ns()
             fingerprint(event)
             least[number] = min(least[number], time.perf_counter_ns() - before)
