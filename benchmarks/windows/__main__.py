@@ -55,13 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         del results.tallies[cell]
     try:
         data = find_bench().parent / "data"
-        background = {name: rows(pairs.source(data, "benign", name, BACKGROUND)) for name in pairs.HONEST}
+        other = {
+            name: rows(pairs.source(data, kind, name, BACKGROUND))
+            for kind, known in (("benign", pairs.HONEST), ("attack", pairs.ATTACKS))
+            for name in known
+        }
         if given.honest:
-            found = honest.p_values(given.sizes, background, lambda done: print(done, file=sys.stderr, flush=True))
+            found = honest.p_values(given.sizes, other, lambda done: print(done, file=sys.stderr, flush=True))
             print("\n".join(honest_table(found)))
             return 0
         for name in given.pairs:
-            _pair(name, background, methods, given.sizes, results)
+            _pair(name, other, methods, given.sizes, results)
             if given.keep:
                 results.write(given.keep)
     except NoBench as missing:
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _pair(
-    name: str, background: dict[str, NDArray[np.float32]], methods: tuple[Method, ...], sizes: list[int], results: Results
+    name: str, other: dict[str, NDArray[np.float32]], methods: tuple[Method, ...], sizes: list[int], results: Results
 ) -> None:
     wanted = {
         size: missing
@@ -94,9 +98,11 @@ def _pair(
     results.left_out[name] = (pair.copies, pair.repeats)
     encoded = any(method.encoded for missing in wanted.values() for method in missing)
     clean, attack = (queries(texts, encoded, _told) for texts in (pair.honest, pair.attack))
-    others = np.concatenate([background[other] for other in pair.background])
+    background, harvest = (
+        np.concatenate([other[source] for source in names]) for names in (pair.background, pair.harvests)
+    )
     for size, missing in wanted.items():
-        measured = measure(clean, attack, others, size, missing, results.plan)
+        measured = measure(clean, attack, background, harvest, size, missing, results.plan)
         for method, tally in measured.items():
             results.tallies[name, size, method] = tally
         done = "done" if measured else "too few texts"

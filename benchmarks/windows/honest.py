@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.labelled import find_bench
 from benchmarks.windows import pairs
-from benchmarks.windows.queries import rows
+from benchmarks.windows.queries import FORM, rows
 from detectors.pooled import window as pooled
 
 SOURCES = ("banking77", "mmlu_eval_requests", "sgd_dialogues", "t0_templated")
@@ -24,9 +24,13 @@ MOST = 25_200
 
 
 def p_values(
-    sizes: Sequence[int], background: dict[str, NDArray[np.float32]], told: Callable[[str], None]
+    sizes: Sequence[int], other: dict[str, NDArray[np.float32]], told: Callable[[str], None]
 ) -> dict[str, dict[int, list[float]]]:
     """By source and size, of disjoint honest windows.
+
+    Args:
+        other: rows by honest and attacking source; those that are not related to the tested one are background and known
+            harvest.
 
     Raises:
         NoBench: the data folder is missing.
@@ -37,12 +41,15 @@ def p_values(
         _, kept, _ = pairs.apart((), pairs.source(data, "benign", name, MOST))
         # What is left of near-copies is the first of each, so the order says which texts have many: dealt anew.
         kept = tuple(kept[at] for at in np.random.default_rng(0).permutation(len(kept)))
-        others = np.concatenate([background[other] for other in pairs.HONEST if other not in pairs.related({name})])
+        background, harvest = (
+            np.concatenate([other[source] for source in known if source not in pairs.related({name})])
+            for known in (pairs.HONEST, pairs.ATTACKS)
+        )
         found[name] = {size: [] for size in sizes}
         for start in range(0, len(kept) - CHUNK + 1, CHUNK):
             chunk = rows(kept[start : start + CHUNK])
             for reference, tested in ((chunk[:HALF], chunk[HALF:]), (chunk[HALF:], chunk[:HALF])):
-                test = pooled.fit(reference, others, start)
+                test = pooled.fit(reference, background, start, harvest, FORM)
                 for size in sizes:
                     for window in range(HALF // size):
                         found[name][size].append(test.p_value(tested[window * size : (window + 1) * size]))

@@ -18,7 +18,7 @@ from benchmarks.published.mmd import Mmd
 from benchmarks.published.null import NULL_WINDOWS, drawn, two_sided, upper
 from benchmarks.published.prada import Prada
 from benchmarks.published.seat import Seat
-from benchmarks.windows.queries import Queries
+from benchmarks.windows.queries import FORM, Queries
 from detectors.pooled import window as pooled
 
 Test = Callable[[Queries], float]
@@ -30,10 +30,12 @@ MAHALANOBIS_FITTED = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What a method is fitted on: one part of the honest texts, and rows of unrelated traffic, shape (m, WIDTH)."""
+    """What a method is fitted on: one part of the honest texts, and rows of unrelated honest traffic and of unrelated
+    known harvests, shape (m, WIDTH)."""
 
     reference: Queries
     background: NDArray[np.float32]
+    harvest: NDArray[np.float32]
     size: int
     seed: int
     null_windows: int = NULL_WINDOWS
@@ -92,7 +94,7 @@ def _mmd_matched(given: Fitting) -> Test:
 
 
 def _stillwatch(given: Fitting) -> Test:
-    test = pooled.fit(given.reference.ours, given.background, given.seed)
+    test = pooled.fit(given.reference.ours, given.background, given.seed, given.harvest, FORM)
     return lambda window: test.p_value(window.ours)
 
 

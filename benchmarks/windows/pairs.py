@@ -41,7 +41,9 @@ class Pair:
     """Texts of both sides.
 
     Attributes:
-        background: names of the sources that may serve as other traffic: none is on either side, or related to one that is.
+        background: names of the honest sources that may serve as other traffic: none is on either side, or related to one
+            that is.
+        harvests: the same of attacking sources, which may serve as harvests that are known.
         copies: texts left out as near-copies of one of the other side.
         repeats: honest texts left out as near-copies of another honest one.
     """
@@ -50,6 +52,7 @@ class Pair:
     honest: tuple[str, ...]
     attack: tuple[str, ...]
     background: tuple[str, ...]
+    harvests: tuple[str, ...]
     copies: int
     repeats: int
 
@@ -75,6 +78,8 @@ HONEST = (
     "llm_judge_requests", "mmlu_eval_requests", "sgd_dialogues", "sharegpt_sample", "t0_templated",
 )  # fmt: skip
 
+ATTACKS = tuple(sorted({attack for attack, _ in MODERN}))
+
 RELATIVES = (
     {"alpaca_52k_en", "alpaca_generation_requests", "codealpaca", "evol_rewrite_requests", "llm_judge_requests"},
     {"zeroshot_cot_gsm8k_requests", "gsm8k_eval_requests"},
@@ -82,7 +87,8 @@ RELATIVES = (
     {"agnews", "imdb", "boolq_random", "t0_templated"},
     {"arena_1k", "sharegpt_sample"},
 )
-"""Sources of one origin, making or kind: no member may serve as background for a pair with another."""
+"""Sources of one origin, making or kind: no member may serve as background, or as known harvest, for
+a pair with another."""
 
 
 def names() -> list[str]:
@@ -120,7 +126,8 @@ def load(name: str) -> Pair:
     copies = len(attack) - len(kept_attack)
     if copies > COPIES * len(attack):
         raise NoBench(f"{copies} of {len(attack)} attacking texts of {name} nearly repeat an honest one: they are no pair")
-    return Pair(name, kept_honest, kept_attack, tuple(sorted(set(HONEST) - related(used))), copies, repeats)
+    background, harvests = (tuple(sorted(set(known) - related(used))) for known in (HONEST, ATTACKS))
+    return Pair(name, kept_honest, kept_attack, background, harvests, copies, repeats)
 
 
 def source(data: Path, kind: str, name: str, most: int) -> tuple[str, ...]:

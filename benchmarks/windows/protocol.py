@@ -2,7 +2,7 @@
 
 A pair's honest texts are dealt into three parts. Each is in turn where honest windows and the honest share of attacked
 ones come from; the other two are the reference, and hold whatever a method needs for its fit and its null. Attacking texts
-are in no reference and no background.
+are in no reference, no background and no known harvest.
 
 A third of two thousand texts holds six disjoint windows of 100 and one of 400. These are counted by themselves; further
 windows of a part share texts, as they do in the paper, and their number says less than it seems to.
@@ -97,9 +97,19 @@ def mixed_window(
 
 
 def measure(
-    honest: Queries, attack: Queries, background: NDArray[np.float32], size: int, methods: tuple[Method, ...], plan: Plan
+    honest: Queries,
+    attack: Queries,
+    background: NDArray[np.float32],
+    harvest: NDArray[np.float32],
+    size: int,
+    methods: tuple[Method, ...],
+    plan: Plan,
 ) -> dict[str, Tally]:
-    """Tallies by method; those for which the pair holds too few texts are left out."""
+    """Tallies by method; those for which the pair holds too few texts are left out.
+
+    Args:
+        background: rows of unrelated honest traffic; harvest: of unrelated attacking sources, shape (m, WIDTH).
+    """
     able = [method for method in methods if roomy(method, len(honest), len(attack), size)]
     tallies = {method.name: Tally() for method in able}
     if not able:
@@ -117,7 +127,7 @@ def measure(
         }
         reference = honest.take(fold.reference)
         for method in able:
-            test = method.fit(Fitting(reference, background, size, 1000 * plan.seed + number, plan.null_windows))
+            test = method.fit(Fitting(reference, background, harvest, size, 1000 * plan.seed + number, plan.null_windows))
             tally = tallies[method.name]
             found = [test(window) for window in clean]
             tally.disjoint += found[:disjoint]

@@ -17,6 +17,8 @@ from detectors.pooled import style
 
 CUT_TOKENS = 128
 WIDTH = DIMENSIONS + NUMBERS + style.NUMBERS
+FORM = slice(DIMENSIONS, DIMENSIONS + NUMBERS)
+"""Where in a row the shape of the text is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,18 @@ them to see one in twenty. A few foreign exchanges do not move a mean; they stan
 scores of its own — how much more likely it is under traffic of other kinds than under the reference (a density ratio, by
 logistic regression against a background of peer traffic), and how lonely it is in the reference (distance to its nearest
 neighbours, in units of its spread) — and the question is put to their ranks among held-out reference exchanges, at both
-ends:
+ends. Where harvests of other kinds are known, a second density ratio is learned against them; it has a sign, for a harvest
+is like other harvests, so its ranks are looked at from above alone:
 
-- higher criticism (Donoho and Jin, Annals of Statistics 2004): the largest excess of ranks beyond any threshold, which is
-  optimal for sparse mixtures;
-- a likelihood ratio for a mixture: the mean over shares of the product over exchanges of 1 − ε + ε·LR, where LR is the
-  density of ranks that a shift to one end has, by how steep a shift;
+- a likelihood ratio for a mixture (Donoho and Jin, Annals of Statistics 2004, say why extremes tell before means do): the
+  mean over shares of the product over exchanges of 1 − ε + ε·LR, where LR is the density of ranks that a shift to one end
+  has, by how steep a shift;
 - and, for dense mixtures, the squared difference of means in units of the reference's spread (Hotelling): MMD's question,
-  put so that a direction in which the reference is quiet counts.
+  put so that a direction in which the reference is quiet counts. Once of all numbers of a row, and once more of the few
+  that say what form a text has, whose own shift is lost among many others.
 
-Further statistics (MMD by random features, Mahalanobis distance, means of ranks) were measured and left out: each costs the
-others power when the rarest decides.
+Further statistics (higher criticism, MMD by random features, Mahalanobis distance, means of ranks) were measured and left
+out: each costs the others power when the rarest decides.
 
 Every statistic compares a window with the reference, and the null is windows of the same size drawn from the reference
 against what is left of it, scaled by what the smaller rest makes it vary more. To make a window's exchanges and the
@@ -50,9 +51,6 @@ EPSILONS = (0.02, 0.05, 0.1, 0.25)
 TILTS = (6.0, 15.0, 40.0)
 """Steepness of the shifted density of ranks: nine tenths of its mass lie in the outer third, sixth or seventeenth."""
 
-THRESHOLDS = 2.0 ** -np.arange(1.0, 7.1, 0.5)
-"""Tails that higher criticism looks at: from one half down to one in 128 of the reference."""
-
 DOUBT = 2.0
 """The combined p-value is multiplied by this: the tails that a reference of a thousand shows are not quite those of its
 source. Without it about one honest window in a hundred had p ≤ 0.005."""
@@ -62,14 +60,19 @@ _BATCH = 500
 USUAL = 0.2
 """Part of the way from the median to the 99th percentile below which a statistic adds nothing to the sum."""
 
-SCORES = ("ratio", "loneliness")
-NAMES = ("criticism_ratio", "mixture_ratio", "mixture_loneliness", "hotelling")
+SCORES = ("ratio", "loneliness", "harvest")
+"""Of an exchange; the last one only where known harvests were given."""
+
+NAMES = ("mixture_ratio", "mixture_loneliness", "mixture_harvest", "hotelling", "hotelling_form")
+"""The third and the last only where known harvests, or a form, were given."""
+
+_NO_FORM = slice(0)
 
 
 @dataclass(frozen=True)
 class _Fold:
-    """What scores an exchange, fitted on the reference without one fold: weights of the density ratio, the whitening of
-    rows, and the whitened rows themselves."""
+    """What scores an exchange, fitted on the reference without one fold: weights of each density ratio as columns, the
+    whitening of rows, and the whitened rows themselves."""
 
     weights: Floats
     whiten: Floats
@@ -102,8 +105,10 @@ class WindowTest:
     """The fitted test.
 
     Attributes:
-        scores: float64 of shape (reference, len(SCORES)): of its exchanges, each by the model fitted without it.
+        scores: float64 of shape (reference, scores), two or three of SCORES: of its exchanges, each by the model fitted
+            without it.
         columns: float32 of shape (reference, columns): what the statistics are sums of, alike.
+        form: numbers of a row that say what form an exchange has.
         nulls: by size of the window, once asked for.
     """
 
@@ -112,7 +117,19 @@ class WindowTest:
     scores: Numbers
     columns: Floats
     seed: int
+    form: slice
     nulls: dict[int, _Null] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> int:
+        """How many scores an exchange gets."""
+        return int(self.scores.shape[1])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the statistics, as in NAMES."""
+        absent = set() if self.kinds == len(SCORES) else {"mixture_harvest"}
+        return tuple(name for name in NAMES if name not in absent | (set() if self.form.stop else {"hotelling_form"}))
 
     def p_values(self, window: Floats) -> dict[str, float]:
         """p-value of each statistic, and `combined`.
@@ -123,18 +140,18 @@ class WindowTest:
         count = len(window)
         null = self.nulls.get(count)
         if null is None:
-            null = self.nulls[count] = _null(self.columns, count, self.seed)
+            null = self.nulls[count] = _null(self.columns, self.kinds, self.form, count, self.seed)
         rng = np.random.default_rng([self.seed, count])
         member = rng.integers(len(self.folds), size=count)
         scores, whitened = _described(self.folds, self.space, self.space.standard(window), member)
-        ranks = np.stack([_ranks(self.scores[:, at], scores[:, at], rng) for at in range(len(SCORES))], axis=1)
+        ranks = np.stack([_ranks(self.scores[:, at], scores[:, at], rng) for at in range(self.kinds)], axis=1)
         inside = _columns(ranks, whitened).mean(axis=0, dtype=np.float64)
         whole = self.columns.mean(axis=0, dtype=np.float64)
-        found = _statistics(inside[None], whole[None], whole, count)
+        found = _statistics(inside[None], whole[None], whole, self.kinds, self.form, count)
         each = (1 + (null.statistics >= found).sum(axis=0)) / (1 + NULL_WINDOWS)
         rarer = null.rarer(found)[0]
         combined = min(1.0, DOUBT * (1 + int((null.combined >= rarer).sum())) / (1 + NULL_WINDOWS))
-        return {**dict(zip(NAMES, each.tolist(), strict=True)), "combined": combined}
+        return {**dict(zip(self.names, each.tolist(), strict=True)), "combined": combined}
 
     def p_value(self, window: Floats) -> float:
         """Calibrated p-value of "this window is reference traffic", at least DOUBT / (NULL_WINDOWS + 1)."""
@@ -178,7 +195,7 @@ class _Null:
         return np.asarray(self._made(self._both(statistics)).max(axis=1))
 
 
-def _null(columns: Floats, count: int, seed: int) -> _Null:
+def _null(columns: Floats, kinds: int, form: slice, count: int, seed: int) -> _Null:
     rng = np.random.default_rng([seed, count, len(columns)])
     size = len(columns)
     whole = columns.sum(axis=0, dtype=np.float64)
@@ -192,17 +209,21 @@ def _null(columns: Floats, count: int, seed: int) -> _Null:
         inside = (labels @ columns).astype(np.float64)
         outside = (whole - inside) / (size - count) if apart else np.broadcast_to(whole / size, inside.shape)
         away = np.sqrt(wanted / had) * (inside / count - outside)
-        found.append(_statistics(outside + away, outside, whole / size, count))
+        found.append(_statistics(outside + away, outside, whole / size, kinds, form, count))
     return _Null(np.concatenate(found))
 
 
-def fit(reference: Floats, background: Floats, seed: int) -> WindowTest:
+def fit(
+    reference: Floats, background: Floats, seed: int, harvest: Floats | None = None, form: slice = _NO_FORM
+) -> WindowTest:
     """Fit on traffic that is to be called normal.
 
     Args:
         reference: float32 of shape (n, d): embeddings of exchanges, and whatever other numbers describe one.
         background: float32 of shape (m, d): traffic of other kinds; never of what is to be found.
         seed: of folds and relabellings.
+        harvest: float32 of shape (h, d): harvests that are known, of whatever kinds.
+        form: numbers of a row that say what form an exchange has: lengths, kinds of characters.
 
     Raises:
         ValueError: the reference has fewer than LEAST_REFERENCE rows.
@@ -211,25 +232,27 @@ def fit(reference: Floats, background: Floats, seed: int) -> WindowTest:
         raise ValueError(f"the reference has {len(reference)} exchanges; a window test needs {LEAST_REFERENCE}")
     rng = np.random.default_rng(seed)
     space = _space(reference, rng)
-    standard, others = space.standard(reference), space.standard(background)
+    standard = space.standard(reference)
+    others = [space.standard(rows) for rows in (background, harvest) if rows is not None]
     member = rng.permutation(np.arange(len(reference)) % FOLDS)
     folds = tuple(_fit_fold(standard[member != number], others, space) for number in range(FOLDS))
     scores, whitened = _described(folds, space, standard, member)
     ranks = np.stack([_ranks(column, column, rng) for column in scores.T], axis=1)
-    return WindowTest(folds, space, scores, _columns(ranks, whitened), seed)
+    return WindowTest(folds, space, scores, _columns(ranks, whitened), seed, form)
 
 
 def _space(reference: Floats, rng: np.random.Generator) -> _Space:
     centre, scale = np.median(reference, axis=0), reference.std(axis=0) + 1e-3
     some = np.clip((reference - centre) / scale, -CLIP, CLIP)[rng.permutation(len(reference))[:300]]
-    distances = np.sqrt(np.square(some[:, None] - some[None, :]).sum(-1))
-    median = float(np.median(distances[np.triu_indices(len(some), 1)]))
+    lengths = np.square(some).sum(1)
+    squared = (lengths[:, None] + lengths[None, :] - 2.0 * (some @ some.T))[np.triu_indices(len(some), 1)]
+    median = float(np.sqrt(np.median(np.maximum(squared, 0.0))))
     widths = np.repeat(median * np.array((0.5, 1.0, 2.0)), WAVES // 3)
     frequencies = (rng.standard_normal((reference.shape[1], WAVES)) / widths).astype(np.float32)
     return _Space(centre, scale, frequencies, rng.uniform(0.0, 2.0 * np.pi, WAVES).astype(np.float32))
 
 
-def _fit_fold(standard: Floats, others: Floats, space: _Space) -> _Fold:
+def _fit_fold(standard: Floats, others: list[Floats], space: _Space) -> _Fold:
     from sklearn.linear_model import LogisticRegression
 
     centre = standard.mean(axis=0)
@@ -238,13 +261,17 @@ def _fit_fold(standard: Floats, others: Floats, space: _Space) -> _Fold:
     values, axes = np.linalg.eigh(covariance)
     # The symmetric root: folds differ a little, and so do their whitened rows, whichever way their axes happen to point.
     whiten = ((axes / np.sqrt(values)) @ axes.T).astype(np.float32)
-    whitened, foreign = (standard - centre) @ whiten, (others - centre) @ whiten
-    model = LogisticRegression(C=REGULARITY, class_weight="balanced", max_iter=300)
-    model.fit(
-        np.concatenate([_expanded(whitened, standard, space), _expanded(foreign, others, space)]),
-        np.repeat([0, 1], [len(standard), len(others)]),
-    )
-    return _Fold(model.coef_[0].astype(np.float32), whiten, centre, whitened)
+    whitened = (standard - centre) @ whiten
+    own = _expanded(whitened, standard, space)
+    weights = []
+    for foreign in others:
+        model = LogisticRegression(C=REGULARITY, class_weight="balanced", max_iter=300)
+        model.fit(
+            np.concatenate([own, _expanded((foreign - centre) @ whiten, foreign, space)]),
+            np.repeat([0, 1], [len(standard), len(foreign)]),
+        )
+        weights.append(model.coef_[0].astype(np.float32))
+    return _Fold(np.stack(weights, axis=1), whiten, centre, whitened)
 
 
 def _expanded(whitened: Floats, standard: Floats, space: _Space) -> Floats:
@@ -256,14 +283,15 @@ def _described(
     folds: tuple[_Fold, ...], space: _Space, standard: Floats, member: NDArray[np.intp]
 ) -> tuple[Numbers, Floats]:
     """Scores (higher is more foreign) of rows and the rows whitened, each by the fold that is its."""
-    scores = np.zeros((len(standard), len(SCORES)))
+    scores = np.zeros((len(standard), 1 + folds[0].weights.shape[1]))
     whitened = np.zeros_like(standard)
     for number, fold in enumerate(folds):
         mine = np.flatnonzero(member == number)
         rows = ((standard[mine] - fold.centre) @ fold.whiten).astype(np.float32)
         whitened[mine] = rows
         apart = np.square(rows).sum(1)[:, None] + np.square(fold.rows).sum(1)[None, :] - 2.0 * (rows @ fold.rows.T)
-        scores[mine, 0] = _expanded(rows, standard[mine], space) @ fold.weights
+        ratios = _expanded(rows, standard[mine], space) @ fold.weights
+        scores[mine, 0], scores[mine, 2:] = ratios[:, 0], ratios[:, 1:]
         scores[mine, 1] = np.partition(apart, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS].mean(axis=1)
     return scores, whitened
 
@@ -276,29 +304,34 @@ def _ranks(reference: Numbers, values: Numbers, rng: np.random.Generator) -> Num
 
 
 def _columns(ranks: Numbers, whitened: Floats) -> Floats:
-    """What the statistics are sums of: for each score tails and logarithms of likelihood ratios; then whitened rows."""
+    """What the statistics are sums of: for each score logarithms of likelihood ratios, the upper end first; then rows."""
     parts: list[Floats] = []
     for rank in ranks.T:
-        sides = (rank, 1.0 - rank)
-        beyond = [side >= 1.0 - tail for side in sides for tail in THRESHOLDS]
-        tilted = [tilt * np.exp(tilt * (side - 1.0)) / (1.0 - np.exp(-tilt)) for side in sides for tilt in TILTS]
+        tilted = [
+            tilt * np.exp(tilt * (side - 1.0)) / (1.0 - np.exp(-tilt)) for side in (rank, 1.0 - rank) for tilt in TILTS
+        ]
         logs = [np.log1p(share * (tilt - 1.0)) for tilt in tilted for share in EPSILONS]
-        parts.append(np.stack([*beyond, *logs], axis=1).astype(np.float32))
+        parts.append(np.stack(logs, axis=1).astype(np.float32))
     return np.concatenate([*parts, whitened], axis=1)
 
 
-def _statistics(inside: Numbers, outside: Numbers, whole: Numbers, count: int) -> Numbers:
-    """Statistics of windows, float64 of shape (n, len(NAMES)); higher is more foreign.
+def _statistics(inside: Numbers, outside: Numbers, whole: Numbers, kinds: int, form: slice, count: int) -> Numbers:
+    """Statistics of windows, float64 of shape (n, statistics) in the order of NAMES; higher is more foreign.
 
     Args:
         inside: means of the columns in each window, shape (n, columns); outside: in what it is compared with.
-        whole: in the reference; count: exchanges of a window.
+        whole: in the reference; kinds: scores of an exchange; form: of the rows; count: exchanges of a window.
     """
     away = inside - outside
-    tails = len(THRESHOLDS) * 2
-    width = tails + 2 * len(TILTS) * len(EPSILONS)
-    ratio, lonely, rows = slice(0, width), slice(width, 2 * width), slice(2 * width, None)
-    usual = whole[ratio][:tails]
-    excess = away[:, ratio][:, :tails] * np.sqrt(count / np.maximum(usual * (1.0 - usual), 1e-6))
-    likelihoods = [np.logaddexp.reduce((count * (away + whole))[:, score][:, tails:], axis=1) for score in (ratio, lonely)]
-    return np.stack([excess.max(axis=1), *likelihoods, np.square(away[:, rows]).sum(axis=1)], axis=1)
+    one_end = len(TILTS) * len(EPSILONS)
+    found = []
+    for score in range(kinds):
+        first = 2 * one_end * score
+        # A harvest is like known ones, not their opposite: one end alone.
+        logs = slice(first, first + (one_end if SCORES[score] == "harvest" else 2 * one_end))
+        found.append(np.logaddexp.reduce(count * (away[:, logs] + whole[logs]), axis=1))
+    rows = np.square(away[:, 2 * one_end * kinds :])
+    found.append(rows.sum(axis=1))
+    if form.stop:
+        found.append(rows[:, form].sum(axis=1))
+    return np.stack(found, axis=1)

@@ -16,6 +16,7 @@ from benchmarks.windows.report import picture, tables
 from benchmarks.windows.results import Results
 
 PLAN = Plan(parts=3, honest=8, attacked=3, null_windows=50)
+NOTHING = np.zeros((5, WIDTH), np.float32)
 WORDS = [f"word{letter}" for letter in "abcdefghijklmnopqrs"]
 
 
@@ -74,16 +75,14 @@ def test_no_method_is_fitted_on_what_it_is_tested_on() -> None:
 
         return test
 
-    measure(_queries(120, 0.0), _queries(60, 1.0), np.zeros((5, WIDTH), np.float32), 20, (Method("spy", fit),), PLAN)
+    measure(_queries(120, 0.0), _queries(60, 1.0), NOTHING, NOTHING, 20, (Method("spy", fit),), PLAN)
     assert sorted(set(seen)) == [0, 1, 2, 5, 10, 20]
 
 
 def test_disjoint_honest_windows_are_counted_by_themselves() -> None:
     """Three parts of 40 texts hold two disjoint windows of 20 each."""
     always = Method("always", lambda given: lambda window: 0.0)
-    (tally,) = measure(
-        _queries(120, 0.0), _queries(60, 1.0), np.zeros((5, WIDTH), np.float32), 20, (always,), PLAN
-    ).values()
+    (tally,) = measure(_queries(120, 0.0), _queries(60, 1.0), NOTHING, NOTHING, 20, (always,), PLAN).values()
     assert (len(tally.disjoint), len(tally.honest)) == (6, 24)
     assert tally.power(0.05, 0.005) == 1.0
 
@@ -94,7 +93,7 @@ def test_a_pair_that_is_too_small_for_a_size_is_left_out() -> None:
     assert roomy(wide, 600, 100, 100)
     assert not roomy(wide, 600, 99, 100)
     assert not roomy(wide, 290, 100, 100)
-    assert measure(_queries(30, 0.0), _queries(60, 1.0), np.zeros((5, WIDTH), np.float32), 20, (wide,), PLAN) == {}
+    assert measure(_queries(30, 0.0), _queries(60, 1.0), NOTHING, NOTHING, 20, (wide,), PLAN) == {}
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
@@ -108,7 +107,7 @@ def test_every_method_gives_a_foreign_window_a_small_p_value(method: Method) -> 
         minilm /= np.linalg.norm(minilm, axis=1, keepdims=True)
         return Queries(tuple(map(str, range(count))), np.repeat(minilm, 5, axis=1)[:, :WIDTH], minilm)
 
-    test = method.fit(Fitting(side(240), side(150).ours + np.float32(0.3), 40, 1, 200))
+    test = method.fit(Fitting(side(240), side(150).ours + np.float32(0.3), side(50).ours - np.float32(0.3), 40, 1, 200))
     assert test(side(40, 20)) <= 0.05
     assert min(test(side(40)) for _ in range(3)) > 0.001
 
@@ -132,11 +131,12 @@ def test_near_copies_are_left_out_and_templates_are_not() -> None:
 
 
 def test_no_background_is_on_a_side_or_related_to_one() -> None:
-    """Of every pair that is named, the background's sources are of other origins than both sides."""
+    """Of every pair that is named, background and known harvests are of other origins than both sides."""
     for attack, honest in pairs.MODERN:
         near = pairs.related({attack, honest})
         assert {attack, honest} <= near
         assert set(pairs.HONEST) - near
+        assert set(pairs.ATTACKS) - near
     assert "llm_judge_requests" in pairs.related({"alpaca_52k_en", "banking77"})
     assert "t0_templated" in pairs.related({"imdb"})
 
@@ -153,9 +153,7 @@ def test_results_go_on_with_the_same_plan_only(tmp_path: Path) -> None:
     """What was kept is read again, and not for another plan."""
     results = Results(PLAN, left_out={"a": (1, 2)})
     always = Method("Stillwatch", lambda given: lambda window: 0.0)
-    for method, tally in measure(
-        _queries(120, 0.0), _queries(60, 1.0), np.zeros((5, WIDTH), np.float32), 20, (always,), PLAN
-    ).items():
+    for method, tally in measure(_queries(120, 0.0), _queries(60, 1.0), NOTHING, NOTHING, 20, (always,), PLAN).items():
         results.tallies["a", 20, method] = tally
     results.write(tmp_path / "kept.json")
     assert Results.read(tmp_path / "kept.json", PLAN) == results

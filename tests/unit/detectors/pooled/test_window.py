@@ -50,6 +50,19 @@ def test_what_resembles_other_traffic_is_seen(fitted: window.WindowTest) -> None
     assert fitted.p_values(np.concatenate([_rows(10, 51), foreign]))["mixture_ratio"] <= 0.005
 
 
+def test_what_resembles_known_harvests_is_seen_better_where_they_are_known() -> None:
+    """A third of 60 somewhat towards known harvests, and not their opposite, is rare by the statistic that learned them."""
+    harvest = _rows(14, 300)
+    harvest[:, 2] += 3.0
+    test = window.fit(_rows(1, 500), _rows(2, 300), 1, harvest, slice(2, 4))
+    foreign, opposite = _rows(15, 20), _rows(15, 20)
+    foreign[:, 2] += 2.0
+    opposite[:, 2] -= 2.0
+    like, unlike = (test.p_values(np.concatenate([_rows(16, 40), part])) for part in (foreign, opposite))
+    assert tuple(like) == (*window.NAMES, "combined")
+    assert like["mixture_harvest"] <= 0.005 < unlike["mixture_harvest"]
+
+
 def test_a_window_as_large_as_the_reference_is_judged(fitted: window.WindowTest) -> None:
     """More than half the reference: honest is not rare, foreign is."""
     assert fitted.p_value(_rows(11, 450)) > 0.005
