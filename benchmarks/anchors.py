@@ -1,6 +1,6 @@
 """Makes the shipped anchors: rows of generated traffic whose side is known, which every candidate model is tried on.
 
-    python -m benchmarks.anchors [--worlds random:118-120] [--write]
+    python -m benchmarks.anchors [--worlds WORLDS …] [--write]
 
 The rows come from generated worlds; shipped trees may have been trained on the same ones, as anchors are for seeing a
 change and not for telling how good a model is. An honest customer is taken as it was last, an attacker when about half of
@@ -26,7 +26,7 @@ from benchmarks.training.rows import LabelledRows, joined, labelled_rows
 from detectors.catalogue import CATALOGUE_VERSION
 from detectors.promote import Anchors
 
-WORLDS = ("random:118-120",)
+WORLDS = ("random:118-120", "random-bb:240,241", "random-ad:260", "random-cc:310")
 PER_HONEST_KIND, PER_ATTACK_KIND = 12, 40
 """Rows of a kind. A budget of two points needs attackers by the hundred: of fifty each is two points."""
 

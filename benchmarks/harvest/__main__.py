@@ -48,12 +48,13 @@ and a kind of honest customer that was left out of training may be rated like a 
 """What is written beside the weights."""
 
 TRAIN = (
-    "random:100-105", "random-ab:220-223", "random-ba:220,221", "random-bb:220,221,224", "random-ac:230,231",
-    "random-bc:231,232", "random-af:250,251", "random-bf:250-252",
+    "random:100-107,111-117", "random-ab:220-223", "random-ba:220,221", "random-bb:220,221,224", "random-ac:230,231",
+    "random-bc:231,232", "random-ad:250,251", "random-bd:250,251", "random-af:250,251", "random-bf:250-252",
+    "random-cc:300,302", "random-cd:320,321",
 )  # fmt: skip
-"""Two sets of texts and four packs of wordings: on one of each it learns the pack (docs/generalisation.md)."""
+"""Three sets of texts and five packs of wordings: on one of each it learns the pack (docs/generalisation.md)."""
 
-TEST = ("random:124-126", "random-cc:300,302")
+TEST = ("random:124-126",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -94,7 +94,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What is blanked out together, and left out together in the ablation."""
 
-MODELS, ROUNDS = 3, 80
+MODELS, ROUNDS = 3, 120
 LEAVES = 8
 """Three questions a tree: what interacts more deeply is the generator's."""
 

@@ -53,10 +53,14 @@ class Pool:
         return out
 
     def to_bytes(self) -> bytes:
-        """Counts and means; the means of an entity that wrote nothing are left out."""
+        """Counts and means; a scale that is still what the shorter one is, bit for bit, is left out; so is everything of an
+        entity that wrote nothing."""
         if not self.counts[0]:
             return b""
-        return _COUNTS.pack(*self.counts) + self.means.astype("<f4").tobytes()
+        rows = [row.tobytes() for row in self.means.astype("<f4")]
+        own = [row for at, row in enumerate(rows) if not at or row != rows[at - 1]]
+        held = sum(1 << at for at, row in enumerate(rows) if not at or row != rows[at - 1])
+        return bytes((held,)) + _COUNTS.pack(*self.counts) + b"".join(own)
 
     @classmethod
     def from_bytes(cls, width: int, data: bytes) -> Pool:
@@ -68,10 +72,12 @@ class Pool:
         out = cls(width)
         if not data:
             return out
-        if len(data) != _COUNTS.size + 4 * len(SCALES) * width:
+        held, head = data[0], 1 + _COUNTS.size
+        if held >> len(SCALES) or not held & 1 or len(data) != head + 4 * width * held.bit_count():
             raise ValueError("a pool has the wrong length")
-        out.counts = list(_COUNTS.unpack_from(data))
-        means = np.frombuffer(data, "<f4", offset=_COUNTS.size).reshape(len(SCALES), width).astype(np.float32)
+        out.counts = list(_COUNTS.unpack_from(data, 1))
+        own = np.frombuffer(data, "<f4", offset=head).reshape(-1, width)
+        means = own[[(held & (2 << at) - 1).bit_count() - 1 for at in range(len(SCALES))]].astype(np.float32)
         if not np.isfinite(means).all() or not all(
             0.0 < count <= 2.0 * scale for count, scale in zip(out.counts, SCALES, strict=True)
         ):

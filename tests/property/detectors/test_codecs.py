@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from detectors.sketch.chains import Chains
 from detectors.sketch.clockface import HourRing
 from detectors.sketch.distinct import Distinct
 from detectors.sketch.models import ModelTable
+from detectors.sketch.pool import Pool
 from detectors.sketch.recent import RecentSet, SimilarWindow
 from detectors.sketch.repeats import Repeats
 from detectors.sketch.templates import Templates
@@ -71,6 +73,11 @@ KINDS |= {
         Blocks.from_bytes,
     ),
     "chains": (Chains, lambda sketch, n: sketch.see(n % 64, n % 50, n * 1_000_000), Chains.from_bytes),
+    "pool": (
+        lambda: Pool(3),
+        lambda sketch, n: [sketch.add(np.full(3, n % 97 + step, np.float32)) for step in range(9)],
+        lambda data: Pool.from_bytes(3, data),
+    ),
     "templates": (
         Templates,
         lambda sketch, n: sketch.see(n.to_bytes(4, "little") * (3 + n % 9) + b"constant words" * (n % 3), 1.0 + n % 3),
