@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 PACKS = Path(__file__).parents[3] / "benchmarks" / "training" / "packs"
-NAMES = ("b", "c", "f")
+NAMES = ("b", "c", "d", "e", "f")
 # Tables that may hold one entry or many, of which each has the keys named here (the optional ones in brackets).
 ENTRIES = {
     "models": ({"name", "snapshot", "tier", "tokens_per_s", "first_token_ms"}, {"launch"}),
@@ -73,8 +73,8 @@ SLOTS = {
 }
 # Without these a wording would lose what the request is about. A sentence list needs them in one sentence of each language.
 NEEDED = {
-    "attacks.forced_cot": {"tag"},
-    "attacks.relay": {"tag"},
+    "attacks.forced_cot": set(),  # some ask for reasoning in words alone
+    "attacks.relay": set(),
     "attacks.reconstruction": {"question", "answer"},
     "attacks.rubric_judge": {"question", "candidate"},
     "attacks.evol_rewrite": {"method", "task"},
