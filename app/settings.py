@@ -40,6 +40,9 @@ FROM_FILES = {
 MAX_TOLD = 5
 """Problems of one configuration that are told at once."""
 
+MOST_CONCURRENT = 100_000
+"""Far more requests at a time than one customer has; JSON and state hold no whole number however large."""
+
 _LINK = re.compile(r"^https?://[^/@\s\"'<>]+(/[^\s\"'<>]*)?$")
 """An address that may stand in an answer to a client."""
 
@@ -165,7 +168,9 @@ class LimitRule(Section):
     input_tokens_per_min: Annotated[float, Field(gt=0)] | None = Field(None, description="input tokens per minute")
     output_tokens_per_min: Annotated[float, Field(gt=0)] | None = Field(None, description="output tokens per minute")
     tokens_per_day: Annotated[float, Field(gt=0)] | None = Field(None, description="input and output tokens per day")
-    concurrent: Annotated[int, Field(ge=1)] | None = Field(None, description="requests running at the same time")
+    concurrent: Annotated[int, Field(ge=1, le=MOST_CONCURRENT)] | None = Field(
+        None, description="requests running at the same time"
+    )
 
 
 class PlanLimits(Section):

@@ -47,6 +47,7 @@ async def test_a_bad_plan_is_refused_with_field_and_rule(desk: Any) -> None:
     for body, field in (
         ({"key": {"requests_per_min": 0}}, "body.key.requests_per_min"),
         ({"key": {"concurrent": 1.5}}, "body.key.concurrent"),
+        ({"org": {"concurrent": 1 << 64}}, "body.org.concurrent"),
         ({"keys": {}}, "body.keys"),
         ([], "body"),
     ):

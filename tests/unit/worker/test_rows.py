@@ -91,13 +91,13 @@ def test_a_row_of_the_first_release_reads_with_defaults() -> None:
     bare, fp = without_text(EVENT), fingerprint(EVENT)
     first = msgspec.structs.astuple(fp)[: Fingerprint.__struct_fields__.index("embedding")]
     old = bytes((rows.ROW_VERSION,)) + msgspec.msgpack.encode((bare, first))
-    later = ("embedding", "capability", "harvest", "asked", "answered")
+    later = ("embedding", "capability", "harvest", "asked", "answered", "outline")
     names = ["replayed", "emitted", "thinking_budget", "end_user_digest", *(rows.FP + name for name in later)]
     ((_, event, read),) = rows.from_frame(rows.to_frame([rows.Row("1-0", EVENT, fp)]).drop(names))
     assert (
         rows.decode(old)
         == (event, read)
-        == (bare, msgspec.structs.replace(fp, embedding=b"", capability=0, harvest=0, asked=b"", answered=b""))
+        == (bare, msgspec.structs.replace(fp, embedding=b"", capability=0, harvest=0, asked=b"", answered=b"", outline=b""))
     )
 
 
