@@ -192,8 +192,10 @@ def main() -> int:
     """Prints both tables; the exit status is 1 when the goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fingerprints", description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=256, help="exchanges of each kind (default: 256)")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="of which the least counts (default: 7)")
     args = parser.parse_args()
+    if min(args.events, args.rounds) < 1:
+        parser.error("--events and --rounds must be 1 or more")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     events = {(script, tokens): prompts(script, tokens, args.events) for script in LETTERS for tokens in TOKENS}
     print(f"{'µs per exchange':<26}" + "".join(f"{tokens:>8,} tokens" for tokens in TOKENS))

@@ -18,6 +18,7 @@ from app.gateway.identity import Identity
 from app.offline import evaluation, job, model_report, progress, replay
 from app.offline.evaluation import Collector, Done
 from app.offline.history import GUARDED, Guards, TooLittleHistory
+from app.offline.labels import KeyLabels
 from app.settings import Settings
 from detectors import model as models
 from detectors.model_files import MANIFEST
@@ -61,6 +62,9 @@ def run_calibration(wanted: CalibrationJob, settings: Settings, console: Console
         outcome.states.close()
         meter.stage("Writing the model and its report")
         notes = job.remarks(feed, outcome, asked, identities)
+        labelled = _labelled(plan.labels, outcome)
+        if labelled:
+            notes.append(labelled)
         found = evaluation.summed_up(collector, outcome, asked.seed) if outcome.labelled else None
         document = model_report.Document(
             kind="calibration",
@@ -79,6 +83,25 @@ def run_calibration(wanted: CalibrationJob, settings: Settings, console: Console
         tuple(notes),
         paths,
     )
+
+
+def _labelled(labels: KeyLabels, outcome: replay.Outcome) -> str:
+    """What labels took out of the learning, in a sentence; "" without labels.
+
+    Raises:
+        BadInput: none of the labelled keys is in the log: the learning would take abusive keys for the norm.
+    """
+    if not len(labels):
+        return ""
+    known = {track.key_id for track in outcome.ranked}
+    missing = len((labels.benign | labels.abusive) - known)
+    if missing == len(labels):
+        raise BadInput(
+            f"--labels: none of the {len(labels):,} labelled keys is in {outcome.run.source}; key_id is the id of "
+            "stillwatch id, under the pepper that the log was read with"
+        )
+    told = f"{len(labels.abusive & known):,} keys with an abusive label were not learned from"
+    return f"{told}; {missing:,} of {len(labels):,} labels name keys that are not in the log" if missing else told
 
 
 def check_new(out: Path) -> None:

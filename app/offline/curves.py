@@ -18,6 +18,7 @@ from app.offline.plots import BLUE, INK, blank, canvas, label, save
 
 LEAST_RATE = 1e-4
 ORANGE = "#D55E00"
+PALE = "#BBBBBB"
 MAX_GROUPS = 40
 
 ROC, RELIABILITY, GROUPS, ABLATION, DETECTION = "roc.png", "reliability.png", "groups.png", "ablation.png", "detection.png"
@@ -57,8 +58,14 @@ def reliability(found: Figures, path: Path) -> bool:
     figure, axes = canvas(8, 4.6)
     x, y = _xy(found.reliability)
     floor = 0.5 / max(1, found.honest)
-    drawn = [max(value, floor) for value in y]
-    axes.plot(x, drawn, color=BLUE, marker="o", markersize=3.5, label="realised, with 95 % interval")
+    some = [(at, value) for at, value in zip(x, y, strict=True) if value > 0.0]
+    none = [at for at, value in zip(x, y, strict=True) if value <= 0.0]
+    if some:
+        axes.plot(*zip(*some, strict=True), color=BLUE, marker="o", markersize=3.5, label="realised, with 95 % interval")
+    if none:
+        # A share of none has no place on a log axis: marked at its lower edge, below half a key.
+        told = f"none of {found.honest:,} honest keys, and the 95 % interval"
+        axes.plot(none, [floor] * len(none), "v", color=BLUE, markerfacecolor="none", markersize=5, label=told)
     lows = [max(point.low if point.low is not None else point.y, floor) for point in found.reliability]
     highs = [max(point.high if point.high is not None else point.y, floor) for point in found.reliability]
     axes.fill_between(x, lows, highs, color=BLUE, alpha=0.18)
@@ -97,13 +104,17 @@ def _bars(axes: Axes, side: Sequence[Group]) -> None:
     values = [100 * (one.flagged.value or 0.0) for one in side]
     axes.barh(rows, values, color=ORANGE if abusive else BLUE, hatch="//" if abusive else "", edgecolor="white")
     for row, one in zip(rows, side, strict=True):
+        value = one.flagged.value or 0.0
+        axes.plot([100 * value], [row], "o", color=INK, markersize=3)
         if one.flagged.low is not None and one.flagged.high is not None:
-            axes.plot([100 * one.flagged.low, 100 * one.flagged.high], [row, row], color=INK, linewidth=1)
-        axes.text(100 * (one.flagged.high or one.flagged.value or 0.0), row, f"  of {one.keys:,}", va="center", fontsize=7)
+            ends = [100 * one.flagged.low, 100 * one.flagged.high]
+            axes.plot(ends, [row, row], color=PALE, linewidth=1, marker="|", markersize=5, zorder=0)
+        told = f"  {round(value * one.keys):,} of {one.keys:,}"
+        axes.text(100 * (one.flagged.high or value), row, told, va="center", fontsize=7)
     axes.set_yticks(rows, [label(one.name) for one in side], fontsize=7, parse_math=False)
     axes.tick_params(labelsize=7)
     axes.set_xlim(0, 112 if abusive else max(1.0, 1.25 * max(100 * (one.flagged.high or 0.0) for one in side), *values))
-    axes.set_xlabel("flagged keys (%)", fontsize=8)
+    axes.set_xlabel("flagged keys (%); pale: 95 % interval", fontsize=8)
     axes.set_title("Abusive keys found" if abusive else "False positives by stratum", loc="left", fontsize=9)
 
 

@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--noise", type=float, default=NOISE, help="added to embeddings while training (default: %(default)s)"
     )
-    parser.add_argument("--leave-out", action="store_true")
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--leave-out", action="store_true", help="train again without each kind")
+    parser.add_argument("--write", action="store_true", help="write over the shipped artefact")
     given = parser.parse_args(arguments)
     try:
         known, test = exchanges(worlds.runs(given.train)), exchanges(worlds.runs(given.test))

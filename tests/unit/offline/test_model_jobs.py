@@ -162,6 +162,22 @@ def test_labels_of_other_keys_are_told(candidate: Path, traffic: Traffic, tmp_pa
         run_evaluation(job, SETTINGS)
 
 
+def test_labels_that_name_no_key_stop_a_calibration(traffic: Traffic, tmp_path: Path) -> None:
+    """Learning without them would take abusive keys for the norm, so nothing is written."""
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"key_id": "nobody", "label": "abusive", "at": "2026-09-21T00:00:00Z"}\n')
+    wanted = CalibrationJob(replace(traffic.job, out=tmp_path / "z", labels=other), ALL_AGES)
+    with pytest.raises(BadInput, match=r"--labels: none of the 1 labelled keys is in log\.jsonl"):
+        run_calibration(wanted, SETTINGS)
+    assert not (tmp_path / "z").exists()
+
+
+def test_a_calibration_says_what_labels_took_out(candidate: Path, traffic: Traffic) -> None:
+    """The report tells how many keys were not learned from."""
+    told = f"{traffic.abusive:,} keys with an abusive label were not learned from"
+    assert told in (candidate / "report.md").read_text()
+
+
 def test_a_damaged_document_is_named(tmp_path: Path) -> None:
     """Figures of another program are refused with file and rule."""
     for text, words in (("{", "figures.json: "), ('{"kind": "x"}', "kind")):
