@@ -42,7 +42,7 @@ CERTAINTY: tuple[Feature, ...] = (
     # --- Contents, more of them
     Feature(
         "harvest_spread", "log ratio", 0.0, 16.0, "400 exchanges", "both", "linear",
-        "standard deviation of the logarithm of the density ratio of single exchanges: a mixture spreads it",
+        "standard deviation of how like a harvest's its exchanges are, one by one: a mixture with cover spreads it",
         WORDLESS, "aggregators, agencies", "one pool per key: cheap",
         "the shipped ratio, see the card of artefact harvest",
     ),
@@ -58,7 +58,7 @@ CERTAINTY: tuple[Feature, ...] = (
     ),
     Feature(
         "harvest_recent_mean", "log ratio", -16.0, 16.0, "100 exchanges", "high", "linear",
-        "mean logarithm of the density ratio of the last exchanges", WORDLESS, "evaluations, contracted data making",
+        "mean likeness of its last exchanges to those of harvests", WORDLESS, "evaluations, contracted data making",
         "cover traffic: its price", "the shipped ratio, see the card of artefact harvest",
     ),
     Feature(

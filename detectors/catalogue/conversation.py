@@ -50,7 +50,7 @@ CONVERSATION: tuple[Feature, ...] = (
     ),
     Feature(
         "harvest_mean", "log ratio", -16.0, 16.0, "400 exchanges", "high", "linear",
-        "mean logarithm of the density ratio, harvest to honest, of single exchanges",
+        "mean likeness of its exchanges to those of harvests: the logarithm of how much oftener harvesters send such a one",
         "fewer than five exchanges with text", "evaluations, contracted data making", "cover traffic: its price",
         "the shipped ratio, see the card of artefact harvest",
     ),
@@ -66,7 +66,7 @@ CONVERSATION: tuple[Feature, ...] = (
     ),
     Feature(
         "leak_evidence", "log wealth", 0.0, inf, "life", "high", "linear",
-        "highest logarithm ever of the wealth won by betting that the valuable responses go to a harvester",
+        "evidence, at its highest, that the valuable responses go to a harvester: the logarithm of what a bet on it won",
         "fewer than five different valuable responses", "evaluations, contracted data making",
         "cover traffic of valuable answers: its price", "e-detectors, Shin, Ramdas and Rinaldo 2024",
     ),
