@@ -25,14 +25,15 @@ class Format(StrEnum):
     JSON = "json"
 
 
+Form = Annotated[Format, typer.Option("--format", "-f", help="md: Markdown for people; json: for programs.")]
+
+
 @group.command("would-have")
 def would_have(
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="So long ago, 30m, 12h or 7d, or a time in UTC; at most 90 days.")
     ] = "1d",
-    form: Annotated[
-        Format, typer.Option("--format", "-f", help="md: Markdown for people; json: for programs.")
-    ] = Format.MD,
+    form: Form = Format.MD,
     url: AdminUrl = "",
     config: Config = None,
     sets: Sets = None,
@@ -53,9 +54,7 @@ def would_have(
 
 @group.command("looks")
 def looks(
-    form: Annotated[
-        Format, typer.Option("--format", "-f", help="md: Markdown for people; json: for programs.")
-    ] = Format.MD,
+    form: Form = Format.MD,
     url: AdminUrl = "",
     config: Config = None,
     sets: Sets = None,
