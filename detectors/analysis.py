@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from detectors import verdict_codec
+from detectors.campaign import trace
+from detectors.campaign.trace import Trace
 from detectors.catalogue import INDEX
 from detectors.contract import Verdict
 from detectors.event import Event
@@ -187,6 +189,7 @@ class Analysis:
         states: MutableMapping[tuple[str, str], EntityState],
         items: Sequence[tuple[Event, Fingerprint]],
         rows: list[FeatureRow] | None = None,
+        traces: list[Trace] | None = None,
     ) -> list[Verdict]:
         """Count every exchange for its key and organisation, and judge those that are due.
 
@@ -194,11 +197,13 @@ class Analysis:
             states: ("key" or "org", entity id) → state; missing ones are made.
             items: exchanges in the order in which they are to count.
             rows: where given, gets what each verdict was formed on, in the order of the verdicts.
+            traces: where given, gets the traces of keys that are cast at these exchanges, in their order.
 
         Returns:
             Verdicts in the order of the exchanges that led to them, the key's before the organisation's.
         """
         due: list[tuple[EntityState, Moment, FeatureRow]] = []
+        casts: list[tuple[Trace, int | None]] = []  # and the place of its own verdict
         for event, fp in items:
             for kind, entity in (("key", event.key_id), ("org", event.org_id)):
                 if not entity:
@@ -210,9 +215,14 @@ class Analysis:
                 if event.outcome == REFUSED:
                     continue
                 state.exchanges += 1
-                if state.is_due():
+                scored = state.is_due()
+                if scored:
                     due.append((state, *_moment(state.profile)))
+                if traces is not None and kind == "key" and (scored or state.exchanges < FIRST_SCORING):
+                    casts.append((trace.cast(state.profile, event, fp, state.exchanges), len(due) - 1 if scored else None))
         if not due:
+            if traces is not None:
+                traces += [made for made, _ in casts]
             return []
         matrix = self.looks.shown(stack([row for _, _, row in due]), [moment.at_us for _, moment, _ in due])
         by_scorer = [scorer.score(matrix) for scorer in self.model.scorers]
@@ -224,6 +234,8 @@ class Analysis:
                 moment = replace(moment, leak=0.0)
             state.verdict = judge(self.model.policy, self.model.id, state.standing, moment, scores, held)
             verdicts.append(state.verdict)
+        if traces is not None:
+            traces += [made if at is None else trace.judged(made, verdicts[at]) for made, at in casts]
         if rows is not None:
             rows += [row for _, _, row in due]
         return verdicts

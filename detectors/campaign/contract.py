@@ -1,7 +1,7 @@
 """What the linker says: campaigns, their members, the evidence that ties them, and how they came to be.
 
-A campaign is a set of keys acting as one. Values only: they go to Redis, to `campaigns.jsonl`, to the admin API and to people,
-and hold no client text. Times are unix microseconds of event time.
+A campaign is a set of keys acting as one. Values only: they go to Redis, to `campaigns.jsonl`, to the admin API and to
+people, and hold no client text. Times are unix microseconds of event time.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class Campaign(msgspec.Struct, frozen=True):
 
     Attributes:
         id: stable while it lives, "c-" and 12 hexadecimal digits.
-        level: of the group as one entity. WATCH: a group that may be one; SUSPECT: one that is reported; CONFIRMED: reported on two
-            independent kinds of evidence.
+        level: of the group as one entity. WATCH: a group that may be one; SUSPECT: one that is reported; CONFIRMED:
+            reported on two independent kinds of evidence.
         score: 0 … 1, higher is more suspicious.
         first_us: end of the pass that formed it.
         flagged_us: when it first was SUSPECT; None if never.

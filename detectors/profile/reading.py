@@ -65,10 +65,10 @@ def read(profile: Profile, event: Event, fp: Fingerprint, seen: Seen, weight: fl
         contract = fp.contract & _LOW32
         seen.constant_forced = fp.intents & FORCED_ANSWER != 0 and tops["contract"].floor(contract) >= CONSTANT * weight
         tops["contract"].add(contract, weight)
-    parameters = _parameters(event)
+    settings = parameters(event)
     # The very first settings are not new: a young entity must not look like a playground.
-    seen.new_parameters = bool(tops["parameters"].entries) and not tops["parameters"].floor(parameters)
-    tops["parameters"].add(parameters, weight)
+    seen.new_parameters = bool(tops["parameters"].entries) and not tops["parameters"].floor(settings)
+    tops["parameters"].add(settings, weight)
     if fp.intents & ELICIT:
         # Salted by kind through different bits of the hashes: a head must not meet a tail of the same words.
         most = CONSTANT * weight
@@ -160,7 +160,7 @@ def _hashes(data: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(data) // 4}I", data)
 
 
-def _parameters(event: Event) -> int:
+def parameters(event: Event) -> int:
     """Hash of the sampling settings; max_tokens by octave, since many clients compute it from the input."""
     octave = math.frexp(event.max_tokens)[1] if event.max_tokens else 0
     values = (
