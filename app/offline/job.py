@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -110,7 +110,29 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
     """
     plan = looking(plan_of(job), settings)
     identities: dict[str, Identity] = {}
-    feed = open_feed(job, settings, identities)
+    return run_plan(job, plan, lambda: open_feed(job, settings, identities), identities, console)
+
+
+def run_plan(
+    job: ReplayJob,
+    plan: replay.Plan,
+    opened: Callable[[], Feed],
+    identities: Mapping[str, Identity],
+    console: Console | None = None,
+) -> Finished:
+    """A replay of exchanges that come from anywhere, by a plan of the caller's own.
+
+    Args:
+        job: where to write, and what the report calls the input.
+        plan: how to judge.
+        opened: gives a feed that nothing was taken from yet; called once more where the history is too small for peers.
+        identities: what is known of keys; filled when `opened` has been called.
+        console: where progress is shown; None: nowhere.
+
+    Raises:
+        BadInput, ConfigError: as `run_replay`.
+    """
+    feed = opened()
     with contextlib.ExitStack() as stack:
         stack.enter_context(writable(job.out, "--out"))
         if job.save_model is not None:
@@ -124,7 +146,7 @@ def run_replay(job: ReplayJob, settings: Settings, console: Console | None = Non
             if job.save_model is not None:
                 raise BadInput(f"--save-model: {error.reason}, so there is no model to save") from None
             notes.append(f"{error.reason[0].upper()}{error.reason[1:]}, so only the named rules judged.")
-            feed = open_feed(job, settings, identities)  # a feed is gone through once
+            feed = opened()  # a feed is gone through once
             outcome = replay.play(feed, replace(plan, model=models.rules_only()), job.requests.name, meter)
         outcome.states.close()
         notes += remarks(feed, outcome, job, identities)
@@ -196,7 +218,7 @@ def open_feed(job: ReplayJob, settings: Settings, identities: dict[str, Identity
     return LogFeed(job.requests, builder, BadLines(MAX_BAD_SHARE), parser)
 
 
-def remarks(feed: Feed, outcome: replay.Outcome, job: ReplayJob, identities: dict[str, Identity]) -> list[str]:
+def remarks(feed: Feed, outcome: replay.Outcome, job: ReplayJob, identities: Mapping[str, Identity]) -> list[str]:
     """Sentences about the input."""
     notes = list(feed.notes)
     if feed.bad.bad:

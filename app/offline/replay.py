@@ -26,6 +26,7 @@ from detectors.contract import Verdict
 from detectors.event import Event
 from detectors.features import FeatureRow, features
 from detectors.looks import DAY_US, Dated, Looks
+from detectors.scorers.boosted import Boosted
 
 BATCH = 256
 """Exchanges analysed in one call. It changes the speed and never a verdict."""
@@ -41,6 +42,7 @@ class Plan:
         model: a saved model; None: fit one on the warm-up.
         seed: of the fit.
         labels: what people have found out about some of the keys.
+        trees: of the model that is fitted, in place of the shipped ones.
         guards: what the fit does not learn from.
         suspects: model by whose flags the guards go; None: the named rules.
         seen: called with every exchange of the judged part, in order, and before the verdict that it leads to.
@@ -57,6 +59,7 @@ class Plan:
     honest_share: float = 0.05
     hot_states: int = 20_000
     labels: KeyLabels = field(default_factory=KeyLabels)
+    trees: Boosted | None = None
     guards: Guards = field(default_factory=Guards)
     suspects: models.Model | None = None
     seen: Callable[[Event], None] | None = None
@@ -210,7 +213,7 @@ class _Player:
         if not self._run.events:
             self._explain_empty_history(border_us)
         self._meter.stage("Fitting the model")
-        model = history.fit(self.states, self._plan.seed)
+        model = history.fit(self.states, self._plan.seed, self._plan.trees)
         history.forget_verdicts(self.states)
         self._run.fitted = True
         self._run.young, self._run.suspected = len(history.young), len(history.flagged)
