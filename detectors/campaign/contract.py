@@ -102,6 +102,7 @@ class Campaign(msgspec.Struct, frozen=True):
         flagged_us: when it first was SUSPECT; None if never.
         since_us: when the present level began.
         at_us: end of the newest pass that changed it.
+        called_us: when the evidence last called for the present level or a higher one.
         members: the strongest first.
         evidence: the strongest first.
         organisations: different ones among the members.
@@ -120,6 +121,7 @@ class Campaign(msgspec.Struct, frozen=True):
     first_us: int
     since_us: int
     at_us: int
+    called_us: int = 0
     flagged_us: int | None = None
     members: tuple[Member, ...] = ()
     evidence: tuple[Evidence, ...] = ()

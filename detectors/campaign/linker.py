@@ -1,12 +1,22 @@
-"""The linker: traces in, campaigns out. One of it for the whole fleet; it never sees a text."""
+"""The linker: traces in, campaigns out. One of it for the whole fleet; it never sees a text.
+
+A pass: cells of rare shared marks → groups → the test of each group as one entity → evidence → campaigns that go on under
+their names. All of it is a function of the newest traces and of the campaigns before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from detectors.campaign import cells as inverted
+from detectors.campaign import judging
+from detectors.campaign.chronicle import Chronicle, Found
 from detectors.campaign.contract import Campaign
+from detectors.campaign.fleet import Fleet
+from detectors.campaign.grouping import groups
 from detectors.campaign.trace import Trace
+from detectors.contract import Level
 from detectors.model import Model
 
 
@@ -41,29 +51,43 @@ class Linker:
     def __init__(self, model: Model, campaigns: Iterable[Campaign] = (), last_us: int = 0) -> None:
         self.campaigns: dict[str, Campaign] = {one.id: one for one in campaigns}
         self.last_us = last_us
+        self._model = model
+        self._fleet = Fleet()
+        self._fresh: set[str] = set()
 
     @property
     def known(self) -> int:
         """Keys with a trace."""
-        raise NotImplementedError
+        return len(self._fleet.traces)
 
     @property
     def fresh(self) -> int:
         """Keys whose trace changed since the last pass."""
-        raise NotImplementedError
+        return len(self._fresh)
 
     def load(self, traces: Iterable[Trace]) -> None:
         """Traces that were there at the last pass already: they are not fresh."""
-        raise NotImplementedError
+        self._fleet.take(traces)
 
     def take(self, traces: Iterable[Trace]) -> None:
         """Newer traces of their keys."""
-        raise NotImplementedError
+        self._fresh.update(self._fleet.take(traces))
 
     def forget(self, key_ids: Sequence[str]) -> None:
-        """Keys that were erased."""
-        raise NotImplementedError
+        """Keys that were erased, or idle for long."""
+        self._fleet.forget(key_ids)
+        self._fresh.difference_update(key_ids)
 
     def step(self, at_us: int) -> Pass:
         """One pass, over everything taken so far; the caller sees to it that this is what was cast before `at_us`."""
-        raise NotImplementedError
+        fleet = self._fleet.columns(at_us)
+        candidates, strength = inverted.pure(inverted.cells(fleet), fleet)
+        parts = judging.judge(groups(candidates, len(fleet.traces)), fleet, self._model, at_us)
+        whole = judging.judge(judging.together(parts, fleet, at_us), fleet, self._model, at_us)
+        hot = [Found(group, strength) for group in whole if group.level >= Level.WATCH]
+        chronicle = Chronicle(self.campaigns, fleet, candidates, self._fleet.traces, at_us)
+        changed, joined, left = chronicle.write(hot)
+        self.campaigns.update({one.id: one for one in changed})
+        self.last_us = at_us
+        self._fresh.clear()
+        return Pass(at_us, tuple(changed), tuple(joined), tuple(left))

@@ -1,9 +1,9 @@
 """Trace: what the linker knows of one key. At most a kilobyte, made from the key's profile, without any text.
 
-Three things are in it. *Marks* are hashes of what the key does constantly and others may do too: its wordings, output
-contracts, settings, payment, network. Keys that share rare ones are candidates for a link. *Sums* are what a group is tested
-on as one entity: counters, pool and account add up. *Samples* are the smallest hashes of what it asked, so that the samples
-of two keys show how much the keys have in common.
+Three things are in it. *Marks* are hashes of what the key does constantly and others may do too: its wordings, contracts,
+settings, payment, network. Keys that share rare ones are candidates for a link. *Sums* are what a group is tested on as one
+entity: counters, pool and account add up. *Samples* are the smallest hashes of what it asked: those of two keys show how
+much they have in common.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detectors.fingerprint.hashing import digest
 from detectors.pooled.rff import FEATURES
 from detectors.profile import Profile
 from detectors.scorers import boosted
-from detectors.sketch.decay import WEEK
+from detectors.sketch.decay import DAY_US, WEEK
 from detectors.tally import INDEX
 
 TRACE_MAX_BYTES = 1024
@@ -35,6 +35,9 @@ SAMPLES = 16
 """Contents sampled of a key. Two keys that share one content in ten of a pool agree in about one or two of sixteen."""
 
 _MARK = struct.Struct("<BIB")
+MARK_DTYPE = np.dtype([("kind", "u1"), ("item", "<u4"), ("share", "u1")])
+"""A mark as it lies in a trace: kind, 32 bits of hash, share of the key's exchanges in 255ths."""
+
 _GENERATED = INDEX["generated"]
 _LOW32 = 0xFFFFFFFF
 
@@ -50,7 +53,7 @@ class Kind(IntEnum):
     SETUP = 6  # client, model and sampling settings together
     PAYMENT = 7
     NETWORK = 8
-    BLOCK = 9  # a block of reasoning that another key was given
+    BLOCK = 9  # a block of reasoning that was not given to this key
 
 
 class Trace(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -76,6 +79,7 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, gc=False):
         contents: the smallest SAMPLES hashes of its newest contents, 24 bits each, ascending.
         hours: the last week's active clock hours, newest lowest, and the newest hour since 1970.
         template: runs of its heaviest induced template.
+        pivot: share of the last day's exchanges that went to models it had not used before.
     """
 
     key_id: str
@@ -97,6 +101,7 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, gc=False):
     contents: bytes = b""
     hours: bytes = b""
     template: tuple[bytes, ...] = ()
+    pivot: float = 0.0
 
 
 def cast(profile: Profile, event: Event, fp: Fingerprint, exchanges: int) -> Trace:
@@ -128,6 +133,7 @@ def cast(profile: Profile, event: Event, fp: Fingerprint, exchanges: int) -> Tra
         contents=b"".join(item.to_bytes(3, "little") for item in sorted(profile.windows["contents"].items)[:SAMPLES]),
         hours=profile.hours.bits.to_bytes(21, "little") + profile.hours.newest.to_bytes(4, "little"),
         template=() if heaviest is None else heaviest.runs,
+        pivot=profile.models.share_since(now_us - DAY_US) if now_us - profile.first_at_us >= 2 * DAY_US else 0.0,
     )
 
 
@@ -200,6 +206,8 @@ def _marks(profile: Profile, event: Event, fp: Fingerprint) -> bytes:
         share = min(1.0, settings.floor(item) / whole)
         if share >= LEAST_SHARE:
             found[Kind.SETUP, digest(f"{event.client_digest} {event.model} {item}") & _LOW32] = share
+    for block in profile.windows["foreign"].items:
+        found[Kind.BLOCK, block] = 1.0
     if event.payment_id:
         found[Kind.PAYMENT, digest(event.payment_id) & _LOW32] = 1.0
     if event.ip_prefix_id:
