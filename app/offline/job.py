@@ -24,6 +24,7 @@ from app.offline.archive_reader import ArchiveFeed
 from app.offline.exchange import EventBuilder
 from app.offline.feeds import Feed, LogFeed
 from app.offline.history import TooLittleHistory
+from app.offline.linking import campaign_of
 from app.offline.records import BadLines
 from app.settings import Settings
 from detectors import model as models
@@ -157,8 +158,8 @@ def run_plan(
         meter.stage("Writing the report")
         try:
             paths = [
-                verdicts.write_verdicts(job.out, outcome.ranked),
-                verdicts.write_campaigns(job.out),
+                verdicts.write_verdicts(job.out, outcome.ranked, campaign_of(outcome.campaigns)),
+                verdicts.write_campaigns(job.out, outcome.campaigns),
                 report.write(job.out, report.Page(outcome.run, outcome.ranked, feed.bad, tuple(notes), outcome.labelled)),
             ]
         except OSError as error:

@@ -16,12 +16,14 @@ from app.offline.booth import Booth
 from app.offline.feeds import Feed, Item
 from app.offline.history import Guards, History
 from app.offline.labels import KeyLabels, Labelled
+from app.offline.linking import Cuts, Linking, Reported
 from app.offline.moments import written
 from app.offline.progress import Meter, Silent
 from app.offline.states import StateTable
 from app.offline.tracks import Track, Tracks
 from detectors import model as models
 from detectors.analysis import Analysis
+from detectors.campaign.trace import Trace
 from detectors.contract import Verdict
 from detectors.event import Event
 from detectors.features import FeatureRow, features
@@ -78,6 +80,7 @@ class Run:
         seconds: wall clock.
         looks: at the whole fleet, oldest first.
         called: (key id, p-value) of those that the newest of them calls, the smallest first.
+        passes: how often the linker looked for campaigns.
     """
 
     source: str
@@ -94,6 +97,7 @@ class Run:
     suspected: int = 0
     looks: list[Dated] = field(default_factory=list)
     called: list[tuple[str, float]] = field(default_factory=list)
+    passes: int = 0
 
     @property
     def events_per_sec(self) -> float:
@@ -111,6 +115,7 @@ class Outcome:
         model: what judged.
         states: of every entity as the last exchange left it; `states.close()` gives their file back.
         labelled: keys of the judged part that have a label, by id.
+        campaigns: groups of keys that were reported, the most suspicious first.
     """
 
     ranked: list[Track]
@@ -118,6 +123,7 @@ class Outcome:
     model: models.Model
     states: StateTable
     labelled: list[Labelled] = field(default_factory=list)
+    campaigns: list[Reported] = field(default_factory=list)
     flagged: list[Track] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,6 +156,7 @@ class _Player:
         self._tracks = Tracks()
         self.states = StateTable(plan.hot_states)
         self._run = Run(source)
+        self._past: dict[str, Trace] = {}  # newest trace of each key of the history
 
     def play(self) -> Outcome:
         run = self._run
@@ -159,11 +166,16 @@ class _Player:
         self._meter.stage("Judging", self._feed.share, run.events)
         analysis = Analysis(model, Looks(self._plan.look_us, self._plan.honest_share))
         booth = Booth(analysis, self._tracks.owner_of)
-        for batch in _batches(self._feed.rest(), analysis.looks.counted):
+        linking, cuts = Linking(model, border_us, self._past.values()), Cuts()
+        self._past = {}
+        for batch in _batches(self._feed.rest(), analysis.looks.counted, cuts):
             booth.count(batch[0][0].at_us)
             rows: list[FeatureRow] = []
-            verdicts = self._step(analysis, batch, rows)
+            traces: list[Trace] = []
+            verdicts = self._step(analysis, batch, rows, traces)
             booth.take(verdicts, rows)
+            linking.take(traces)
+            linking.count(run.end_us)
             for verdict in verdicts:
                 if verdict.entity_kind == "key" and verdict.at_us >= border_us:
                     self._tracks.of(verdict.entity_id).said(verdict)
@@ -176,10 +188,10 @@ class _Player:
                 f"the warm-up lasts until {written(border_us)}, but the last exchange of {run.source} is of "
                 f"{written(run.end_us)}: nothing is left to judge{self._damage()}"
             )
-        run.looks, run.called = booth.looks, booth.called
+        run.looks, run.called, run.passes = booth.looks, booth.called, linking.passes
         run.judged_from_us = max(border_us, run.start_us)
         ranked = self._tracks.ranked()
-        return Outcome(ranked, run, model, self.states, self._labelled(ranked))
+        return Outcome(ranked, run, model, self.states, self._labelled(ranked), linking.reported())
 
     def _labelled(self, ranked: Sequence[Track]) -> list[Labelled]:
         """What the replay made of the keys that people know about."""
@@ -209,7 +221,10 @@ class _Player:
         history = History(self._tracks.owner_of, labels=self._plan.labels, guards=self._plan.guards)
         for item in self._feed.history(border_us):
             # One at a time: a row must show the profile as it was when the key was scored.
-            history.take(self.states, self._step(analysis, [item]))
+            traces: list[Trace] = []
+            history.take(self.states, self._step(analysis, [item], traces=traces))
+            for one in traces:
+                self._past[one.key_id] = one
         if not self._run.events:
             self._explain_empty_history(border_us)
         self._meter.stage("Fitting the model")
@@ -231,7 +246,13 @@ class _Player:
     def _damage(self) -> str:
         return f" ({'; '.join(self._feed.notes)})" if self._feed.notes else ""
 
-    def _step(self, analysis: Analysis, batch: Sequence[Item], rows: list[FeatureRow] | None = None) -> list[Verdict]:
+    def _step(
+        self,
+        analysis: Analysis,
+        batch: Sequence[Item],
+        rows: list[FeatureRow] | None = None,
+        traces: list[Trace] | None = None,
+    ) -> list[Verdict]:
         run = self._run
         for event, _ in batch:
             judged = event.at_us >= run.judged_from_us
@@ -242,26 +263,30 @@ class _Player:
             run.start_us = min(run.start_us or event.at_us, event.at_us)
             run.end_us = max(run.end_us, event.at_us)
             run.events += 1
-        found = analysis.observe(self.states, batch, rows)
+        found = analysis.observe(self.states, batch, rows, traces)
         self.states.trim()
         self._meter.at(self._feed.share, run.events)
         return found
 
 
-def _batches(items: Iterator[Item], counted: Callable[[int], int]) -> Iterator[list[Item]]:
-    """Batches that end where a look is due: what comes behind it may stand under it.
+def _batches(items: Iterator[Item], counted: Callable[[int], int], cuts: Cuts) -> Iterator[list[Item]]:
+    """Batches that end where a look is due: what comes behind it may stand under it; and where a pass of the linker is.
 
     Args:
         items: exchanges.
         counted: event time of an exchange → the newest interval that may be looked at before it.
+        cuts: says where a pass must be made before an exchange is taken.
     """
     batch: list[Item] = []
     newest: int | None = None
     for item in items:
         number = counted(item[0].at_us)
-        if batch and (len(batch) == BATCH or (newest is not None and number > newest)):
+        late = cuts.before(item[0])
+        if batch and (late or len(batch) == BATCH or (newest is not None and number > newest)):
             yield batch
             batch = []
+        if not batch:
+            cuts.begin()
         newest = number if newest is None else max(newest, number)
         batch.append(item)
     if batch:

@@ -59,11 +59,11 @@ def test_a_timeline_is_thinned_but_keeps_changes_of_level() -> None:
     assert any(point.at_us == 5_001 and point.level is Level.SUSPECT for point in track.points)
 
 
-def test_the_files_have_one_json_line_per_key_and_an_empty_campaign_list(tmp_path: Path) -> None:
-    """Times are unix seconds; campaigns are not linked yet."""
+def test_the_files_have_one_json_line_per_key_and_no_campaign_where_none_was_found(tmp_path: Path) -> None:
+    """Times are unix seconds; a log without a campaign has an empty list."""
     book = Tracks()
     book.of("k").said(_verdict("k", 1_500_000, 0.9, Level.CONFIRMED, why="because"))
-    verdicts.write_campaigns(tmp_path)
+    verdicts.write_campaigns(tmp_path, [])
     lines = verdicts.write_verdicts(tmp_path, book.ranked()).read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
         {"key": "k", "score": 0.9, "level": "confirmed", "first_ts": 1.5, "campaign": None, "reasons": ["because"]}
