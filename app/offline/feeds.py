@@ -5,7 +5,8 @@ A feed hands out (event, fingerprint) in the order the analysis must see them, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -102,6 +103,13 @@ class LogFeed:
         while self._beyond:
             yield self._beyond.pop()
         yield from self._read()
+
+    def again(self, keys: Container[str]) -> Iterator[Event]:
+        """The log once more from its beginning, for some keys alone; what cannot be used was counted before."""
+        for number, record in records.read(LogFile(self._path), BadLines(1.0), self._parser or records.parse):
+            if record.key in keys:
+                with contextlib.suppress(BadInput):
+                    yield self._builder.event(record, number)
 
     def _read(self) -> Iterator[Item]:
         """The one iterator over the file, so that a second caller goes on where the first stopped."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,15 +19,27 @@ from app.errors import BadInput, ConfigError
 from app.gateway.identity import Identifier, Identity
 from app.gateway.networks import Networks
 from app.gateway.observe import TextLimits
-from app.offline import accounts, labels, mapping, moments, progress, replay, report, verdicts
+from app.offline import (
+    accounts,
+    campaign_page,
+    campaign_texts,
+    labels,
+    mapping,
+    moments,
+    progress,
+    replay,
+    report,
+    verdicts,
+)
 from app.offline.archive_reader import ArchiveFeed
 from app.offline.exchange import EventBuilder
 from app.offline.feeds import Feed, LogFeed
 from app.offline.history import TooLittleHistory
-from app.offline.linking import campaign_of
+from app.offline.linking import Reported, campaign_of
 from app.offline.records import BadLines
 from app.settings import Settings
 from detectors import model as models
+from detectors.templates_view import View
 
 MAX_BAD_SHARE = 0.01
 """Share of a log's lines that may be malformed; more is probably another format."""
@@ -91,9 +103,15 @@ class Finished:
         keys = sum(1 for track in self.outcome.ranked if track.requests)
         alone = "" if run.peers else " by the named rules alone"
         return (
-            f"{len(self.outcome.flagged):,} of {keys:,} keys are flagged{alone}; {run.events:,} exchanges in "
+            f"{len(self.outcome.flagged):,} of {keys:,} keys are flagged{alone}{_groups(self.outcome)}; "
+            f"{run.events:,} exchanges in "
             f"{run.seconds:.0f} s ({run.events_per_sec:,.0f}/s)"
         )
+
+
+def _groups(outcome: replay.Outcome) -> str:
+    found = len(outcome.campaigns)
+    return f", {found:,} campaign{'' if found == 1 else 's'} reported" if found else ""
 
 
 def run_replay(job: ReplayJob, settings: Settings, console: Console | None = None) -> Finished:
@@ -156,17 +174,36 @@ def run_plan(
         if job.save_model is not None:
             save_model(outcome.model, job.save_model)
         meter.stage("Writing the report")
+        page = report.Page(
+            run=outcome.run,
+            ranked=outcome.ranked,
+            bad=feed.bad,
+            notes=tuple(notes),
+            labelled=outcome.labelled,
+            campaigns=outcome.campaigns,
+            alike=_alike(feed, outcome.campaigns[: campaign_page.MAX_PAGES]),
+        )
         try:
             paths = [
                 verdicts.write_verdicts(job.out, outcome.ranked, campaign_of(outcome.campaigns)),
                 verdicts.write_campaigns(job.out, outcome.campaigns),
-                report.write(job.out, report.Page(outcome.run, outcome.ranked, feed.bad, tuple(notes), outcome.labelled)),
+                report.write(job.out, page),
             ]
         except OSError as error:
             raise BadInput(f"{job.out}: {error.strerror or 'cannot be written'}") from None
     if old:
         notes.append(f"{job.out} held the results of an earlier replay, which were overwritten: {', '.join(old)}")
     return Finished(outcome, notes, paths)
+
+
+def _alike(feed: Feed, campaigns: Sequence[Reported]) -> list[list[View]] | None:
+    """What the members of campaigns write alike, from a second reading; None where the input holds no texts."""
+    if not campaigns or not isinstance(feed, LogFeed):
+        return None
+    try:
+        return campaign_texts.seen_again(feed.again({key for one in campaigns for key in one.keys}), campaigns)
+    except BadInput:  # the log has gone since: the report does without the words
+        return None
 
 
 def plan_of(job: ReplayJob) -> replay.Plan:

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.offline import plots
+from app.offline import campaign_page, campaign_plot, plots
 from app.offline.labels import Labelled, by_stratum
+from app.offline.linking import Reported
 from app.offline.records import BadLines
 from app.offline.replay import Run
 from app.offline.tracks import Track
 from detectors.contract import Level
 from detectors.features import CATALOGUE, INDEX
 from detectors.looks import DELAY_US
+from detectors.templates_view import View
 
 REPORT = "report.md"
-SCORES, LEVELS, TIMELINES, FEATURES = PICTURES = ("scores.png", "levels.png", "timelines.png", "features.png")
+SCORES, LEVELS, TIMELINES, FEATURES = _OF_KEYS = ("scores.png", "levels.png", "timelines.png", "features.png")
+PICTURES = (*_OF_KEYS, *campaign_page.PICTURES)
 
 MAX_ROWS = 100
 MAX_TIMELINES = 12
@@ -42,6 +45,8 @@ class Page:
         bad: lines that could not be used.
         notes: sentences about the input.
         labelled: keys that people know about.
+        campaigns: groups of keys that were reported, the most suspicious first.
+        alike: per campaign what its members write alike; None: no texts could be read again.
     """
 
     run: Run
@@ -49,6 +54,8 @@ class Page:
     bad: BadLines
     notes: Sequence[str]
     labelled: Sequence[Labelled] = ()
+    campaigns: Sequence[Reported] = ()
+    alike: Sequence[Sequence[View]] | None = None
 
 
 def write(out: Path, page: Page) -> Path:
@@ -62,12 +69,17 @@ def write(out: Path, page: Page) -> Path:
     active = [track for track in page.ranked if track.requests]
     judged = [track for track in active if track.judged]
     flagged = [track for track in active if track.flagged]
-    parts = [_head(run, active, judged, flagged)]
+    parts = [_head(run, active, judged, flagged, page.campaigns)]
     if judged:
         plots.score_distribution(judged, out / SCORES)
         by_plan = _by_plan(judged)
         plots.levels_by_plan(by_plan, out / LEVELS)
         parts.append(_scores(by_plan, run))
+    if page.campaigns:
+        tracks = {track.key_id: track for track in page.ranked}
+        campaign_plot.graphs(page.campaigns, tracks, out / campaign_page.GRAPH)
+        campaign_plot.hours(page.campaigns, tracks, out / campaign_page.HOURS, run.judged_from_us, run.end_us)
+        parts.append(campaign_page.section(page.campaigns, tracks, page.alike))
     if flagged:
         plots.timelines(flagged[:MAX_TIMELINES], out / TIMELINES, run.judged_from_us, run.end_us)
         parts.append(_flagged(flagged))
@@ -85,7 +97,9 @@ def write(out: Path, page: Page) -> Path:
     return path
 
 
-def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: Sequence[Track]) -> str:
+def _head(
+    run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: Sequence[Track], campaigns: Sequence[Reported]
+) -> str:
     levels = Counter(track.level for track in judged)
     young = len(active) - len(judged)
     before = "what came before is history and raises no alarm" if run.warmup_events else "the whole log"
@@ -98,10 +112,17 @@ def _head(run: Run, active: Sequence[Track], judged: Sequence[Track], flagged: S
         ("Model", _model(run)),
         ("Flagged", f"**{len(flagged):,}** keys: {levels[Level.CONFIRMED]} confirmed, {levels[Level.SUSPECT]} suspect"),
         ("On watch", f"{levels[Level.WATCH]:,} keys"),
+        ("Campaigns", _campaigns(campaigns, run)),
         ("Leak alarm", _leaking(judged)),
     ]
     table = "\n".join(f"| {name} | {text} |" for name, text in rows)
     return f"# Replay report\n\n| | |\n| --- | --- |\n{table}\n"
+
+
+def _campaigns(campaigns: Sequence[Reported], run: Run) -> str:
+    keys = len({key for one in campaigns for key in one.keys})
+    found = f"**{len(campaigns):,}** with {keys:,} keys" if campaigns else "**0**"
+    return f"{found}; the linker looked {run.passes:,} times"
 
 
 def _leaking(judged: Sequence[Track]) -> str:
@@ -258,7 +279,9 @@ def _reading(run: Run) -> str:
         "- The level shown is the highest one reached; levels fall again when behaviour does.\n"
         "- Levels say how unusual a key is, not why its owner does it. Evaluation harnesses, judges, template pipelines "
         "and contracted data customers can look like extraction. Read the reasons and ask before acting.\n"
-        "- `campaigns.jsonl` is empty: groups of keys are not linked yet.\n"
+        "- A campaign says that keys act as one and harvest together. Customers of one reseller, users of one popular app "
+        "and machines of one company also share a wording or a client: see beside each evidence how many honest keys show "
+        "the same.\n"
     )
 
 
