@@ -148,9 +148,14 @@ class Chronicle:
             found[self._fleet.traces[at].key_id] = self._member(at, float(one.strength[at]), known)
         for key_id in known:
             place = self._place.get(key_id)
-            if key_id not in self._taken and place is not None and self._fleet.heat[place] >= COLD:
-                found[key_id] = self._member(place, max(0.5, float(one.strength[place])), known)
+            if key_id not in self._taken and place is not None and self._stays(known[key_id], place):
+                member = self._member(place, known[key_id].strength, known)
+                found[key_id] = msgspec.structs.replace(member, seen_us=known[key_id].seen_us)
         return tuple(sorted(found.values(), key=lambda member: (-member.strength, member.key_id)))
+
+    def _stays(self, member: Member, place: int) -> bool:
+        """Whether a member that no group has now still belongs: for a while, unless it turns out honest."""
+        return self._fleet.heat[place] >= COLD and self._at_us - member.seen_us < CALM_US
 
     def _member(self, at: int, strength: float, known: Mapping[str, Member]) -> Member:
         trace = self._fleet.traces[at]
@@ -163,6 +168,7 @@ class Chronicle:
             channels=old.channels if old else (),
             requests=trace.exchanges,
             leaked=trace.valuable,
+            seen_us=self._at_us,
         )
 
     def _weigh(self, name: str, group: Group) -> tuple[tuple[Evidence, ...], tuple[Link, ...], tuple[bytes, ...]]:

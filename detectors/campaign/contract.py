@@ -46,6 +46,7 @@ class Member(msgspec.Struct, frozen=True):
         channels: names of the channels that tie it to other members, the strongest first.
         requests: exchanges it has sent, as of its newest trace.
         leaked: different valuable responses it has taken.
+        seen_us: end of the newest pass that found it in the group.
     """
 
     key_id: str
@@ -55,6 +56,7 @@ class Member(msgspec.Struct, frozen=True):
     channels: tuple[str, ...] = ()
     requests: int = 0
     leaked: int = 0
+    seen_us: int = 0
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True):

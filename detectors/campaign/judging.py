@@ -6,20 +6,23 @@ popular overnight is a group like a campaign, and as one entity it is a customer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from detectors.campaign.contents import Contents, usual
 from detectors.campaign.contract import Evidence
 from detectors.campaign.entity import pooled
 from detectors.campaign.fleet import Columns, Ints
+from detectors.campaign.trace import Trace
 from detectors.contract import Level
 from detectors.features import stack
 from detectors.model import Model
-from detectors.pooled.rff import FEATURES
 
 LEAST_KEYS = 3
 LEAST_ORGS = 3
@@ -32,6 +35,9 @@ WATCH, SUSPECT = 0.95, 0.995
 WATCH_HEAT, SUSPECT_HEAT = 0.3, 0.7
 """Mean heat of its keys: one busy harvester does not make its neighbours into members."""
 
+LEAST_NATS, LEAST_ANSWERED = 6.0, 20
+"""Sum of the heat of its keys, in nats, and exchanges below which no group is SUSPECT."""
+
 MANY_NATS = 9.0
 """Sum of the heat of its keys, in nats, from which a group of WATCH's score is SUSPECT: each shows a little, and all do."""
 
@@ -39,13 +45,6 @@ CONFIRMED_EVIDENCE = 40
 CONFIRMED_KINDS = 2
 KIND_NATS = 2.5
 """What a kind of evidence must weigh to count as one for CONFIRMED."""
-
-SAME_CONTENTS = 0.0012
-"""Unbiased squared MMD of two groups' pools up to which they draw on one pool; of different operations it is 0.002 and
-more."""
-SAME_BINS = 0.15
-"""Squared Hellinger distance of their harvest ratios."""
-LEAST_POOLED = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +80,44 @@ def judge(groups: Sequence[Ints], fleet: Columns, model: Model, now_us: int) -> 
     for members, row, value in zip(fit, rows, values.tolist(), strict=True):
         total = float(fleet.heat[members].sum())
         mean = total / len(members)
-        level = _level(value, mean, total) if model.peers is not None else min(Level.WATCH, _level(value, mean, total))
+        level = _level(value, mean, total, row.evidence)
+        if model.peers is None:
+            level = min(Level.WATCH, level)  # compared with nobody here, it is worth a look and no more
         found.append(Group(members, value, row.evidence, mean, total, level))
     return found
 
 
-def together(found: Sequence[Group], fleet: Columns, now_us: int) -> list[Ints]:
-    """Groups that are at least WATCH, those that draw on one pool put together."""
+def together(found: Sequence[Group], fleet: Columns, home: Mapping[str, str]) -> list[Ints]:
+    """Groups that are at least WATCH, those that are one operation put together.
+
+    Two groups are one when they draw on one pool: when their contents are as alike as chance allows, and far from what the
+    fleet asks about. Groups that were one campaign before stay one, unless their contents lie clearly apart.
+
+    Args:
+        home: key id → id of the living campaign that it belongs to.
+    """
     hot = [group for group in found if group.level >= Level.WATCH]
     if len(hot) < 2:
         return [group.members for group in hot]
-    traces = [[fleet.traces[at] for at in group.members.tolist()] for group in hot]
-    rows = [pooled(members, now_us) for members in traces]
-    count = np.array([sum(trace.pooled for trace in members) for members in traces])
-    means = np.array([row.pool[1, 1:] for row in rows], np.float64)
-    waves, bins = means[:, :FEATURES], np.sqrt(np.maximum(means[:, FEATURES:], 0.0))
-    within = ((waves**2).sum(axis=1) * count - 1.0) / np.maximum(1.0, count - 1.0)
-    distance = within[:, None] + within[None, :] - 2.0 * waves @ waves.T
-    enough = count >= LEAST_POOLED
-    close = (distance <= SAME_CONTENTS) & (1.0 - bins @ bins.T <= SAME_BINS) & enough[:, None] & enough[None, :]
-    _, label = connected_components(sparse.csr_matrix(close), directed=False)
+    about = [Contents.of(group.members, fleet) for group in hot]
+    ordinary = usual(fleet)
+    homes = [_home([fleet.traces[at] for at in group.members.tolist()], home) for group in hot]
+    one = np.zeros((len(hot), len(hot)), np.bool_)
+    for a, b in combinations(range(len(hot)), 2):
+        stay = homes[a] == homes[b] != "" and not about[a].apart(about[b])
+        one[a, b] = stay or about[a].same(about[b], ordinary)
+    _, label = connected_components(sparse.csr_matrix(one), directed=False)
     return [
         np.sort(np.concatenate([hot[at].members for at in np.flatnonzero(label == name).tolist()]))
         for name in range(int(label.max()) + 1)
     ]
+
+
+def _home(members: Sequence[Trace], home: Mapping[str, str]) -> str:
+    """The campaign that half of them or more were in; empty for none."""
+    names = [home[trace.key_id] for trace in members if trace.key_id in home]
+    name, count = max(Counter(names).items(), key=lambda one: (one[1], one[0]), default=("", 0))
+    return name if 2 * count >= len(members) else ""
 
 
 def confirmed(group: Group, evidence: Sequence[Evidence]) -> Level:
@@ -120,7 +133,8 @@ def _unrelated(members: Ints, fleet: Columns) -> bool:
     return len(members) >= LEAST_KEYS and len(counts) >= LEAST_ORGS and counts.max() <= LARGEST_ORG * len(members)
 
 
-def _level(score: float, mean: float, total: float) -> Level:
-    if mean >= SUSPECT_HEAT and (score >= SUSPECT or (score >= WATCH and total >= MANY_NATS)):
+def _level(score: float, mean: float, total: float, answered: int) -> Level:
+    sure = score >= SUSPECT or (score >= WATCH and total >= MANY_NATS)
+    if sure and mean >= SUSPECT_HEAT and total >= LEAST_NATS and answered >= LEAST_ANSWERED:
         return Level.SUSPECT
     return Level.WATCH if mean >= WATCH_HEAT and score >= WATCH else Level.CLEAR

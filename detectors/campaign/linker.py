@@ -82,8 +82,8 @@ class Linker:
         """One pass, over everything taken so far; the caller sees to it that this is what was cast before `at_us`."""
         fleet = self._fleet.columns(at_us)
         candidates, strength = inverted.pure(inverted.cells(fleet), fleet)
-        parts = judging.judge(groups(candidates, len(fleet.traces)), fleet, self._model, at_us)
-        whole = judging.judge(judging.together(parts, fleet, at_us), fleet, self._model, at_us)
+        parts = judging.judge(groups(candidates, fleet), fleet, self._model, at_us)
+        whole = judging.judge(judging.together(parts, fleet, self._homes()), fleet, self._model, at_us)
         hot = [Found(group, strength) for group in whole if group.level >= Level.WATCH]
         chronicle = Chronicle(self.campaigns, fleet, candidates, self._fleet.traces, at_us)
         changed, joined, left = chronicle.write(hot)
@@ -91,3 +91,8 @@ class Linker:
         self.last_us = at_us
         self._fresh.clear()
         return Pass(at_us, tuple(changed), tuple(joined), tuple(left))
+
+    def _homes(self) -> dict[str, str]:
+        """Key id → id of the living campaign that it belongs to."""
+        alive = [one for one in self.campaigns.values() if not one.closed and not one.merged_into]
+        return {member.key_id: one.id for one in alive for member in one.members}
