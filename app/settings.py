@@ -230,6 +230,33 @@ class CapRule(Section):
     )
 
 
+class CampaignRule(Section):
+    """What policy does about the members of a campaign. A block of many keys at once is for people."""
+
+    action: Literal["observe", "throttle"] = Field("observe", description="observe: nothing; throttle: smaller budgets")
+    mode: Literal["shadow", "enforce"] = Field(
+        "shadow", description="shadow: it is only shown whom it would be about; enforce: act, where enforcement.mode does"
+    )
+    factor: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="share of its budgets that a throttled key keeps")
+    requests_per_min: Annotated[float, Field(gt=0)] | None = Field(
+        40.0, description="ceiling for a throttled key whose plan has none"
+    )
+    ttl_sec: Annotated[int, Field(ge=60, le=30 * 86_400)] = Field(
+        86_400, description="how long it holds; it is taken again while the campaign keeps its level"
+    )
+
+
+class CampaignRules(Section):
+    """Level of a campaign → what is done about its members, and how new members get their share of it."""
+
+    inherit_shadow_sec: Annotated[int, Field(ge=0, le=30 * 86_400)] = Field(
+        3600, description="a key that joins a campaign is for so long only shown as one that the action will be about"
+    )
+    watch: CampaignRule = Field(CampaignRule(), description="at level watch")
+    suspect: CampaignRule = Field(CampaignRule(action="throttle"), description="at level suspect")
+    confirmed: CampaignRule = Field(CampaignRule(action="throttle", factor=0.25), description="at level confirmed")
+
+
 class EnforcementSettings(Section):
     """Policy as data: level → action. Shadow counts what would have happened and changes nothing.
 
@@ -256,6 +283,7 @@ class EnforcementSettings(Section):
         ActionRule(action="throttle", factor=0.5, requests_per_min=40.0),
         description="at level watch while the leak accountant's alarm stands; action observe turns it off",
     )
+    campaigns: CampaignRules = Field(CampaignRules(), description="about campaigns as a whole")
     cap: CapRule = Field(CapRule(), description="what the action cap takes away")
     step_up_url: str = Field("", description="where a customer verifies itself; told with step_up")
     appeal_url: str = Field("", description="where a customer appeals; told with suspend")
@@ -331,6 +359,9 @@ class WorkerSettings(Section):
     )
     called_honest_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.05, description="of the keys that a look lists, the share that may be expected to be honest"
+    )
+    link: bool = Field(
+        True, description="keys that act together are linked to campaigns, by one of the workers; the same for all workers"
     )
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         9102, description="port of /metrics and /healthz; 0 picks a free one"

@@ -112,9 +112,9 @@ class PartitionErasure:
             stored: Any = await self._client.lrange(names.flags(key_id), 0, -1)
             flags = (flag for data in stored if (flag := read_flag(data)) is not None)
             references = {names.reference(flag.ref) for flag in flags}
-            ballots = names.all_ballots()
-            keys = [names.fence, names.seen, names.flagged, *ballots, *names.of_key(key_id), *sorted(references)]
-            found = int(await run_script(self._client, "erase", keys, [self._lease.fence, key_id, len(ballots)]))
+            hashes = [*names.all_ballots(), names.traces]
+            keys = [names.fence, names.seen, names.flagged, *hashes, *names.of_key(key_id), *sorted(references)]
+            found = int(await run_script(self._client, "erase", keys, [self._lease.fence, key_id, len(hashes)]))
         if found < 0:
             raise LeaseLost(f"partition {self._lease.partition}: another worker owns it now, nothing was erased")
         return found

@@ -28,6 +28,9 @@ LOOKS_TTL_SEC = 30 * 86_400
 BALLOT_RING = 4
 """Intervals whose ballots are kept: the one that goes on, the one that is looked at, and two to be late in."""
 
+CAMPAIGN_TTL_SEC = 90 * 86_400
+"""How long a campaign is remembered that has ended, or was merged into another; and all of them where nothing is linked."""
+
 WRITER_TTL_SEC = 7 * 86_400
 """How long an append that is repeated, say from the spool after an outage, is known to have been made."""
 
@@ -40,7 +43,10 @@ def partition_of(root: str, partitions: int) -> int:
 class PartitionKeys:
     """The key names of one partition. Entity ids are keyed hashes in hex, so they cannot contain a brace."""
 
-    __slots__ = ("cursor", "dead", "fence", "flagged", "owner", "partition", "plan", "rows", "seen", "stream", "tag")
+    __slots__ = (
+        "cursor", "dead", "fence", "flagged", "owner", "partition", "plan", "rows", "seen", "stream", "tag", "tracelog",
+        "traces",
+    )  # fmt: skip
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -54,6 +60,8 @@ class PartitionKeys:
         self.dead = f"{tag}:dead"  # stream, entries that did not decode; MAXLEN and TTL
         self.seen = f"{tag}:seen"  # zset key id → last event time in ms; trimmed at PROFILE_TTL_SEC
         self.flagged = f"{tag}:flag"  # zset key id → level*2 + score, for keys above clear
+        self.tracelog = f"{tag}:trl"  # stream of traces the linker has not taken, see app.state.traces; MAXLEN and TTL
+        self.traces = f"{tag}:tra"  # hash key id → trace the linker has taken; "" → event time reached; PROFILE_TTL_SEC
 
     def limits(self, kind: str, entity_id: str) -> str:
         """Hash of budget balances of a key (kind "k") or organisation ("o"); TTL LIMIT_TTL_SEC."""
@@ -201,6 +209,15 @@ def bulk_keys(bulk_id: str) -> str:
     return f"{PREFIX}:{{ctl}}:bm:{bulk_id}"
 
 
+CAMPAIGN_ACTS = f"{PREFIX}:{{ctl}}:cact"
+"""Hash action id → what is done about a campaign, JSON; at most app.state.campaign_acts.MAX_ACTS; no TTL."""
+
+
+def campaign_shares(act_id: str) -> str:
+    """Hash key id → its share in such an action, JSON; at most as many as the campaign has had members; TTL of the action."""
+    return f"{PREFIX}:{{ctl}}:cs:{act_id}"
+
+
 def order_record(ref: str) -> str:
     """String, JSON: which key an order is about, and what stood before it; TTL a week longer than the order."""
     return f"{PREFIX}:{{ctl}}:of:{ref}"
@@ -247,12 +264,30 @@ def looks(model_id: str) -> str:
     return f"{PREFIX}:{{wrk}}:look:{model_id}"
 
 
+LINKER = f"{PREFIX}:{{wrk}}:linker"
+"""String, worker that links keys to campaigns; PX lease."""
+
+CAMPAIGNS_STATE = f"{PREFIX}:{{wrk}}:cmp:state"
+"""String, "<revision> <event time of the newest pass, µs>" of the campaigns; TTL CAMPAIGN_TTL_SEC from the last pass."""
+
+CAMPAIGNS = f"{PREFIX}:{{wrk}}:cmp:heads"
+"""Hash campaign id → campaign without its members, see `app.state.campaigns`; ended ones leave it; TTL as the state's."""
+
+CAMPAIGN_OF = f"{PREFIX}:{{wrk}}:cmp:of"
+"""Hash key id → id of the campaign that it belongs to; as many as living campaigns have members; TTL as the state's."""
+
+
+def campaign_pages(campaign_id: str) -> str:
+    """Hash page number → members of a campaign, "l" → its links; TTL as the state's, for an ended one from its end."""
+    return f"{PREFIX}:{{wrk}}:cmp:m:{campaign_id}"
+
+
 LABELS = f"{PREFIX}:{{lbl}}:z"
 """Zset "<key id>|<time µs>|<JSON>", score 0; at most app.state.labels.MAX_LABELS; no TTL."""
 
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
-    *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log"),
+    *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact"),
     *("{apl}:open", "{apl}:done", "{lbl}:z"),
 )
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or

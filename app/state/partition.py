@@ -28,6 +28,12 @@ DEAD_MAX_BYTES = 65_536
 MAX_FLAGS = 20
 """Flag records kept of one key, at about 5 KB each: every change is in the timeline, these explain the latest."""
 
+MAX_TRACES = 20_000
+"""Traces of a partition that may wait for the linker, at most a kilobyte each; the oldest are dropped beyond."""
+
+TRACES_OF_BATCH = 1 << 14
+"""More than any batch has."""
+
 KIND_LETTER = {"key": "k", "org": "o"}
 """Entity kind of the detectors → letter in the key names."""
 
@@ -69,6 +75,8 @@ class Batch:
         ballots: (interval, key id) → ballot for the look at that interval, see `app.state.looks`.
         ballot_model: id of the model that they are of.
         ballot_ttl_sec: how long they are kept.
+        traces: (key id, pass that is to know it, trace) for the linker, see `app.state.traces`.
+        reached_us: event time that the partition has come to; 0 where nothing is linked.
     """
 
     cursor: str
@@ -84,6 +92,8 @@ class Batch:
     ballots: dict[tuple[int, str], bytes] = field(default_factory=dict)
     ballot_model: str = ""
     ballot_ttl_sec: int = 0
+    traces: list[tuple[str, int, bytes]] = field(default_factory=list)
+    reached_us: int = 0
 
 
 def parse_id(entry_id: str) -> tuple[int, int]:
@@ -104,19 +114,30 @@ def mark_of(number: int, model_id: str) -> str:
 
 
 class PartitionStore:
-    """Reads and commits of one leased partition. Methods raise StateUnavailable when the server is away."""
+    """Reads and commits of one leased partition. Methods raise StateUnavailable when the server is away.
+
+    Attributes:
+        traces_dropped: traces that the last commit pushed out because too many wait for the linker.
+    """
 
     def __init__(self, client: Client, lease: Lease, max_rows: int = 200_000) -> None:
         self._client = client
         self.lease = lease
         self._max_rows = max_rows
         self._names = PartitionKeys(lease.partition)
+        self.traces_dropped = 0
 
     async def cursor(self) -> str:
         """Id of the last applied entry."""
         with reachable("cursor"):
             value: Any = await self._client.get(self._names.cursor)
         return value.decode() if value else START
+
+    async def reached_us(self) -> int:
+        """Event time that the partition has come to; 0 before anything was linked."""
+        with reachable("traces"):
+            value: Any = await self._client.hget(self._names.traces, "")
+        return int(value or 0)
 
     async def read(self, cursor: str, count: int) -> list[Entry]:
         """At most `count` entries after the cursor, oldest first."""
@@ -146,7 +167,8 @@ class PartitionStore:
             raise AlreadyApplied(f"partition {self.lease.partition}: the batch was applied already")
         if answer == b"fence":
             raise LeaseLost(f"partition {self.lease.partition}: another worker owns it now, the commit was refused")
-        return int(answer)
+        dropped, self.traces_dropped = answer
+        return int(dropped)
 
     def _arguments(self, batch: Batch) -> tuple[list[str], list[str | int | bytes]]:
         names = self._names
@@ -154,6 +176,7 @@ class PartitionStore:
         # The older of the two clocks: neither old events read late nor a gateway with a fast clock may empty the index.
         newest_ms = min(last_ms, max(batch.seen.values(), default=last_ms))
         keys = [names.fence, names.cursor, names.stream, names.rows, names.dead, names.seen, names.flagged]
+        keys += [names.tracelog, names.traces]
         keys += [names.profile(KIND_LETTER[kind], name) for kind, name in batch.states]
         keys += [names.verdict(key_id) for key_id in batch.verdicts]
         keys += [names.order(key_id) for key_id in batch.verdicts]
@@ -168,6 +191,7 @@ class PartitionStore:
         args += [len(batch.states), len(batch.verdicts), len(batch.timeline), len(batch.seen)]
         args += [len(batch.flagged), len(batch.rows), len(batch.dead), self._max_rows]
         args += [len(batch.flags), MAX_FLAGS, FLAG_TTL_SEC, len(batch.ballots), batch.ballot_ttl_sec]
+        args += [len(batch.traces), MAX_TRACES, batch.reached_us]
         args += batch.states.values()
         args += batch.verdicts.values()
         args += [item for _, item in batch.timeline]
@@ -183,4 +207,8 @@ class PartitionStore:
             args += (record, key_id)
         for (number, key_id), ballot in batch.ballots.items():
             args += (mark_of(number, batch.ballot_model), key_id, ballot)
+        last_seq = parse_id(batch.last)[1]
+        for number, (key_id, due_us, data) in enumerate(batch.traces):
+            # Ids of their own that ascend from batch to batch, and are the same in a second attempt.
+            args += (f"{last_ms}-{last_seq * TRACES_OF_BATCH + number}", due_us, key_id, data)
         return keys, args

@@ -188,6 +188,21 @@ FEATURES_FROZEN = _gauge(
 )
 REFERENCE_OLD = _gauge("reference_old", "1 while more features have moved than may be frozen: the model is of other days.")
 KEYS_CALLED = _gauge("keys_called", "Keys that stood out at the newest look, few of them expected to be honest.")
+CAMPAIGNS = _gauge("campaigns", "Living campaigns by level, at the worker that links; 0 at others.", level=LEVELS[1:])
+LINK_SECONDS = Histogram(
+    "stillwatch_link_seconds",
+    "Time of one pass of the linker over the whole fleet.",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+LINK_KEYS = _gauge("link_keys", "Keys that the linker knows, at the worker that links; 0 at others.")
+LINK_LAG_SECONDS = _gauge(
+    "link_lag_seconds",
+    "Event time between the newest exchange and the moment up to which campaigns are known; two to three minutes.",
+)
+LINK_INCOMPLETE = _counter("link_incomplete_total", "Passes made without a partition that stayed behind for too long.")
+LINK_FAILURES = _counter("link_failures_total", "Passes of the linker that failed; they are tried again after a minute.")
+TRACES_DROPPED = _counter("traces_dropped_total", "Traces dropped because too many waited for the linker.")
 ARCHIVED_ROWS = _counter("archived_rows_total", "Rows in finished archive files.")
 LEASES_LOST = _counter("leases_lost_total", "Partitions whose lease was taken over before a commit.")
 STATE_MEMORY_BYTES = _gauge(
@@ -226,7 +241,8 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
         EVENTS_APPLIED, EVENTS_DEAD, PARTITIONS_OWNED, STREAM_LAG, STREAM_AGE_SECONDS, BATCH_SECONDS, STATES_RESET,
         ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
         LEASES_LOST, EVENTS_ERASED, LOOKS, FEATURES_FROZEN, REFERENCE_OLD, KEYS_CALLED, STATE_MEMORY_BYTES,
-        STATE_MEMORY_LIMIT_BYTES,
+        STATE_MEMORY_LIMIT_BYTES, CAMPAIGNS, LINK_SECONDS, LINK_KEYS, LINK_LAG_SECONDS, LINK_INCOMPLETE,
+        LINK_FAILURES, TRACES_DROPPED,
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,

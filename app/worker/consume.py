@@ -18,10 +18,12 @@ from app.state.keys import BALLOT_RING
 from app.state.partition import Batch, DeadEntry, Entry, PartitionStore, parse_id
 from app.telemetry import metrics
 from app.worker import rows
+from app.worker.casts import Casting
 from app.worker.effects import add_verdicts
 from app.worker.flags import add_flags
 from app.worker.hot import Entity, HotStates
 from detectors.analysis import Analysis, EntityState
+from detectors.campaign.trace import Trace
 from detectors.contract import Level, Verdict
 from detectors.event import BadEvent, Event, decode
 from detectors.features import FeatureRow
@@ -62,7 +64,13 @@ class Consumer:
     """Applies the entries of one leased partition in order."""
 
     def __init__(
-        self, store: PartitionStore, analysis: Analysis, control: Control, batch_entries: int, hot: HotStates
+        self,
+        store: PartitionStore,
+        analysis: Analysis,
+        control: Control,
+        batch_entries: int,
+        hot: HotStates,
+        link: bool = True,
     ) -> None:
         self._store = store
         self._analysis = analysis
@@ -72,6 +80,8 @@ class Consumer:
         self.erased: dict[str, int] = {}
         """Key id → unix µs up to which its events are not counted any more, see `app.worker.upkeep`."""
         self._cursor: str | None = None
+        self._link = link
+        self._reached_us = 0
 
     async def step(self) -> int:
         """Reads and applies one batch; returns how many entries left the stream.
@@ -82,6 +92,7 @@ class Consumer:
         """
         try:
             if self._cursor is None:
+                self._reached_us = await self._store.reached_us() if self._link else 0
                 self._cursor = await self._store.cursor()
             entries = await self._store.read(self._cursor, self._batch_entries)
             if entries:
@@ -111,6 +122,8 @@ class Consumer:
             batch.dead = [DeadEntry(entries[0].id, entries[0].data, why)]
         dropped = await self._store.commit(batch)
         self._cursor = batch.last
+        self._reached_us = batch.reached_us
+        metrics.TRACES_DROPPED.inc(self._store.traces_dropped)
         self.hot.put(work.states)
         metrics.EVENTS_DROPPED.labels(reason="archive_behind").inc(dropped)
         _count(batch, changes, scored)
@@ -118,7 +131,7 @@ class Consumer:
 
     def _batch(self, entries: Sequence[Entry]) -> Batch:
         assert self._cursor is not None
-        return Batch(cursor=self._cursor, last=entries[-1].id)
+        return Batch(cursor=self._cursor, last=entries[-1].id, reached_us=self._reached_us)
 
     async def _analyse(self, entries: Sequence[Entry], work: _Work) -> tuple[Batch, list[Level], int]:
         entities = work.entities()
@@ -148,7 +161,11 @@ class Consumer:
         )
         leaked = _leaked(states)
         rows_behind: list[FeatureRow] = []
-        verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items], rows_behind)
+        casting = Casting(states, ((entry_id, event) for entry_id, event, _ in work.items), batch.reached_us)
+        traces: list[Trace] | None = [] if self._link else None
+        verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items], rows_behind, traces)
+        if traces is not None:
+            batch.traces, batch.reached_us = casting.due(traces), casting.reached_us
         policy = self._control.policy  # one for the whole batch
         changes = add_verdicts(batch, verdicts, before, policy, **known)
         add_flags(batch, verdicts, rows_behind, before, self._analysis.model, policy, **known)

@@ -10,9 +10,11 @@ from typing import Protocol
 
 from app.errors import BadInput
 from app.state.calls import Client
+from app.state.campaigns import CampaignStore
 from app.state.erasures import Erasure, Erasures, PartitionErasure
 from app.state.ownership import Lease
 from app.state.row_store import RowStore
+from app.state.traces import TraceStore
 from app.worker import rows
 from app.worker.archive import drop_key, remove_days
 from app.worker.hot import HotStates
@@ -54,6 +56,8 @@ class Eraser:
     def __init__(self, client: Client, partitions: int, archive_dir: Path) -> None:
         self._client = client
         self._erasures = Erasures(client, partitions)
+        self._traces = TraceStore(client, partitions)
+        self._campaigns = CampaignStore(client)
         self._archive_dir = archive_dir
         self._known: set[tuple[str, int, int]] = set()  # (key id, until, partition) that need no second look
 
@@ -83,6 +87,10 @@ class Eraser:
         # Between batches and files: what is under way still holds the key.
         async with share.consuming, share.archiving:
             share.consumer.hot.take([("key", key_id)])
+            # The log before the hash: what is in the log no more, the linker does not put into the hash.
+            await self._traces.drop(partition, key_id)
+            if partition == 0:  # campaigns are of all partitions; the linker forgets the key by the list of requests
+                await self._campaigns.erase(key_id)
             state = PartitionErasure(self._client, share.lease)
             names = await state.names(key_id)
             waiting = await state.drop_rows(await self._rows_of(share.lease, erasure))

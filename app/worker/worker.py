@@ -31,6 +31,7 @@ from app.worker.consume import Consumer
 from app.worker.gauges import MEMORY_SEC, Gauges
 from app.worker.hot import HotStates
 from app.worker.leases import LeaseKeeper
+from app.worker.linking import LINK_CHECK_SEC, LinkJob
 from app.worker.looker import LOOK_CHECK_SEC, Looker
 from app.worker.upkeep import ERASE_CHECK_SEC, Eraser, Retention
 from detectors import model as models
@@ -87,6 +88,7 @@ class Worker:
         self._queues = Queues(client)
         self._gauges = Gauges(client, analysis.model, settings.worker.model_dir)
         self._looker = Looker(client, self.id, settings.state.partitions, settings.worker, analysis)
+        self._linking = LinkJob(client, self.id, settings.state.partitions, settings.worker, analysis)
         self._shares: dict[int, _Share] = {}
         self._waiting: set[_Turn] = set()  # loops that wait for the state server
         self._eraser = Eraser(client, settings.state.partitions, settings.archive_dir)
@@ -112,6 +114,7 @@ class Worker:
             self._loop(self._archive, ARCHIVE_CHECK_SEC, stop),
             self._loop(self._tidy, ERASE_CHECK_SEC, stop),
             self._loop(self._looker.step, LOOK_CHECK_SEC, stop),
+            self._loop(self._linking.step, LINK_CHECK_SEC, stop),
             self._loop(self._orders.step, REPAIR_CHECK_SEC, stop),
             self._loop(self._gauges.ask_memory, MEMORY_SEC, stop),
         )
@@ -216,6 +219,7 @@ class Worker:
                 self.control,
                 settings.batch_entries,
                 HotStates(self._hot_capacity()),
+                settings.link,
             ),
             ArchiveWriter(
                 RowStore(self._client, lease), self._settings.archive_dir, settings.archive_rows, settings.archive_sec
@@ -235,6 +239,7 @@ class Worker:
         try:
             while await self._archive(flush=True):
                 pass
+            await self._linking.release()
         except StateUnavailable as error:
             log.warning("rows were left for the next worker to archive: %s", error)
         await self._leases.close()

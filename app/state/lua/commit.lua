@@ -1,15 +1,17 @@
--- commit v1: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
--- KEYS[1..7]  fence, cursor, stream, rows, dead, seen, flagged; then n_states profile, n_verdicts verdict,
+-- commit v2: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
+-- KEYS[1..9]  fence, cursor, stream, rows, dead, seen, flagged, trace log, traces; then n_states profile, n_verdicts verdict,
 --             n_verdicts order, n_verdicts asked and n_timeline timeline names, for each flag record its list and its
 --             reference, and the hash of each ballot; all under one hash tag
--- ARGV[1..22] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
+-- ARGV[1..25] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
 --             seen horizon, ms; dead letters: most entries, TTL ms, oldest id kept; then how many states, verdicts,
 --             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive; how many
---             flag records follow; most that a key keeps; their TTL, sec; how many ballots follow; their TTL, sec
--- ARGV[23..]  states: value. verdicts: value, "" deletes; written to asked where an order of a person stands. timeline: JSON.
+--             flag records follow; most that a key keeps; their TTL, sec; how many ballots follow; their TTL, sec; how many
+--             traces follow; most that may wait; event time the partition has come to, us, 0 where nothing is linked
+-- ARGV[26..]  states: value. verdicts: value, "" deletes; written to asked where an order of a person stands. timeline: JSON.
 --             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule. flag records: JSON,
---             key. ballots: "interval|model" that the hash is to hold, key, bytes.
--- Returns     rows dropped because too many wait; or "fence" when another worker has owned the partition since; or
+--             key. ballots: "interval|model" that the hash is to hold, key, bytes. traces: id,
+--             pass, key, bytes.
+-- Returns     {rows, traces} dropped because too many wait; or "fence" when another worker has owned the partition since; or
 --             "cursor" when the batch was applied before
 -- Time        none: everything written is a function of the entries, and of orders, so a second run writes the same bytes
 -- Cost        O(arguments); 500 entries of 500 keys are about 2 MiB and a few ms
@@ -21,7 +23,7 @@ if (redis.call('GET', KEYS[2]) or '0-0') ~= ARGV[2] then
   return 'cursor'
 end
 local ttl = ARGV[5]
-local k, a = 7, 22
+local k, a = 9, 25
 
 -- A SET comes first: if memory is full the server refuses it before anything has been written.
 redis.call('SET', KEYS[2], ARGV[3])
@@ -104,10 +106,24 @@ for _ = 1, tonumber(ARGV[21]) do
     redis.call('HSET', KEYS[k], ARGV[a - 1], ARGV[a])
   end
 end
+for _ = 1, tonumber(ARGV[23]) do
+  a = a + 4
+  redis.pcall('XADD', KEYS[8], ARGV[a - 3], 'b', ARGV[a - 2], 'k', ARGV[a - 1], 't', ARGV[a])
+end
+local lost = 0
+if ARGV[25] ~= '0' then
+  lost = redis.call('XTRIM', KEYS[8], 'MAXLEN', ARGV[24])
+  redis.call('EXPIRE', KEYS[8], ttl)
+  if tonumber(redis.call('HGET', KEYS[9], '') or 0) < tonumber(ARGV[25]) then
+    redis.call('HSET', KEYS[9], '', ARGV[25])
+  end
+  redis.call('EXPIRE', KEYS[9], ttl)
+end
 -- Idle keys leave both indexes; a bounded number per commit keeps the script short.
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', ARGV[6], 'LIMIT', 0, 200)) do
   redis.call('ZREM', KEYS[6], key)
   redis.call('ZREM', KEYS[7], key)
+  redis.call('HDEL', KEYS[9], key)
 end
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4])
-return dropped
+return {dropped, lost}

@@ -190,12 +190,15 @@ class Lab:
                 await asyncio.sleep(0.02)
 
     async def snapshot(self) -> dict[str, object]:
-        """Every value that workers compute, by key name: states, verdicts, timelines, indexes, cursors, ballots …"""
+        """Every value that workers compute, by key name: states, verdicts, timelines, indexes, cursors, ballots …
+
+        Traces are in test_linking: when they leave the log is up to the linker.
+        """
         found: dict[str, object] = {}
         async for raw in self.client.scan_iter("sw:{p*", count=1000):
             name = raw.decode()
             kind = (await self.client.type(raw)).decode()
-            if name.endswith((":own", ":fen", ":row", ":ev", ":arc")):
+            if name.endswith((":own", ":fen", ":row", ":ev", ":arc", ":trl", ":tra")):
                 continue
             if kind == "string":
                 found[name] = await self.client.get(raw)

@@ -76,8 +76,8 @@ async def test_an_entry_that_breaks_the_analysis_is_put_aside(
     else:
         real = Analysis.observe
 
-        def observe(self: Analysis, states: Any, items: Any, rows: Any = None) -> Any:
-            found = real(self, states, items, rows)  # states are changed before the failure shows
+        def observe(self: Analysis, states: Any, items: Any, rows: Any = None, traces: Any = None) -> Any:
+            found = real(self, states, items, rows, traces)  # states are changed before the failure shows
             if any(event.event_id == poison.event_id for event, _ in items):
                 raise RuntimeError(f"cannot judge {poison.user_head}")
             return found
