@@ -90,14 +90,14 @@ def draw(base: Path, seed: int, kit: Kit | None = None) -> str:
         f'pack = "{kit.pack}"',
     ]
     for table, found in (("traces", kit.traces), ("roles", kit.roles)):
-        lines += ["", f"[{table}]", *(f"{name} = {_toml(value)}" for name, value in found.items())]
+        lines += ["", f"[{table}]", *(f"{name} = {toml(value)}" for name, value in found.items())]
     lines += ["", "[strata]"]
     for name, table in frame["strata"].items():
         table = dict(table)
         grouped = table.get("groups", 1)
         table["keys"] = max(grouped, 2 if name != "aggregator" else 1, round(table["keys"] * rng.uniform(0.5, 1.3)))
         table["rate"] = round(table["rate"] * rng.lognormvariate(0.0, 0.25), 2)
-        lines.append(f"{name} = {_toml(table)}")
+        lines.append(f"{name} = {toml(table)}")
     # Each family once in a while: a world has nine of the fourteen.
     for number, family in enumerate(rng.sample(sorted(kit.pools), 9)):
         lines += ["", "[[campaigns]]", *_campaign(rng, number, family, kit.pools[family])]
@@ -139,7 +139,7 @@ def _campaign(rng: random.Random, number: int, family: str, pools: Sequence[Any]
         spec["partition"] = rng.choice(("disjoint", "repeat:4"))
     if chosen:
         spec["pool"] = [_pool(rng, name) for name in chosen]
-    return [f"{name} = {_toml(value)}" for name, value in spec.items()]
+    return [f"{name} = {toml(value)}" for name, value in spec.items()]
 
 
 def _pool(rng: random.Random, name: Any) -> Any:
@@ -148,13 +148,14 @@ def _pool(rng: random.Random, name: Any) -> Any:
     return {"source": name, "limit": rng.choice((2000, 9000))} if name == "alpaca_52k_en" else name
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A value as TOML: a table is an inline one."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml(item) for item in value) + "]"
     return repr(value)
