@@ -23,7 +23,7 @@ from detectors.campaign.fleet import Columns, Ints
 from detectors.campaign.trace import Kind
 
 CAP_NATS = 6.0
-LEAST_NATS = 2.0
+LEAST_NATS = 1.0
 """Evidence below which a channel is not told about."""
 
 DRAWS = 199

@@ -8,7 +8,7 @@ each other and with customers, then join what would stay in pieces: groups most 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from sknetwork.clustering import Leiden  # type: ignore[import-untyped]
 
-from detectors.campaign.cells import Cells, is_loose, with_keys
+from detectors.campaign.cells import Cells, is_identity, is_loose, with_keys
 from detectors.campaign.contents import Contents
 from detectors.campaign.fleet import Columns, Ints
 
@@ -30,7 +30,7 @@ SMALL = 6
 """Keys up to which a component is one group: too small to be taken apart."""
 
 JOINED = 0.5
-"""Share of the smaller group's keys that have their client and settings in common with the larger one's."""
+"""Share of a group's keys that have a payment, a network, or client and settings in common with keys of another."""
 
 
 def groups(cells: Cells, fleet: Columns) -> list[Ints]:
@@ -42,31 +42,36 @@ def groups(cells: Cells, fleet: Columns) -> list[Ints]:
     """
     keys = len(fleet.traces)
     loose = is_loose(cells.marks)
-    spread = np.repeat(loose, np.diff(cells.starts))
-    first = communities(adjacency(with_keys(cells, ~loose, ~spread), keys), fleet)
-    setups = with_keys(cells, loose, spread)
-    group_of = np.full(keys, -1)
-    for number, members in enumerate(first):
-        group_of[members] = number
+    said = _only(cells, ~loose)
+    fine, between = communities(adjacency(said, keys))
+    reached = _reach(fine, _only(said, is_identity(said.marks)), keys)
+    sure = {pair for pair, shares in reached.items() if max(shares) >= JOINED}
+    first = assembled(fine, between, sure, fleet)
     # Keys that nothing else ties are groups by their settings.
-    free = with_keys(setups, np.ones(len(setups), np.bool_), group_of[setups.keys] < 0)
-    rest = communities(adjacency(free, keys), fleet)
-    for number, members in enumerate(rest, len(first)):
-        group_of[members] = number
-    parts = [*first, *rest]
-    together = assembled(parts, _in_settings(parts, group_of, setups), fleet)
+    setups = _only(cells, loose)
+    taken = np.zeros(keys, np.bool_)
+    for part in first:
+        taken[part] = True
+    free = with_keys(setups, np.ones(len(setups), np.bool_), ~taken[setups.keys])
+    rest, near = communities(adjacency(free, keys))
+    parts = [*first, *assembled(rest, near, set(), fleet)]
+    reached = _reach(parts, setups, keys)
+    ties = {pair: max(shares) for pair, shares in reached.items() if max(shares) >= JOINED}
+    sure = {pair for pair in ties if min(reached[pair]) >= JOINED}
+    together = assembled(parts, ties, sure, fleet)
     return sorted((group for group in together if len(group) >= 2), key=lambda group: int(group[0]))
 
 
-def communities(weights: sparse.csr_matrix, fleet: Columns) -> list[Ints]:
-    """What hangs together, without what asks about other things.
+def communities(weights: sparse.csr_matrix) -> tuple[list[Ints], dict[tuple[int, int], float]]:
+    """What hangs together, the large pieces taken apart into communities.
 
-    A large piece is taken apart into communities, and those that ask about the same things are put together again: so the
-    payments or wordings of one operation do not divide it, and a key that two operations share does not unite them.
+    Returns:
+        Disjoint sets of keys, and what weighs between those that were one piece: (a, b) with a < b → nats.
     """
     count, component = connected_components(weights, directed=False)
     sizes = np.bincount(component, minlength=count)
     found: list[Ints] = []
+    ties: dict[tuple[int, int], float] = {}
     order = np.argsort(component, kind="stable")
     ends = np.cumsum(sizes)
     for at in np.flatnonzero(sizes >= 2).tolist():
@@ -76,22 +81,31 @@ def communities(weights: sparse.csr_matrix, fleet: Columns) -> list[Ints]:
             continue
         inner = weights[members][:, members]
         label = Leiden(resolution=RESOLUTION, random_state=0).fit_predict(inner)
-        parts = [members[label == name] for name in range(int(label.max()) + 1)]
-        mine = sparse.csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), shape=(len(parts), len(label)))
+        parts = int(label.max()) + 1
+        mine = sparse.csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), shape=(parts, len(label)))
         between = (mine @ inner @ mine.T).tocoo()
-        ties = {(int(a), int(b)): float(w) for a, b, w in zip(between.row, between.col, between.data, strict=True) if a < b}
-        found += assembled(parts, ties, fleet)
-    return found
+        for a, b, nats in zip(between.row.tolist(), between.col.tolist(), between.data.tolist(), strict=True):
+            if a < b:
+                ties[len(found) + a, len(found) + b] = float(nats)
+        found += [members[label == name] for name in range(parts)]
+    return found, ties
 
 
-def assembled(parts: Sequence[Ints], ties: Mapping[tuple[int, int], float], fleet: Columns) -> list[Ints]:
-    """Parts put together along their ties, the strongest first, where they are not clearly apart.
+def assembled(
+    parts: Sequence[Ints], ties: Mapping[tuple[int, int], float], sure: Collection[tuple[int, int]], fleet: Columns
+) -> list[Ints]:
+    """Parts put together along their ties, the strongest first, where they do not clearly ask about different things.
+
+    So the wordings of one operation do not divide it, and a key that two operations have in common does not unite them.
 
     Args:
         parts: disjoint sets of keys.
         ties: (a, b) with a < b → strength.
+        sure: pairs that are one, whatever they ask about.
     """
-    about = [Contents.of(part, fleet) for part in parts] if ties else []
+    if not ties and not sure:
+        return list(parts)
+    about = [Contents.of(part, fleet) for part in parts]
     head = list(range(len(parts)))
 
     def root(at: int) -> int:
@@ -100,9 +114,10 @@ def assembled(parts: Sequence[Ints], ties: Mapping[tuple[int, int], float], flee
             at = head[at]
         return at
 
-    for (a, b), _weight in sorted(ties.items(), key=lambda one: (-one[1], one[0])):
+    ranked = sorted({*ties, *sure}, key=lambda pair: (pair not in sure, -ties.get(pair, 0.0), pair))
+    for a, b in ranked:
         one, other = sorted((root(a), root(b)))
-        if one == other or about[one].apart(about[other]):
+        if one == other or ((a, b) not in sure and about[one].apart(about[other])):
             continue
         head[other] = one
         about[one] = about[one].plus(about[other])
@@ -112,33 +127,35 @@ def assembled(parts: Sequence[Ints], ties: Mapping[tuple[int, int], float], flee
     return [np.sort(np.concatenate(found)) for found in whole.values()]
 
 
-def _in_settings(parts: Sequence[Ints], group_of: Ints, setups: Cells) -> dict[tuple[int, int], float]:
-    """Pairs of groups of which the smaller has most of its keys in settings of the larger → that share."""
-    cell = np.repeat(np.arange(len(setups)), np.diff(setups.starts))
-    group = group_of[setups.keys]
+def _only(cells: Cells, wanted: NDArray[np.bool_]) -> Cells:
+    return with_keys(cells, wanted, np.repeat(wanted, np.diff(cells.starts)))
+
+
+def _reach(parts: Sequence[Ints], cells: Cells, keys: int) -> dict[tuple[int, int], tuple[float, float]]:
+    """Pairs of groups with cells in common → share of the keys of either that are in a cell with keys of the other."""
+    group_of = np.full(keys, -1)
+    for number, part in enumerate(parts):
+        group_of[part] = number
+    cell = np.repeat(np.arange(len(cells)), np.diff(cells.starts))
+    group = group_of[cells.keys]
     kept = group >= 0
     if not kept.any():
         return {}
-    cell, group, key = cell[kept], group[kept], setups.keys[kept]
-    member = sparse.csr_matrix((np.ones(len(cell), np.int32), (cell, group)), shape=(len(setups), len(parts)))
+    cell, group, key = cell[kept], group[kept], cells.keys[kept]
+    member = sparse.csr_matrix((np.ones(len(cell), np.int32), (cell, group)), shape=(len(cells), len(parts)))
     member.data[:] = 1
     # For every key the groups that its cells reach, then by group how many of its keys reach which.
-    of_key = sparse.csr_matrix((np.ones(len(cell), np.int32), (key, cell)), shape=(len(group_of), len(setups)))
+    of_key = sparse.csr_matrix((np.ones(len(cell), np.int32), (key, cell)), shape=(keys, len(cells)))
     reach = of_key @ member
     reach.data[:] = 1
     grouped = np.flatnonzero(group_of >= 0)
-    owner = sparse.csr_matrix(
-        (np.ones(len(grouped), np.int32), (group_of[grouped], grouped)), shape=(len(parts), len(group_of))
-    )
+    owner = sparse.csr_matrix((np.ones(len(grouped), np.int32), (group_of[grouped], grouped)), shape=(len(parts), keys))
     reached = (owner @ reach).tocoo()
-    sizes = np.array([len(part) for part in parts])
-    found: dict[tuple[int, int], float] = {}
+    shares: dict[tuple[int, int], list[float]] = {}
     for a, b, count in zip(reached.row.tolist(), reached.col.tolist(), reached.data.tolist(), strict=True):
-        share = count / sizes[a]
-        if a != b and sizes[a] <= sizes[b] and share >= JOINED:
-            pair = (min(a, b), max(a, b))
-            found[pair] = max(found.get(pair, 0.0), float(share))
-    return found
+        if a != b:
+            shares.setdefault((min(a, b), max(a, b)), [0.0, 0.0])[int(a > b)] = count / len(parts[a])
+    return {pair: (found[0], found[1]) for pair, found in shares.items()}
 
 
 def adjacency(cells: Cells, keys: int) -> sparse.csr_matrix:

@@ -13,8 +13,9 @@ from detectors.campaign import cells as inverted
 from detectors.campaign import judging
 from detectors.campaign.chronicle import Chronicle, Found
 from detectors.campaign.contract import Campaign
-from detectors.campaign.fleet import Fleet
+from detectors.campaign.fleet import Columns, Fleet, Ints
 from detectors.campaign.grouping import groups
+from detectors.campaign.judging import Group
 from detectors.campaign.trace import Trace
 from detectors.contract import Level
 from detectors.model import Model
@@ -83,7 +84,7 @@ class Linker:
         fleet = self._fleet.columns(at_us)
         candidates, strength = inverted.pure(inverted.cells(fleet), fleet)
         parts = judging.judge(groups(candidates, fleet), fleet, self._model, at_us)
-        whole = judging.judge(judging.together(parts, fleet, self._homes()), fleet, self._model, at_us)
+        whole = self._again(parts, judging.together(parts, fleet, self._homes()), fleet, at_us)
         hot = [Found(group, strength) for group in whole if group.level >= Level.WATCH]
         chronicle = Chronicle(self.campaigns, fleet, candidates, self._fleet.traces, at_us)
         changed, joined, left = chronicle.write(hot)
@@ -91,6 +92,13 @@ class Linker:
         self.last_us = at_us
         self._fresh.clear()
         return Pass(at_us, tuple(changed), tuple(joined), tuple(left))
+
+    def _again(self, parts: Sequence[Group], whole: Sequence[Ints], fleet: Columns, at_us: int) -> list[Group]:
+        """The groups that parts were put together to; those of one part are known already."""
+        known = {part.members.tobytes(): part for part in parts}
+        new = judging.judge([one for one in whole if one.tobytes() not in known], fleet, self._model, at_us)
+        known.update({one.members.tobytes(): one for one in new})
+        return [known[one.tobytes()] for one in whole if one.tobytes() in known]
 
     def _homes(self) -> dict[str, str]:
         """Key id → id of the living campaign that it belongs to."""

@@ -31,6 +31,7 @@ CROWD_OVERLAP = 0.05
 EXACT = 0.6
 
 HANDOVER_US = HOUR_US // 2
+_WEEK = (1 << HOURS) - 1
 
 
 def signup_burst(traces: Sequence[Trace]) -> float:
@@ -50,9 +51,15 @@ def equal_load(traces: Sequence[Trace]) -> float:
 
 def same_hours(traces: Sequence[Trace]) -> float:
     """Mean Jaccard similarity of neighbours' active hours, of the last week."""
-    sets = [_hours(trace) for trace in traces if trace.exchanges >= LEAST]
-    if len(sets) < LEAST:
+    rings = [
+        (int.from_bytes(trace.hours[:21], "little"), int.from_bytes(trace.hours[21:], "little"))
+        for trace in traces
+        if trace.exchanges >= LEAST
+    ]
+    if len(rings) < LEAST:
         return UNKNOWN
+    now = max(newest for _, newest in rings)
+    sets = [bits << (now - newest) & _WEEK if now - newest < HOURS else 0 for bits, newest in rings]
     pairs = zip(sets, [*sets[1:], sets[0]], strict=True)
     return float(np.mean([(a & b).bit_count() / max(1, (a | b).bit_count()) for a, b in pairs]))
 
@@ -110,13 +117,3 @@ def disjoint_nats(again: int, contents: int) -> float:
 
 def _per_day(trace: Trace) -> float:
     return trace.exchanges / max(0.05, (trace.at_us - trace.first_us) / (24 * HOUR_US))
-
-
-def _hours(trace: Trace) -> int:
-    """Bit h is the h-th clock hour since 1970, modulo a week."""
-    bits, newest = int.from_bytes(trace.hours[:21], "little"), int.from_bytes(trace.hours[21:], "little")
-    found = 0
-    for ago in range(HOURS):
-        if bits >> ago & 1:
-            found |= 1 << (newest - ago) % HOURS
-    return found
