@@ -15,12 +15,14 @@ from app.settings import Settings
 from app.state.accounts import AccountStore
 from app.state.bulks import BulkStore
 from app.state.calls import Client
+from app.state.campaigns import CampaignStore
 from app.state.control import ControlStore
 from app.state.key_facts import KeyFacts
 from app.state.order_records import OrderRecords
 from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.replies import Replies
+from app.worker.inherit import Inheritance
 
 RESOLVE_SEC = 10.0
 """More time than an ordinary question has, to find out which keys an organisation or a match stands for."""
@@ -36,6 +38,7 @@ class Acting:
         finder: which keys a question stands for; facts: what is known about many of them.
         ordering: gives and undoes orders; bulks: those about many keys.
         traffic: what keys did in the last day.
+        campaigns: groups of keys that act as one; inheritance: what is done about all members of one.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Acting:
         self.ordering = Ordering(self.finder, orders, self.records)
         self.bulks = Bulks(BulkStore(client), self.store, self.finder, self.ordering)
         self.traffic = Traffic(settings.archive_dir)
+        self.campaigns = CampaignStore(client)
+        self.inheritance = Inheritance(client, settings)
 
     @asynccontextmanager
     async def patiently(self, more_sec: float = RESOLVE_SEC) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ from app.admin import (
     routes_allow,
     routes_appeals,
     routes_audit,
+    routes_campaigns,
     routes_erasure,
     routes_events,
     routes_keys,
@@ -97,6 +98,7 @@ def create_admin(
     guarded.include_router(routes_accounts.router(reader, accounts, lifting, auditor))
     guarded.include_router(routes_orders.router(acting, auditor))
     guarded.include_router(routes_proposals.router(acting, auditor))
+    guarded.include_router(routes_campaigns.router(acting, auditor))
     guarded.include_router(routes_policy.router(acting, auditor))
     guarded.include_router(routes_plans.router(acting, auditor))
     guarded.include_router(routes_allow.router(acting, auditor))

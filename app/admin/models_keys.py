@@ -225,6 +225,18 @@ class CounterEvidence(Out):
     times_flagged: int = Field(description="flags that are remembered, for comparison")
 
 
+class KeyCampaign(Out):
+    """The campaign that a key belongs to, and why."""
+
+    id: str
+    level: str
+    score: float
+    keys: int = Field(description="keys that belong to it")
+    strength: float = Field(description="how surely this key belongs, 0–1")
+    channels: list[str] = Field(description="what ties it to other members, the strongest first")
+    joined: datetime
+
+
 class KeyDetail(Out):
     """Everything about one key."""
 
@@ -238,6 +250,7 @@ class KeyDetail(Out):
     order: OrderOut | None = Field(description="a person's order that stands about the key")
     asked_by_policy: str = Field(description="what policy asks for beside the order, or by itself; observe: nothing")
     allowed: AllowOut | None = Field(description="entry of the allow-list that the key, or its organisation, stands on")
+    campaign: KeyCampaign | None = Field(description="the group of keys acting as one that it belongs to; null: none")
     counter_evidence: CounterEvidence
     flags: list[FlagRef] = Field(description="newest first")
     appeals: list[AppealRef] = Field(description="newest first")

@@ -19,6 +19,7 @@ from app.admin.caller import Caller
 from app.admin.models_orders import SECOND_PERSON_ABOVE, KeyMatch, OrderIn, Subjects
 from app.admin.ordering import Ordering, Wanted, now_us
 from app.admin.subjects import Finder, Subject
+from app.enforcement.campaigns import excuse
 from app.enforcement.policy import reference
 from app.errors import BadInput, Conflict, StateUnavailable
 from app.state.bulks import Bulk, BulkStore, Terms
@@ -228,6 +229,9 @@ class Bulks:
             refs = [reference(one.key_id, found.start_us) for one in subjects]
             return await self._ordering.undo(subjects, refs, found.decision, found.decided_by)
         fitting = [one for one in subjects if fits(one, found.terms.subjects)]
+        if "campaign" in found.terms.subjects:  # approved perhaps a day later: who is excused by now is left out
+            allowed = {entry.subject for entry in await self._control.allow_list() if entry.holds(now_us())}
+            fitting = [one for one in fitting if not excuse(one.key_id, one.account, allowed)]
         await self._ordering.give(fitting, wanted(found))
         return len(fitting)
 

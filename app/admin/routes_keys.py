@@ -8,7 +8,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from app.admin import views, views_keys
+from app.admin import views, views_campaigns, views_keys
+from app.admin.acting import Acting
 from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
@@ -18,6 +19,7 @@ from app.admin.lifting import Lifting
 from app.admin.models import KEY_ID, NAME
 from app.admin.models_keys import (
     HoldOut,
+    KeyCampaign,
     KeyDetail,
     KeyList,
     KeyQuery,
@@ -85,6 +87,7 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
                 appeals=await casebook.appeals.of_key(key_id),
                 labels=await casebook.labels.of_key(key_id),
                 now_us=now_us,
+                campaign=await _campaign(acting, key_id),
             )
         return views_keys.detail(page, model)
 
@@ -149,6 +152,13 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
         )
 
     return routes
+
+
+async def _campaign(acting: Acting, key_id: str) -> KeyCampaign | None:
+    """The campaign that a key belongs to, and why."""
+    name = (await acting.campaigns.of_keys([key_id])).get(key_id)
+    found = None if name is None else await acting.campaigns.read(name)
+    return None if found is None else views_campaigns.of_key(found, key_id)
 
 
 def _decoded(data: bytes | None) -> EntityState | None:

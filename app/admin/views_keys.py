@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.admin import views, views_orders
 from app.admin.models_control import AllowOut
-from app.admin.models_keys import AppealRef, CounterEvidence, FlagRef, KeyDetail, level_or_none
+from app.admin.models_keys import AppealRef, CounterEvidence, FlagRef, KeyCampaign, KeyDetail, level_or_none
 from app.admin.views import moment
 from app.enforcement.policy import decode_verdict, share_of
 from app.settings import EnforcementSettings
@@ -35,6 +35,7 @@ class Page:
         state: decoded from `stored`; None where there is none that this release can read.
         policy: in force at the admin process.
         now_us: the time.
+        campaign: the one that the key belongs to.
     """
 
     stored: StoredKey
@@ -49,6 +50,7 @@ class Page:
     appeals: Sequence[Appeal]
     labels: Sequence[Label]
     now_us: int
+    campaign: KeyCampaign | None = None
 
 
 def detail(page: Page, model: Model | None) -> KeyDetail:
@@ -76,6 +78,7 @@ def detail(page: Page, model: Model | None) -> KeyDetail:
         else views_orders.order(stored.key_id, order, page.record, standing=True, beneath=page.beneath),
         asked_by_policy=_asked(stored.verdict if order is None else stored.asked, page.now_us),
         allowed=None if page.allowed is None else _allowed(page.allowed, page.now_us),
+        campaign=page.campaign,
         counter_evidence=_counter_evidence(page),
         flags=[
             FlagRef(ref=one.ref, at=moment(one.at_us), level=one.level, action=one.measure.action, model_id=one.model_id)
