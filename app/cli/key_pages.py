@@ -10,7 +10,7 @@ from app.cli.api import Api, part
 from app.cli.whole import whole_key
 
 if TYPE_CHECKING:
-    from app.admin.models_keys import ActionOut, HoldOut, KeyItem, TimelineItem, VerdictOut
+    from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, TimelineItem, VerdictOut
 
 PAGE = 500
 """Keys of one answer of the API, at most."""
@@ -47,6 +47,7 @@ class KeyPage:
     hold: HoldOut | None
     order: Ordered | None
     timeline: list[TimelineItem]
+    campaign: KeyCampaign | None = None
 
     def json(self) -> dict[str, Any]:
         """For programs."""
@@ -57,6 +58,7 @@ class KeyPage:
             "verdict": None if self.verdict is None else self.verdict.model_dump(mode="json"),
             "action": self.action.model_dump(mode="json"),
             "hold": None if self.hold is None else self.hold.model_dump(mode="json"),
+            "campaign": None if self.campaign is None else self.campaign.model_dump(mode="json"),
             "timeline": [item.model_dump(mode="json") for item in self.timeline],
         }
 
@@ -90,4 +92,5 @@ def shown(api: Api, start: str) -> KeyPage:
         hold=found.hold,
         order=found.order,
         timeline=changes.changes,
+        campaign=found.campaign,
     )

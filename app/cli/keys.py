@@ -27,7 +27,7 @@ from app.errors import BadInput, StateUnavailable
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.admin.models_keys import ActionOut, HoldOut, KeyItem, TimelineItem, VerdictOut
+    from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, TimelineItem, VerdictOut
     from app.admin.searching import Search
     from app.state.gateways import Mode
     from app.state.reading import StateReader, StoredKey
@@ -170,6 +170,8 @@ def show_key(key_id: KeyId, as_json: AsJson = False, url: AdminUrl = "", config:
             f"{verdict.leaked} valuable answers leaked"
         )
     out.print(_action_line(page.action, page.hold, verdict, page.order), soft_wrap=True, markup=False)
+    if page.campaign is not None:
+        out.print(_campaign_line(page.campaign), soft_wrap=True, markup=False)
     for reason in verdict.reasons if verdict else ():
         out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
     for item in page.timeline:
@@ -282,6 +284,14 @@ _HELD_BACK = {
     "allow_list": "it is on the allow-list;",
     "share": "outside the enforced percentage;",
 }
+
+
+def _campaign_line(found: KeyCampaign) -> str:
+    """Which campaign the key belongs to, and why."""
+    return (
+        f"campaign: {found.id}, {found.level}, {found.keys:,} keys; strength {found.strength:.2f} by "
+        f"{', '.join(found.channels) or 'its place among the others'}"
+    )
 
 
 def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | None, order: Ordered | None = None) -> str:

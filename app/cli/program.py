@@ -13,6 +13,7 @@ from app.cli import (
     archive,
     audit,
     calibrate,
+    campaigns,
     config,
     demo,
     erase,
@@ -75,6 +76,7 @@ program.add_typer(audit.group, name="audit", rich_help_panel=_LOOK)
 program.add_typer(config.group, name="config", rich_help_panel=_LOOK)
 program.add_typer(report.group, name="report", rich_help_panel=_LOOK)
 program.add_typer(orders.group, name="orders", rich_help_panel=_ACT)
+program.add_typer(campaigns.group, name="campaigns", rich_help_panel=_ACT)
 program.add_typer(proposals.group, name="proposals", rich_help_panel=_ACT)
 program.add_typer(policy.group, name="policy", rich_help_panel=_ACT)
 program.add_typer(plans.group, name="plans", rich_help_panel=_ACT)
