@@ -41,25 +41,53 @@ def groups(cells: Cells, fleet: Columns) -> list[Ints]:
         fleet: whose keys they hold.
     """
     keys = len(fleet.traces)
-    loose = is_loose(cells.marks)
-    said = _only(cells, ~loose)
-    fine, between = communities(adjacency(said, keys))
-    reached = _reach(fine, _only(said, is_identity(said.marks)), keys)
-    sure = {pair for pair, shares in reached.items() if max(shares) >= JOINED}
-    first = assembled(fine, between, sure, fleet)
+    loose, named = is_loose(cells.marks), is_identity(cells.marks)
+    said, setups = adjacency(_only(cells, ~loose & ~named), keys), _only(cells, loose)
+    # Keys behind which the same payer or network stands are one operator's, and two such groups are two operators.
+    parts = _components(adjacency(_only(cells, named), keys))
+    owners = len(parts)
+    fine, _ = communities(_among(said, parts))
+    parts += fine
+    parts, operators = assembled(parts, _weights(parts, said), (), range(owners), fleet)
     # Keys that nothing else ties are groups by their settings.
-    setups = _only(cells, loose)
-    taken = np.zeros(keys, np.bool_)
-    for part in first:
-        taken[part] = True
-    free = with_keys(setups, np.ones(len(setups), np.bool_), ~taken[setups.keys])
-    rest, near = communities(adjacency(free, keys))
-    parts = [*first, *assembled(rest, near, set(), fleet)]
+    rest, near = communities(_among(adjacency(setups, keys), parts))
+    parts += assembled(rest, near, (), (), fleet)[0]
     reached = _reach(parts, setups, keys)
     ties = {pair: max(shares) for pair, shares in reached.items() if max(shares) >= JOINED}
     sure = {pair for pair in ties if min(reached[pair]) >= JOINED}
-    together = assembled(parts, ties, sure, fleet)
+    together, _ = assembled(parts, ties, sure, operators, fleet)
     return sorted((group for group in together if len(group) >= 2), key=lambda group: int(group[0]))
+
+
+def _components(weights: sparse.csr_matrix) -> list[Ints]:
+    count, component = connected_components(weights, directed=False)
+    order = np.argsort(component, kind="stable")
+    sizes = np.bincount(component, minlength=count)
+    ends = np.cumsum(sizes)
+    return [np.sort(order[ends[at] - sizes[at] : ends[at]]).astype(np.int64) for at in np.flatnonzero(sizes >= 2).tolist()]
+
+
+def _among(weights: sparse.csr_matrix, parts: Sequence[Ints]) -> sparse.csr_matrix:
+    """The ties between keys that are in none of the parts."""
+    free = np.ones(weights.shape[0])
+    for part in parts:
+        free[part] = 0.0
+    kept = sparse.diags(free)
+    found = (kept @ weights @ kept).tocsr()
+    found.eliminate_zeros()
+    return found
+
+
+def _weights(parts: Sequence[Ints], weights: sparse.csr_matrix) -> dict[tuple[int, int], float]:
+    """What lies between parts: (a, b) with a < b → nats."""
+    if not parts:
+        return {}
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    keys = np.concatenate(parts)
+    mine = sparse.csr_matrix((np.ones(len(keys)), (owner, keys)), shape=(len(parts), weights.shape[0]))
+    between = (mine @ weights @ mine.T).tocoo()
+    triples = zip(between.row.tolist(), between.col.tolist(), between.data.tolist(), strict=True)
+    return {(a, b): float(nats) for a, b, nats in triples if a < b}
 
 
 def communities(weights: sparse.csr_matrix) -> tuple[list[Ints], dict[tuple[int, int], float]]:
@@ -68,32 +96,27 @@ def communities(weights: sparse.csr_matrix) -> tuple[list[Ints], dict[tuple[int,
     Returns:
         Disjoint sets of keys, and what weighs between those that were one piece: (a, b) with a < b → nats.
     """
-    count, component = connected_components(weights, directed=False)
-    sizes = np.bincount(component, minlength=count)
     found: list[Ints] = []
     ties: dict[tuple[int, int], float] = {}
-    order = np.argsort(component, kind="stable")
-    ends = np.cumsum(sizes)
-    for at in np.flatnonzero(sizes >= 2).tolist():
-        members = np.sort(order[ends[at] - sizes[at] : ends[at]]).astype(np.int64)
+    for members in _components(weights):
         if len(members) <= SMALL:
             found.append(members)
             continue
         inner = weights[members][:, members]
         label = Leiden(resolution=RESOLUTION, random_state=0).fit_predict(inner)
-        parts = int(label.max()) + 1
-        mine = sparse.csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), shape=(parts, len(label)))
-        between = (mine @ inner @ mine.T).tocoo()
-        for a, b, nats in zip(between.row.tolist(), between.col.tolist(), between.data.tolist(), strict=True):
-            if a < b:
-                ties[len(found) + a, len(found) + b] = float(nats)
-        found += [members[label == name] for name in range(parts)]
+        parts = [np.flatnonzero(label == name) for name in range(int(label.max()) + 1)]
+        ties |= {(len(found) + a, len(found) + b): nats for (a, b), nats in _weights(parts, inner).items()}
+        found += [members[part] for part in parts]
     return found, ties
 
 
 def assembled(
-    parts: Sequence[Ints], ties: Mapping[tuple[int, int], float], sure: Collection[tuple[int, int]], fleet: Columns
-) -> list[Ints]:
+    parts: Sequence[Ints],
+    ties: Mapping[tuple[int, int], float],
+    sure: Collection[tuple[int, int]],
+    operators: Collection[int],
+    fleet: Columns,
+) -> tuple[list[Ints], list[int]]:
     """Parts put together along their ties, the strongest first, where they do not clearly ask about different things.
 
     So the wordings of one operation do not divide it, and a key that two operations have in common does not unite them.
@@ -101,11 +124,14 @@ def assembled(
     Args:
         parts: disjoint sets of keys.
         ties: (a, b) with a < b → strength.
-        sure: pairs that are one, whatever they ask about.
+        sure: pairs of these that are one, whatever they ask about.
+        operators: parts whose operator is known; no two of them are one.
+
+    Returns:
+        Larger parts, and which of them have a known operator.
     """
-    if not ties and not sure:
-        return list(parts)
-    about = [Contents.of(part, fleet) for part in parts]
+    about = [Contents.of(part, fleet) for part in parts] if ties else []
+    owned = [at in operators for at in range(len(parts))]
     head = list(range(len(parts)))
 
     def root(at: int) -> int:
@@ -114,17 +140,22 @@ def assembled(
             at = head[at]
         return at
 
-    ranked = sorted({*ties, *sure}, key=lambda pair: (pair not in sure, -ties.get(pair, 0.0), pair))
-    for a, b in ranked:
+    for a, b in sorted(ties, key=lambda pair: (pair not in sure, -ties[pair], pair)):
         one, other = sorted((root(a), root(b)))
-        if one == other or ((a, b) not in sure and about[one].apart(about[other])):
+        if one == other or (owned[one] and owned[other]):
+            continue
+        if (a, b) not in sure and about[one].apart(about[other]):
             continue
         head[other] = one
         about[one] = about[one].plus(about[other])
+        owned[one] = owned[one] or owned[other]
     whole: dict[int, list[Ints]] = {}
     for at, part in enumerate(parts):
         whole.setdefault(root(at), []).append(part)
-    return [np.sort(np.concatenate(found)) for found in whole.values()]
+    return (
+        [np.sort(np.concatenate(found)) for found in whole.values()],
+        [number for number, at in enumerate(whole) if owned[at]],
+    )
 
 
 def _only(cells: Cells, wanted: NDArray[np.bool_]) -> Cells:

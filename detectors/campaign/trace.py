@@ -198,7 +198,7 @@ def _marks(profile: Profile, event: Event, fp: Fingerprint) -> bytes:
             share = min(1.0, top.floor(item) / whole)
             if share >= LEAST_SHARE:
                 found[kind, item] = share
-    if event.route in _WRITING:
+    if event.route in _WRITING and weight >= LEAST_SHARE * whole:
         for gram in struct.unpack(f"<{len(fp.grams) // 4}I", fp.grams):
             found.setdefault((Kind.GRAM, gram), min(1.0, weight / whole))
     settings = profile.tops["parameters"]
