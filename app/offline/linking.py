@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from app.state.keys import PROFILE_TTL_SEC
 from detectors.campaign import passes
 from detectors.campaign.contract import Campaign
 from detectors.campaign.linker import Linker
@@ -15,6 +16,7 @@ from detectors.campaign.trace import Trace
 from detectors.contract import Level
 from detectors.event import Event
 from detectors.model import Model
+from detectors.sketch.decay import DAY_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,14 @@ class Linking:
     """
 
     def __init__(self, model: Model, border_us: int = 0, history: Iterable[Trace] = ()) -> None:
+        history = list(history)
         self._linker = Linker(model)
         self._linker.load(history)
         self._border_us = border_us
         self._waiting: list[Trace] = []
         self._at_us = 0  # the moment up to which every one was thought of
         self._peaks: dict[str, _Peak] = {}
+        self._seen = {one.key_id: one.at_us for one in history}
         self.passes = 0
 
     def take(self, traces: Sequence[Trace]) -> None:
@@ -69,6 +73,7 @@ class Linking:
         old = [one for one in traces if one.at_us < self._border_us]
         if old:
             self._linker.load(old)
+            self._note_seen(old)
             traces = [one for one in traces if one.at_us >= self._border_us]
         self._waiting += traces
 
@@ -91,11 +96,25 @@ class Linking:
         if ready:
             self._waiting = [one for one in self._waiting if one.at_us >= at_us]
             linker.take(ready)
+            self._note_seen(ready)
         if not passes.worthwhile(at_us, linker.last_us, linker.fresh, linker.known):
             return
+        if at_us // DAY_US != linker.last_us // DAY_US:
+            self._forget_idle(at_us)
         self.passes += 1
         for one in linker.step(at_us).changed:
             self._note(one)
+
+    def _note_seen(self, traces: Sequence[Trace]) -> None:
+        for one in traces:
+            self._seen[one.key_id] = max(one.at_us, self._seen.get(one.key_id, 0))
+
+    def _forget_idle(self, at_us: int) -> None:
+        """Keys without an exchange for as long as profiles are kept, before the first pass of a day."""
+        gone = [key_id for key_id, seen_us in self._seen.items() if seen_us < at_us - PROFILE_TTL_SEC * 1_000_000]
+        self._linker.forget(gone)
+        for key_id in gone:
+            del self._seen[key_id]
 
     def _note(self, one: Campaign) -> None:
         if one.level < Level.SUSPECT:

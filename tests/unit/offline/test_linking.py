@@ -138,6 +138,16 @@ def test_a_pass_is_left_out_while_little_is_new() -> None:
     assert len(times) == 4
 
 
+def test_keys_that_were_idle_for_long_are_forgotten_at_the_first_pass_of_a_day() -> None:
+    """As live, where their profiles are gone by then; a key that came back is known."""
+    month_us = 31 * 86_400 * SEC
+    found = Linking(rules_only(), START_US, [_trace("idle", START_US - SEC), _trace("back", START_US - SEC)])
+    found.take([_trace("back", START_US + month_us), _trace("new", START_US + month_us)])
+    found.count(START_US + month_us + PASS_US + SETTLE_US)
+    assert len(made[0].passes) == 1
+    assert made[0].known == 2
+
+
 def _campaign(name: str, level: Level, keys: Sequence[str], score: float = 0.9, **more: object) -> Campaign:
     members = tuple(Member(key, key, 1, 1.0) for key in keys)
     return Campaign(name, level, score, 1, 1, 1, members=members, **more)  # type: ignore[arg-type]
