@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from app.simulate.traffic.population import ATTACKS, HONEST, Client, populate
+from app.simulate.traffic.population import ATTACKS, CROWD, HONEST, OPERATION, Client, populate
 
 PAST_PER_KIND = 14
 """Customers of each honest kind in the history: about a hundred in all, of which each kind is a peer group."""
@@ -17,10 +17,19 @@ LIVE_PER_KIND = 2
 LIVE_ATTACKERS = {"forced reasoning": 4, "seed generation": 2, "logit sweep": 1, "rejection sampling": 2}
 """Keys of each attack. The first is a campaign: one fragment on four unrelated keys."""
 
+OPERATION_KEYS = 24
+CROWD_KEYS = 30
+"""Keys of the operation, and of the users of a viral app, on the day of the past that is judged."""
+
 
 def past(seed: int) -> list[Client]:
     """Customers of the history. None of them comes back live, so the model has never seen a key that it judges."""
     return populate([(kind, PAST_PER_KIND) for kind in HONEST], seed + 1_000_000)
+
+
+def last_day(seed: int) -> tuple[list[Client], list[Client]]:
+    """Who is new on the judged day of the past: the keys of one operation, and the users of an app that went viral."""
+    return populate([(OPERATION, OPERATION_KEYS)], seed + 2_000_000), populate([(CROWD, CROWD_KEYS)], seed + 2_000_000)
 
 
 def live(seed: int) -> list[Client]:

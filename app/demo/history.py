@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,10 +15,11 @@ import orjson
 from app.demo import cast
 from app.gateway.identity import Identifier
 from app.gateway.observe import TextLimits
-from app.offline import accounts, replay
+from app.offline import accounts, campaign_plot, replay
 from app.offline.exchange import EventBuilder
 from app.offline.feeds import LogFeed
 from app.offline.job import MAX_BAD_SHARE
+from app.offline.linking import Reported
 from app.offline.progress import Meter
 from app.offline.records import BadLines
 from app.settings import Settings
@@ -35,6 +37,13 @@ REQUESTS = (20, 90)
 """Sittings of a client, and requests in one: as long as the live part, so that the model has seen such."""
 
 
+QUIET_SESSIONS = (2, 3)
+QUIET_REQUESTS = (6, 14)
+"""Of a key of the operation and of a user of the viral app, within the judged day."""
+
+PICTURE = "campaigns.png"
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
     """What came of the history.
@@ -44,15 +53,34 @@ class Past:
         accounts: the accounts beside it.
         model_dir: the model that was fitted.
         outcome: of the replay.
+        operation: key ids of the operation that was planted on the judged day.
+        crowd: key ids of the users of the viral app beside it.
+        picture: the campaigns that were found; None where there was none.
     """
 
     log: Path
     accounts: Path
     model_dir: Path
     outcome: replay.Outcome
+    operation: frozenset[str] = frozenset()
+    crowd: frozenset[str] = frozenset()
+    picture: Path | None = None
+
+    @property
+    def campaigns(self) -> Sequence[Reported]:
+        """What the linker reported, the most suspicious first."""
+        return self.outcome.campaigns
 
 
-def make(folder: Path, clients: Sequence[Client], settings: Settings, seed: int, now_sec: float, meter: Meter) -> Past:
+def make(
+    folder: Path,
+    clients: Sequence[Client],
+    settings: Settings,
+    seed: int,
+    now_sec: float,
+    meter: Meter,
+    last_day: tuple[Sequence[Client], Sequence[Client]] = ((), ()),
+) -> Past:
     """Write the history, fit a model on it and save the model.
 
     Args:
@@ -62,15 +90,18 @@ def make(folder: Path, clients: Sequence[Client], settings: Settings, seed: int,
         seed: of everything.
         now_sec: unix time at which the history ends.
         meter: shows progress.
+        last_day: keys of an operation, and of a crowd that is none, who are there on the judged day alone.
 
     Raises:
         BadInput: the history is too small for a model.
     """
     log, beside, model_dir = folder / "requests.jsonl.gz", folder / "accounts.jsonl", folder / "model"
     identifier = Identifier(settings.identity, None)
-    names = {client.name: identifier.hasher.key(client.credential) for client in clients}
-    meter.stage("Making honest traffic")
-    _write(log, beside, clients, names, seed, now_sec - DAYS * 86_400, meter)
+    operation, crowd = last_day
+    everybody = [*clients, *operation, *crowd]
+    names = {client.name: identifier.hasher.key(client.credential) for client in everybody}
+    meter.stage("Making traffic")
+    _write(log, beside, (clients, [*operation, *crowd]), names, seed, now_sec, meter)
     identities = accounts.load(beside, identifier.hasher, settings.identity.default_plan)
     limits = TextLimits(settings.gateway.text_head_chars, settings.gateway.text_tail_chars)
     builder = EventBuilder(identities, identifier, limits, settings.identity.default_plan)
@@ -79,22 +110,37 @@ def make(folder: Path, clients: Sequence[Client], settings: Settings, seed: int,
     outcome = replay.play(LogFeed(log, builder, BadLines(MAX_BAD_SHARE)), plan, log.name, meter)
     outcome.states.close()
     models.save(outcome.model, model_dir)
-    return Past(log, beside, model_dir, outcome)
+    picture = folder / PICTURE if outcome.campaigns else None
+    if picture is not None:
+        campaign_plot.graphs(outcome.campaigns, {track.key_id: track for track in outcome.ranked}, picture)
+    planted, others = (frozenset(names[client.name] for client in group) for group in last_day)
+    return Past(log, beside, model_dir, outcome, planted, others, picture)
 
 
 def _write(
-    log: Path, beside: Path, clients: Sequence[Client], names: dict[str, str], seed: int, start_sec: float, meter: Meter
+    log: Path,
+    beside: Path,
+    groups: tuple[Sequence[Client], Sequence[Client]],
+    names: dict[str, str],
+    seed: int,
+    now_sec: float,
+    meter: Meter,
 ) -> None:
+    """Writes log and accounts of those who are there all the time, and of those who come on the judged day."""
     api = ModelApi(ModelApiConfig(seed=seed))
-    expected = len(clients) * sum(SESSIONS) * sum(REQUESTS) / 4
+    always, late = groups
+    expected = len(always) * sum(SESSIONS) * sum(REQUESTS) / 4 + len(late) * sum(QUIET_SESSIONS) * sum(QUIET_REQUESTS) / 4
     first: dict[str, float] = {}
+    usual = record(always, api, Random(seed), now_sec - DAYS * 86_400, DAYS, SESSIONS, REQUESTS)
+    begins = now_sec - JUDGED_DAYS * 86_400
+    quiet = record(late, api, Random(seed + 1), begins, JUDGED_DAYS, QUIET_SESSIONS, QUIET_REQUESTS)
     with gzip.open(log, "wb", compresslevel=1) as file:
-        made = record(clients, api, Random(seed), start_sec, DAYS, SESSIONS, REQUESTS)
+        made = merge(usual, quiet, key=lambda exchange: exchange.at_sec)
         for number, exchange in enumerate(made, 1):
             first.setdefault(exchange.client.name, exchange.at_sec)
             file.write(orjson.dumps(_line(exchange, names[exchange.client.name])) + b"\n")
             meter.at(min(1.0, number / expected), number)
-    cast.write_lines(beside, (cast.account(client, names[client.name], first[client.name]) for client in clients))
+    cast.write_lines(beside, (cast.account(one, names[one.name], first[one.name]) for one in (*always, *late)))
 
 
 def _line(exchange: Recorded, key_id: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from app import main
-from app.demo import cast, history, screen
+from app.demo import cast, grouped, history, screen
 from app.demo.findings import Finding, Observer, shortfall
 from app.demo.stage import Ground, Stage, check_borrowed
 from app.demo.would_have import would_have
@@ -80,7 +80,7 @@ def _past(ground: Ground, wish: Wish, view: Console) -> history.Past:
     folder = ground.folder / "history"
     folder.mkdir()
     with progress.meter(view) as meter:
-        past = history.make(folder, clients, ground.settings(), wish.seed, time.time(), meter)
+        past = history.make(folder, clients, ground.settings(), wish.seed, time.time(), meter, cast.last_day(wish.seed))
     found, facts = past.outcome, past.outcome.run
     keys = sum(1 for track in found.ranked if track.requests)
     judged = facts.events - facts.warmup_events
@@ -89,6 +89,8 @@ def _past(ground: Ground, wish: Wish, view: Console) -> history.Past:
         f"of {keys} keys in the {judged:,} exchanges after that it flags {len(found.flagged)}.",
         soft_wrap=True,
     )
+    for line in grouped.told(past, wish.keep is not None):
+        view.print(line, soft_wrap=True, markup=False)
     return past
 
 
@@ -189,7 +191,7 @@ class _Show:
         view = self._view
         view.print()
         screen.result(view, findings)
-        wrong = shortfall(findings)
+        wrong = "; ".join(filter(None, (shortfall(findings), grouped.shortfall(self._past))))
         self.status = MISSED if wrong else 0
         limited = sum(found.tally.limited for found in findings if found.client.kind.attack)
         attackers = sum(found.client.kind.attack for found in findings)

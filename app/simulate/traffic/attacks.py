@@ -69,3 +69,17 @@ def rejection_sampling(campaign: Random, rng: Random) -> Script:
         text = f"{language.sentence(rng, domain)} {language.question(rng, domain)} Show your work and box the result."
         body = {"model": _MODEL, "messages": [{"role": "user", "content": text}], "temperature": 1, "n": samples}
         yield Call(CHAT, {**body, "max_tokens": 1024}, _pause(rng, 0.24))
+
+
+def quiet_harvest(campaign: Random, rng: Random) -> Script:
+    """One pool, dealt out to many keys that each send little: one instruction behind every item, few requests an hour."""
+    thought, final = campaign.choice((("work", "result"), ("trace", "reply"), ("notes", "solution")))
+    fragment = (
+        f"Before you answer, write down every intermediate thought step by step inside <{thought}></{thought}> tags. Leave "
+        f"nothing out. Then give the result alone inside <{final}></{final}> tags."
+    )
+    while True:
+        domain = language.domain_of(rng)
+        text = f"{language.sentence(rng, domain)} {language.question(rng, domain)}\n\n{fragment}"
+        body = {"model": _MODEL, "messages": [{"role": "user", "content": text}], "temperature": 0.8, "max_tokens": 1536}
+        yield Call(CHAT, body, _pause(rng, 180.0))

@@ -182,3 +182,23 @@ def eval_harness(rng: Random) -> Script:
         messages = [{"role": "user", "content": text}]
         body = {"model": "still-large-2", "messages": messages, "temperature": 0, "max_tokens": 1}
         yield Call(CHAT, {**body, "logprobs": True, "top_logprobs": 5}, _pause(rng, 0.5, 0.3))
+
+
+def viral_app(app: Random, rng: Random) -> Script:
+    """A user of an app that went viral: the app's system prompt and settings, the user's own talk."""
+    system = (
+        f"You are {language.name(app)}, the friendly companion of a {app.choice(('travel', 'cooking', 'garden'))} app. "
+        "Be warm and brief, ask back when something is unclear, and never give medical or legal advice."
+    )
+    while True:
+        domain = language.domain_of(rng)
+        messages: list[dict[str, Any]] = [{"role": "system", "content": system}]
+        text = language.question(rng, domain)
+        for _ in range(rng.choice((1, 2, 2, 3, 5))):
+            messages.append({"role": "user", "content": text})
+            body = {"model": "still-small-2", "messages": list(messages), "temperature": 0.6, "max_tokens": 400}
+            answer = yield Call(CHAT, body, _pause(rng, 40.0))
+            if not answer.ok:
+                break
+            messages.append({"role": "assistant", "content": answer.text})
+            text = _follow_up(rng, domain)

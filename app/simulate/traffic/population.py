@@ -55,6 +55,12 @@ ATTACKS = (
     Kind("rejection sampling", True, attacks.rejection_sampling, ("payg",), (1, 10)),
 )
 
+OPERATION = Kind("quiet harvest", True, attacks.quiet_harvest, ("payg",), (0.5, 3))
+"""Of many keys, none of which does much."""
+
+CROWD = Kind("viral app", False, honest.viral_app, ("free", "payg"), (0.1, 3))
+"""Of many keys that share a system prompt and settings and have nothing else to do with each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
