@@ -1,7 +1,7 @@
-"""Keeps what is done about a campaign in step with who belongs to it. Called after each pass of the linker.
+"""Keeps what is done about a campaign in step with who belongs to it. Done by the worker that links.
 
-All of it compares what stands with what shall be, so a second attempt after a crash does what is left and no more. A key that
-joins gets its share in shadow first; `enforcement.campaigns.inherit_shadow_sec` later the share becomes an order. That begins
+All of it compares what stands with what shall be, so a second attempt after a crash does what is left and no more. A key
+that joins gets its share in shadow first; `enforcement.campaigns.inherit_shadow_sec` later that becomes an order. It begins
 and ends with the action, so its reference is the same whoever gives it, and the undo of the action finds it.
 """
 
@@ -32,6 +32,9 @@ from app.state.reading import StateReader
 from detectors.campaign.contract import Campaign
 
 log = logging.getLogger(__name__)
+
+INHERIT_CHECK_SEC = 5.0
+"""How often: after a pass somebody may have come or gone, and between passes a time in shadow may end."""
 
 SLICE = 200
 """Keys of one step of the work."""

@@ -157,6 +157,11 @@ class LinkJob:
         self._rest_until = 0.0
         self._stuck: tuple[int, float] = (-1, 0.0)  # how far all partitions are, and since when
 
+    @property
+    def campaigns(self) -> list[Campaign] | None:
+        """As the newest stored pass left them; None at a worker that does not link, and while a pass is made."""
+        return None if self._memory is None else list(self._memory.linker.campaigns.values())
+
     async def step(self) -> bool:
         """A turn; true when there may be more to do at once.
 

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -30,6 +31,7 @@ from app.worker.archive import ArchiveWriter
 from app.worker.consume import Consumer
 from app.worker.gauges import MEMORY_SEC, Gauges
 from app.worker.hot import HotStates
+from app.worker.inherit import INHERIT_CHECK_SEC, Inheritance, inherit
 from app.worker.leases import LeaseKeeper
 from app.worker.linking import LINK_CHECK_SEC, LinkJob
 from app.worker.looker import LOOK_CHECK_SEC, Looker
@@ -89,6 +91,7 @@ class Worker:
         self._gauges = Gauges(client, analysis.model, settings.worker.model_dir)
         self._looker = Looker(client, self.id, settings.state.partitions, settings.worker, analysis)
         self._linking = LinkJob(client, self.id, settings.state.partitions, settings.worker, analysis)
+        self._inheritance = Inheritance(client, settings)
         self._shares: dict[int, _Share] = {}
         self._waiting: set[_Turn] = set()  # loops that wait for the state server
         self._eraser = Eraser(client, settings.state.partitions, settings.archive_dir)
@@ -115,6 +118,7 @@ class Worker:
             self._loop(self._tidy, ERASE_CHECK_SEC, stop),
             self._loop(self._looker.step, LOOK_CHECK_SEC, stop),
             self._loop(self._linking.step, LINK_CHECK_SEC, stop),
+            self._loop(self._inherit, INHERIT_CHECK_SEC, stop),
             self._loop(self._orders.step, REPAIR_CHECK_SEC, stop),
             self._loop(self._gauges.ask_memory, MEMORY_SEC, stop),
         )
@@ -202,6 +206,13 @@ class Worker:
         except (LeaseLost, OSError, BadInput) as error:
             log.error("an erasure could not be finished and is tried again: %s", error)
         await self._retention.step()
+        return False
+
+    async def _inherit(self) -> bool:
+        """At the worker that links: what is done about campaigns follows who belongs to them, and the clock."""
+        campaigns = self._linking.campaigns
+        if campaigns is not None and self.control.ready:
+            await inherit(self._inheritance, campaigns, self.control.policy, time.time_ns() // 1000)
         return False
 
     async def _refused(self, share: _Share, error: LeaseLost) -> None:

@@ -13,6 +13,7 @@ from msgspec import structs
 from app.admin.ordering import now_us
 from app.settings import EnforcementSettings
 from app.state.campaigns import CampaignStore, Written
+from app.worker import worker as worker_module
 from app.worker.inherit import Inheritance, inherit
 from detectors.campaign.contract import Campaign, Evidence, Member, Turn
 from detectors.contract import Level
@@ -332,3 +333,22 @@ async def test_an_action_goes_on_while_the_linker_knows_nothing(five: Any) -> No
     done = await inherit(Inheritance(five.state, five.settings), [], EnforcementSettings(), time.time_ns() // 1000)
     assert done.ended == 0
     assert set(await ordered(five)) == set(KEYS[:5])
+
+
+async def test_the_worker_that_links_lets_new_members_inherit(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real worker with the linker's lease gives a share to who joined, and takes the order from who left."""
+    monkeypatch.setattr(worker_module, "INHERIT_CHECK_SEC", 0.1)
+    await act(five)
+    await known(five, KEYS[5:6])
+    await store(five, group(KEYS[1:6]))
+    stop = asyncio.Event()
+    worker = worker_module.Worker(five.state, five.settings, worker_module.load_analysis(five.settings), "w1")
+    task = asyncio.create_task(worker.run(stop))
+    try:
+        async with asyncio.timeout(30):
+            while (await shares(five))[KEYS[5]] != "shadow" or KEYS[0] in await ordered(five):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    finally:
+        stop.set()
+        await task
+    assert set(await ordered(five)) == set(KEYS[1:5])
