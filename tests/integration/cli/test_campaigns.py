@@ -1,0 +1,97 @@
+"""The campaign commands against a running admin process and the state it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app import cli
+from app.settings import load
+from app.state.campaigns import CampaignStore, Written
+from app.state.factory import background_client
+from detectors.campaign.contract import Campaign, Evidence, Member, Turn
+from detectors.contract import Level
+
+ID = "c-0123456789ab"
+KEYS = [f"{number:032x}" for number in range(1, 4)]
+T0 = 1_790_000_000_000_000
+WHY = ("--reason", "one operation of November")
+
+Say = Callable[..., tuple[int, str, str]]
+
+
+async def _store(url: str) -> None:
+    """A campaign of three keys, as the linker stores it."""
+    client = background_client(url, load())
+    try:
+        held = CampaignStore(client)
+        made = Campaign(
+            id=ID,
+            level=Level.CONFIRMED,
+            score=0.98,
+            first_us=T0,
+            since_us=T0,
+            at_us=T0,
+            members=tuple(Member(key_id, "acme", T0, 0.9, ("template",), 40, 7, T0) for key_id in KEYS),
+            evidence=(Evidence("template", "what", 5.5, 0.97, 0.001, "97 % of the keys share a template"),),
+            organisations=1,
+            leaked=123,
+            history=(Turn(T0, "formed", 3),),
+        )
+        written = Written(T0, [made], [(ID, key_id) for key_id in KEYS], [], [ID])
+        assert await held.write(await held.state(), written) is not None
+    finally:
+        await client.aclose()
+
+
+@pytest.fixture
+def say(
+    redis_db: str, start: Any, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Say:
+    """Runs a command in this process, beside a running admin whose state has a campaign: (status, output, errors)."""
+    environ["STILLWATCH_STATE__REDIS_URL"] = redis_db
+    url = start("admin").addresses()["admin"]
+    for name, value in environ.items():
+        if name.startswith("STILLWATCH_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STILLWATCH_ADMIN_URL", url)
+    asyncio.run(_store(redis_db))
+
+    def say(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = cli.main(list(arguments))
+        said = capfd.readouterr()
+        return status, said.out, said.err
+
+    return say
+
+
+def test_a_campaign_is_listed_shown_acted_about_and_undone(say: Say, tmp_path: Any) -> None:
+    """The page has evidence, timeline and members; --dry-run and shadow do nothing; one undo takes all orders back."""
+    path = tmp_path / "accounts.jsonl"
+    path.write_text("".join(json.dumps({"key_id": key_id, "org_id": "acme"}) + "\n" for key_id in KEYS))
+    assert say("accounts", "import", str(path))[0] == 0
+    status, listed, errors = say("campaigns", "list")
+    assert (status, ID in listed, "confirmed" in listed) == (0, True, True), errors
+    status, page, errors = say("campaigns", "show", ID)
+    assert status == 0, errors
+    for word in ("97 %", "0.10%", "formed, 3 keys", KEYS[0], "action: none"):
+        assert word in page, page
+    act = ("campaigns", "act", ID, "--action", "throttle", "--for", "2h", *WHY)
+    status, shown, errors = say(*act, "--dry-run")
+    assert (status, "It would affect 3 of 3 keys" in shown) == (0, True), errors
+    status, shown, errors = say(*act, "--yes")
+    assert (status, "in shadow" in shown) == (0, True), errors
+    assert json.loads(say("orders", "list", "--json")[1]) == []
+    assert say(*act, "--mode", "real", "--yes")[0] == 0
+    assert {one["key_id"] for one in json.loads(say("orders", "list", "--json")[1])} == set(KEYS)
+    members = json.loads(say("campaigns", "members", ID, "--json")[1])
+    assert {one["share"]["state"] for one in members} == {"real"}
+    assert say("campaigns", "lift", ID, KEYS[0], *WHY)[0] == 0
+    assert say("campaigns", "undo", ID, "--yes", *WHY)[0] == 0
+    assert json.loads(say("orders", "list", "--json")[1]) == []
+    assert say("campaigns", "show", "c-ba9876543210")[0] == 1
