@@ -13,6 +13,9 @@ from schemathesis.transport.requests import REQUESTS_TRANSPORT
 KNOWN = ("0123456789abcdef" * 2, "fedcba9876543210" * 2)
 """Keys that the test has put into the state."""
 
+CAMPAIGN = "c-0123456789ab"
+"""A campaign that it has put there."""
+
 
 def _lines(_: Any, value: Any) -> dict[str, Any]:
     """One object is one line."""
@@ -31,7 +34,10 @@ for transport in (REQUESTS_TRANSPORT, ASGI_TRANSPORT):
 
 @schemathesis.hook
 def map_path_parameters(_: Any, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Two of three well-formed key ids become known ones; what is not well-formed stays so."""
+    """Two of three well-formed key ids become known ones, and half the campaigns'; what is not well-formed stays so."""
+    campaign_id = (path_parameters or {}).get("campaign_id")
+    if isinstance(campaign_id, str) and re.fullmatch("c-[0-9a-f]{12}", campaign_id) and int(campaign_id[2:], 16) % 2:
+        path_parameters = {**(path_parameters or {}), "campaign_id": CAMPAIGN}
     key_id = (path_parameters or {}).get("key_id")
     if isinstance(key_id, str) and re.fullmatch("[0-9a-f]{32}", key_id):
         choice = int(key_id, 16) % 3
