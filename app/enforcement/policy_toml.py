@@ -32,7 +32,7 @@ def _table(tree: dict[str, Any], place: str = "") -> str:
             # A JSON string, number or list of strings is TOML as well, but for one character that TOML wants escaped.
             text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
             lines.append(f"{name} = {text}")
-    below = (f"\n[{name}]\n{_table(value, f'{name}.')}" for name, value in tables.items())
+    below = (f"\n[{place}{name}]\n{_table(value, f'{place}{name}.')}" for name, value in tables.items())
     return "".join(f"{line}\n" for line in lines) + "".join(below)
 
 
