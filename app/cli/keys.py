@@ -29,8 +29,10 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, TimelineItem, VerdictOut
     from app.admin.searching import Search
+    from app.state.campaigns import CampaignStore
     from app.state.gateways import Mode
     from app.state.reading import StateReader, StoredKey
+    from detectors.campaign.contract import Campaign
 
 _T = TypeVar("_T")
 
@@ -61,6 +63,7 @@ class _Desk:
 
     reader: StateReader
     search: Search
+    campaigns: CampaignStore
 
 
 @group.command("list")
@@ -184,18 +187,20 @@ def _page(settings: Settings, key_id: str) -> KeyPage:
     Raises:
         BadInput: no key is known so, or several are, or another release wrote it.
     """
-    from app.admin import views
+    from app.admin import views, views_campaigns
     from app.admin.deadline import answered
     from app.admin.models_keys import level_or_none
     from detectors.analysis import EntityState
     from detectors.profile import BadProfile
 
-    async def read(desk: _Desk) -> tuple[StoredKey, list[dict[str, Any]], Mode]:
+    async def read(desk: _Desk) -> tuple[StoredKey, list[dict[str, Any]], Mode, Campaign | None]:
         async with answered():
             stored = await _find(desk.reader, key_id)
-            return stored, await desk.reader.timeline(stored.key_id), (await desk.reader.gateways()).mode
+            name = (await desk.campaigns.of_keys([stored.key_id])).get(stored.key_id)
+            group = None if name is None else await desk.campaigns.read(name)
+            return stored, await desk.reader.timeline(stored.key_id), (await desk.reader.gateways()).mode, group
 
-    stored, changes, mode = _ask(settings, read)
+    stored, changes, mode, group = _ask(settings, read)
     try:
         state = None if stored.state is None else EntityState.from_bytes(stored.state)
     except BadProfile:
@@ -210,6 +215,7 @@ def _page(settings: Settings, key_id: str) -> KeyPage:
         hold=views.hold(stored.order),
         order=stored.order,
         timeline=[views.timeline_item(item) for item in changes],
+        campaign=None if group is None else views_campaigns.of_key(group, stored.key_id),
     )
 
 
@@ -350,6 +356,7 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
     from app.state import meta
     from app.state.accounts import AccountStore
     from app.state.calls import reachable
+    from app.state.campaigns import CampaignStore
     from app.state.factory import background_client
     from app.state.keys import META
     from app.state.reading import StateReader
@@ -372,7 +379,7 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
                 number = settings.state.partitions
                 reader, accounts = StateReader(client, number), AccountStore(client)
                 search = Search(reader, accounts, number, settings.identity.default_plan)
-                return await question(_Desk(reader, search))
+                return await question(_Desk(reader, search, CampaignStore(client)))
             finally:
                 await client.aclose()
 

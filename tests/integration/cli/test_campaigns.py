@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
 from app import cli
 from app.settings import load
 from app.state.campaigns import CampaignStore, Written
 from app.state.factory import background_client
+from app.state.keys import PartitionKeys, partition_of
 from detectors.campaign.contract import Campaign, Evidence, Member, Turn
 from detectors.contract import Level
 
@@ -95,3 +98,14 @@ def test_a_campaign_is_listed_shown_acted_about_and_undone(say: Say, tmp_path: A
     assert say("campaigns", "undo", ID, "--yes", *WHY)[0] == 0
     assert json.loads(say("orders", "list", "--json")[1]) == []
     assert say("campaigns", "show", "c-ba9876543210")[0] == 1
+
+
+def test_keys_show_says_which_campaign_and_why(say: Say, tmp_path: Any) -> None:
+    """From the state itself, without an admin process; a key that belongs to none has no such line."""
+    client = redis.Redis.from_url(os.environ["STILLWATCH_STATE__REDIS_URL"])
+    number = partition_of(KEYS[0], load().state.partitions)
+    client.zadd(PartitionKeys(number).seen, {KEYS[0]: T0 // 1000})
+    client.close()
+    status, page, errors = say("keys", "show", KEYS[0])
+    assert status == 0, errors
+    assert f"campaign: {ID}, confirmed, 3 keys; strength 0.90 by template" in page
