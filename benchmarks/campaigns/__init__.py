@@ -1,0 +1,1 @@
+"""How well keys are tied together into campaigns, on labelled worlds."""
