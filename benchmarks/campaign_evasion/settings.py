@@ -13,10 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.labelled import PACKS
 from benchmarks.training.profiles import toml
+
+PACK = "e"
+"""Wordings that nothing that is shipped was fitted on."""
 
 KEYS, RATE = 40, 25.0
 """Keys of the naive operation, and its requests per key and day."""
+
+CLIENTS = 4
+"""Client installations of the naive operation. With one, a row of the table would say which one it drew."""
 
 START_DAY, END_DAY = 2.0, 3.0
 """One day of harvest after two of warm-up."""
@@ -36,7 +43,7 @@ NAIVE: dict[str, Any] = {
     "accounts": "new",
     "timing": "round_robin",
     "contract": "stable",
-    "stacks": 1,
+    "stacks": CLIENTS,
     "partition": "disjoint",
     "start_day": START_DAY,
     "end_day": END_DAY,
@@ -120,7 +127,7 @@ def settings(base: str) -> tuple[Setting, ...]:
         Setting(f"all-mix-{mix}", f"all of these, and {1 - mix:.0%} cover", {**everything, "mix": mix}) for mix in MIXES
     ]
     return (
-        Setting("naive", "one client, shared payment and addresses, new accounts"),
+        Setting("naive", "four clients, shared payment and addresses, new accounts"),
         *(SPOKEN if spoken else ()),
         *SILENT,
         Setting("all", "all of these, without cover", everything),
@@ -147,7 +154,7 @@ def world(frame: Path, base: str | None) -> str:
         f"launch_day = {START_DAY + 0.3}",
         "contamination = 0.0",
         f"response_text_share = {found['response_text_share']}",
-        f'pack = "{(frame.parent / found["pack"]).resolve()}"',
+        f'pack = "{PACKS / PACK}"',
     ]
     for table in ("traces", "roles", "strata"):
         lines += ["", f"[{table}]", *(f"{name} = {toml(value)}" for name, value in found[table].items())]
