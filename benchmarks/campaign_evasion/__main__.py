@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
+
 from benchmarks.campaign_evasion import ablate, tables
 from benchmarks.campaign_evasion.linkage import Operation, Outcome, every_key, judged, linked, operation_of
 from benchmarks.campaign_evasion.multiplier import multiplier
 from benchmarks.campaign_evasion.settings import BASES, CROWDS, MIXES, settings
-from benchmarks.campaign_evasion.stage import Played, Stage, operations, stage
+from benchmarks.campaign_evasion.stage import Played, Stage, operations, outcomes, stage
 from benchmarks.labelled import NoBench
 from detectors.campaign.trace import Kind
 
@@ -50,7 +52,8 @@ def _settings(base: str, seeds: Sequence[int]) -> None:
         truth, played = operations(here, base)
         for one in chosen:
             operation = operation_of(truth, one.name, played, here.border_us)
-            found[one.name].append(_outcome(here, operation, played.of(every_key(truth, one.name))))
+            own = played.of(every_key(truth, one.name))
+            found[one.name].append(_outcome(here, base, one.name, operation, own))
             _say(f"{base} {seed} {one.name}: {found[one.name][-1].linked:.2f} {found[one.name][-1].found:.2f}")
     print(f"\n### {base}: one evasion at a time, and all\n")
     print("\n".join(tables.rows(found, {one.name: one.text for one in chosen})))
@@ -98,7 +101,7 @@ def _channels(base: str, seeds: Sequence[int]) -> None:
         operation = operation_of(truth, "naive", played, here.border_us)
         own = played.of(every_key(truth, "naive"))
         for name, change in changes.items():
-            found[name].append(_outcome(here, operation, ablate.changed(own, *change(here))))
+            found[name].append(_outcome(here, base, name, operation, ablate.changed(own, *change(here))))
             _say(f"{base} {seed} {name}: {found[name][-1].linked:.2f}")
     print(f"\n### {base}: channels taken from the traces of the naive operation\n")
     print("\n".join(tables.ablated(found)))
@@ -117,8 +120,12 @@ def _pools(here: Stage) -> list[bytes]:
     return [one.pool for _, one in sorted(newest.items()) if one.pooled >= 5.0]
 
 
-def _outcome(here: Stage, operation: Operation, played: Played) -> Outcome:
-    return judged(operation, played, *linked(here, played))
+def _outcome(here: Stage, base: str, name: str, operation: Operation, played: Played) -> Outcome:
+    """What is found of an operation; found once on a machine for a linker."""
+    kept = outcomes(base, here.seed) / name.replace(" ", "-")
+    if not kept.is_file():
+        kept.write_bytes(msgspec.msgpack.encode(judged(operation, played, *linked(here, played))))
+    return msgspec.msgpack.decode(kept.read_bytes(), type=Outcome)
 
 
 def _say(text: str) -> None:

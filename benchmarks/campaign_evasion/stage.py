@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def stage(seed: int) -> Stage:
     """
     run = _run(None, seed)
     border_us, end_us = _times(run)
-    kept = run.folder / f"stage-{_digest()}"
+    kept = run.folder / f"stage-{digest()}"
     if not (kept / "played").is_file():
         model, looks, honest = _honest(labelled_items(run), border_us)
         kept.mkdir(exist_ok=True)
@@ -112,7 +113,7 @@ def operations(here: Stage, base: str) -> tuple[dict[str, Any], Played]:
     """
     run = _run(base, here.seed)
     truth: dict[str, Any] = json.loads((run.folder / "truth.json").read_text())
-    kept = run.folder / f"played-{_digest()}"
+    kept = run.folder / f"played-{digest()}"
     if not kept.is_file():
         states = StateTable(HOT)
         items = labelled_items(run)
@@ -183,6 +184,13 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield batch
 
 
+def outcomes(base: str, seed: int) -> Path:
+    """Folder, beside a world, for what this linker finds in it; there, and empty at first."""
+    folder = _run(base, seed).folder / f"found-{digest(linker=True)}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def _run(base: str | None, seed: int) -> LabelledRun:
     """A world as generated; one of operations keeps the lines of their keys alone."""
     bench = find_bench()
@@ -192,9 +200,8 @@ def _run(base: str | None, seed: int) -> LabelledRun:
     profile = folder.with_suffix(".toml")
     world = settings.world(bench / "profiles" / "dev-small.toml", base)
     if not profile.is_file() or profile.read_text() != world:
-        for old in folder.iterdir():
-            if old.is_file():
-                old.unlink()
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
         profile.write_text(world)
     if not (folder / "complete").is_file():
         python(bench, "traffic.py", "--data", bench.parent / "data", "--profile", profile, "--seed", seed, "--out", folder)
@@ -219,11 +226,12 @@ def _times(run: LabelledRun) -> tuple[int, int]:
     return round(truth["warmup_until"] * 1_000_000), round(truth["end"] * 1_000_000)
 
 
-def _digest() -> str:
-    """Of all that makes traces and verdicts: everything under `detectors` but the linker itself."""
+def digest(linker: bool = False) -> str:
+    """Of all that makes traces and verdicts: everything under `detectors`, without or with the linker."""
     whole = blake2b(digest_size=6)
-    linker = ROOT / "detectors" / "campaign"
+    campaign = ROOT / "detectors" / "campaign"
     for path in sorted((ROOT / "detectors").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and (linker not in path.parents or path.name == "trace.py"):
+        made = campaign not in path.parents or path.name == "trace.py"
+        if path.is_file() and "__pycache__" not in path.parts and (made or linker):
             whole.update(path.read_bytes())
     return whole.hexdigest()
