@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,23 +65,53 @@ def generate(profile: str, seed: int) -> LabelledRun:
         NoBench: the benchmark is missing, does not know the profile, or refuses the seed.
     """
     bench = find_bench()
-    folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / f"{profile}-{seed}"
-    folder.parent.mkdir(mode=0o700, exist_ok=True)
-    toml = bench / "profiles" / f"{profile}.toml"
     data = bench.parent / "data"
     if profile.split("-")[0] == RANDOM:
-        toml = folder.with_suffix(".toml")
         frame = bench / "profiles" / "dev-small.toml"
         kit = Kit.of_frame(frame)
         if profile != RANDOM:
-            data, kit = _kit(profile.removeprefix(f"{RANDOM}-"), data, kit)
-        world = profiles.draw(frame, seed, kit)
-        if not toml.is_file() or toml.read_text() != world:
-            (folder / "complete").unlink(missing_ok=True)
-            toml.write_text(world)
+            data, kit = kit_of(profile.removeprefix(f"{RANDOM}-"), data, kit)
+        return made(profile, seed, profiles.draw(frame, seed, kit), data)
+    toml = bench / "profiles" / f"{profile}.toml"
     if not toml.is_file():
         known = ", ".join(sorted(path.stem for path in toml.parent.glob("*.toml")))
         raise NoBench(f"the labelled benchmark has no profile {profile}; it has {known}")
+    return _complete(_folder(profile, seed), toml, seed, data, bench)
+
+
+def made(name: str, seed: int, world: str, data: Path | None = None) -> LabelledRun:
+    """The run of a world that is told as TOML; a later call finds it ready, unless the world is another one by then.
+
+    Args:
+        name: of its folder, with the seed.
+        seed: of the generator.
+        world: a profile of the benchmark.
+        data: folder of texts (default: the benchmark's own).
+
+    Raises:
+        NoBench: the benchmark is missing, or refuses the world or the seed.
+    """
+    bench = find_bench()
+    folder = _folder(name, seed)
+    toml = folder.with_suffix(".toml")
+    if not toml.is_file() or toml.read_text() != world:
+        # What was made of the old world must not be taken for the new one's.
+        for path in folder.glob("*"):
+            if path.is_file():
+                path.unlink()
+            else:
+                shutil.rmtree(path)
+        toml.write_text(world)
+    return _complete(folder, toml, seed, data or bench.parent / "data", bench)
+
+
+def _folder(name: str, seed: int) -> Path:
+    folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / f"{name}-{seed}"
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _complete(folder: Path, toml: Path, seed: int, data: Path, bench: Path) -> LabelledRun:
     if not (folder / "complete").is_file():
         folder.mkdir(exist_ok=True)
         python(bench, "traffic.py", "--data", data, "--profile", toml, "--seed", seed, "--out", folder)
@@ -94,7 +125,7 @@ def corpora() -> Path:
     return Path(os.environ.get(CORPORA_ENV) or usual)
 
 
-def _kit(letters: str, data: Path, kit: Kit) -> tuple[Path, Kit]:
+def kit_of(letters: str, data: Path, kit: Kit) -> tuple[Path, Kit]:
     """Folder of texts and the kit of two letters.
 
     Raises:
@@ -102,7 +133,7 @@ def _kit(letters: str, data: Path, kit: Kit) -> tuple[Path, Kit]:
     """
     if len(letters) != 2:
         raise NoBench("a random world on other texts is named random-XY: the letters of its corpora and of its wordings")
-    texts, pack = letters
+    texts, pack = letters[0], letters[1]
     if texts != "a":
         data = corpora() / texts
         if not (data / "roles.toml").is_file():

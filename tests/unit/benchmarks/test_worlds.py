@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -77,3 +78,22 @@ def test_missing_texts_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         labelled.generate("random-qa", 1)
     with pytest.raises(NoBench, match="no wordings q"):
         labelled.generate("random-aq", 1)
+
+
+def test_what_was_made_of_another_world_is_thrown_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A world of one name that is told otherwise is generated anew, and what was computed from the old one goes with it."""
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    (bench / "traffic.py").write_text(
+        "import sys; from pathlib import Path; a = sys.argv\n"
+        "Path(a[a.index('--out') + 1], 'log').write_text(Path(a[a.index('--profile') + 1]).read_text())\n"
+    )
+    monkeypatch.setenv(labelled.ENV, str(bench))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first = labelled.made("own", 1, "keys = 1\n").folder
+    (first / "items.msgpack").touch()
+    assert labelled.made("own", 1, "keys = 1\n").folder == first
+    assert (first / "items.msgpack").exists()
+    labelled.made("own", 1, "keys = 2\n")
+    assert (first / "log").read_text() == "keys = 2\n"
+    assert not (first / "items.msgpack").exists()
