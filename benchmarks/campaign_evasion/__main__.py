@@ -66,15 +66,18 @@ def _multipliers(found: Found) -> None:
     hidden = ["all", *(f"all-mix-{mix}" for mix in MIXES)]
     crowds = ["all", *(f"all-keys-{keys}" for keys, _ in CROWDS)]
     naive = found["naive"]
+    print("| Axis | Linked or alone | Linked | Alone |\n| --- | --- | --- | --- |")
     for title, names, cost in (
         ("cover alone, requests per answer", covers, _requests),
         ("all else evaded, and cover, requests per answer", hidden, _requests),
         ("all else evaded, and more keys, accounts per 1,000 answers", crowds, _accounts),
     ):
+        costs = [[cost(found[name][at]) / cost(naive[at]) for name in names] for at in range(len(naive))]
+        cells = []
         for who in ("found", "linked", "alone"):
-            costs = [[cost(found[name][at]) / cost(naive[at]) for name in names] for at in range(len(naive))]
             shares = [[getattr(found[name][at], who) for name in names] for at in range(len(naive))]
-            print(f"| {title} | {who} | {multiplier(costs, shares)} |")
+            cells.append(str(multiplier(costs, shares)))
+        print(f"| {title} | {' | '.join(cells)} |")
 
 
 def _requests(one: Outcome) -> float:

@@ -7,9 +7,7 @@ from math import exp, log
 
 from benchmarks.campaign_evasion.linkage import Outcome
 from detectors.campaign.channels import KINDS
-
-COUNTED = 2.5
-"""Nats from which a kind of evidence counts for CONFIRMED (`judging.KIND_NATS`)."""
+from detectors.campaign.judging import KIND_NATS
 
 
 def rows(found: Mapping[str, Sequence[Outcome]], texts: Mapping[str, str]) -> Iterator[str]:
@@ -19,8 +17,8 @@ def rows(found: Mapping[str, Sequence[Outcome]], texts: Mapping[str, str]) -> It
         found: name → outcome of every seed; the first is the naive operation, whose costs are 1.
         texts: name → what the operator does.
     """
-    names = ("Accounts", "Requests", "Linked", "Alone", "Either", "Before alarm", "… alone", "Taken", "… alone")
-    yield f"| What the operator does | {' | '.join(names)} | Channels (nats) |"
+    names = ("Accounts", "Requests", "Linked", "Alone", "Either", "Before alarm", "Taken")
+    yield f"| What the operator does | {' | '.join(names)} | Channels that count |"
     yield f"| --- |{' ---: |' * len(names)} --- |"
     naive = next(iter(found.values()))
     for name, each in found.items():
@@ -31,7 +29,7 @@ def rows(found: Mapping[str, Sequence[Outcome]], texts: Mapping[str, str]) -> It
             f"×{accounts:.1f}",
             f"×{requests:.1f}",
             *(spread([getattr(one, field) for one in each]) for field in ("linked", "alone", "found")),
-            *(percent([getattr(one, field) for one in each]) for field in ("before", "before_alone", "kept", "kept_alone")),
+            *(f"{_mean(each, field)} ({_mean(each, f'{field}_alone')})" for field in ("before", "kept")),
             channels(each),
         ]
         yield "| " + " | ".join(cells) + " |"
@@ -39,7 +37,7 @@ def rows(found: Mapping[str, Sequence[Outcome]], texts: Mapping[str, str]) -> It
 
 def ablated(found: Mapping[str, Sequence[Outcome]]) -> Iterator[str]:
     """Changes of the traces, one a line."""
-    yield "| What is left of the traces | Linked | Either | Before alarm | Kinds that count | Channels (nats) |"
+    yield "| What is left of the traces | Linked | Either | Before alarm | Kinds that count | Channels that count |"
     yield "| --- | ---: | ---: | ---: | ---: | --- |"
     for name, each in found.items():
         kinds = [kinds_of(one) for one in each]
@@ -47,7 +45,7 @@ def ablated(found: Mapping[str, Sequence[Outcome]]) -> Iterator[str]:
             name,
             spread([one.linked for one in each]),
             spread([one.found for one in each]),
-            percent([one.before for one in each]),
+            _mean(each, "before"),
             f"{sum(kinds) / len(kinds):.1f}",
             channels(each),
         ]
@@ -56,28 +54,28 @@ def ablated(found: Mapping[str, Sequence[Outcome]]) -> Iterator[str]:
 
 def kinds_of(outcome: Outcome) -> int:
     """Independent kinds of evidence that count for CONFIRMED."""
-    return len({KINDS[name] for name, nats in outcome.evidence.items() if nats >= COUNTED})
+    return len({KINDS[name] for name, nats in outcome.evidence.items() if nats >= KIND_NATS})
 
 
 def channels(each: Sequence[Outcome]) -> str:
-    """Channels by their mean weight over the seeds, the heaviest first."""
-    total: dict[str, float] = {}
+    """Channels that count as evidence in half of the seeds or more, in the order of their mean weight."""
+    weights: dict[str, list[float]] = {}
     for one in each:
         for name, nats in one.evidence.items():
-            total[name] = total.get(name, 0.0) + nats / len(each)
-    told = sorted(((nats, name) for name, nats in total.items() if nats >= 0.5), reverse=True)
-    return ", ".join(f"{name} {nats:.1f}" for nats, name in told) or "–"
+            if nats >= KIND_NATS:
+                weights.setdefault(name, []).append(nats)
+    told = sorted((-sum(found), name) for name, found in weights.items() if 2 * len(found) >= len(each))
+    return ", ".join(name for _, name in told) or "–"
 
 
 def spread(values: Sequence[float]) -> str:
     """Mean of shares in per cent, with the least and the largest where they differ."""
     mean, least, most = sum(values) / len(values), min(values), max(values)
-    return f"{mean:.0%}" if most - least < 0.005 else f"{mean:.0%} ({100 * least:.0f}–{100 * most:.0f})"
+    return f"{100 * mean:.0f}" if most - least < 0.005 else f"{100 * mean:.0f} ({100 * least:.0f}–{100 * most:.0f})"
 
 
-def percent(values: Sequence[float]) -> str:
-    """Mean of shares in per cent, with a decimal."""
-    return f"{100 * sum(values) / len(values):.1f} %"
+def _mean(each: Sequence[Outcome], field: str) -> str:
+    return f"{sum(getattr(one, field) for one in each) / len(each):.1%}".replace("%", " %")
 
 
 def _ratio(values: Sequence[float], base: Sequence[float]) -> float:
