@@ -1,7 +1,8 @@
-"""Worlds whose exchanges were fingerprinted once, as a feed of a replay: three times as fast as from their logs.
+"""Worlds whose exchanges were read and fingerprinted once, as a feed of a replay: the same verdicts as from their logs.
 
-A world is named as in `benchmarks.training.worlds`, one seed at a time: "dev:4", "random-ae:700". Its exchanges lie in its
-folder without their texts, under a digest of the sources that make fingerprints; if one changes, they are made anew.
+A world is named as in `benchmarks.training.worlds` and `frames`, one seed at a time: "dev:4", "random-ae:700". Its
+exchanges lie in its folder without their texts, under a digest of the sources that make fingerprints; if one changes, they
+are made anew.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 from app.offline.feeds import Item
 from app.offline.progress import Meter
 from app.offline.records import BadLines
-from benchmarks.labelled import LabelledRun, generate
+from benchmarks.campaigns.frames import run_of
+from benchmarks.labelled import LabelledRun
 from benchmarks.training import worlds
 from benchmarks.training.rows import labelled_items
 
@@ -29,7 +31,7 @@ def world(name: str) -> LabelledRun:
     found = worlds.parsed(name)
     if len(found) != 1:
         raise argparse.ArgumentTypeError(f"{name}: one world is named profile:seed, this names {len(found)}")
-    return generate(*found[0])
+    return run_of(*found[0])
 
 
 def items(name: str) -> list[Item]:
