@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -25,7 +22,7 @@ from app.offline.feeds import Item
 from app.offline.history import History
 from app.offline.states import StateTable
 from benchmarks.campaign_evasion import settings
-from benchmarks.labelled import ROOT, LabelledRun, find_bench, python
+from benchmarks.labelled import ROOT, LabelledRun, find_bench, made
 from benchmarks.training.rows import labelled_items
 from detectors import model as models
 from detectors.analysis import Analysis
@@ -193,23 +190,14 @@ def outcomes(base: str, seed: int) -> Path:
 
 def _run(base: str | None, seed: int) -> LabelledRun:
     """A world as generated; one of operations keeps the lines of their keys alone."""
-    bench = find_bench()
-    name = f"evasion-{base or 'honest'}-{seed}"
-    folder = Path(tempfile.gettempdir()) / f"stillwatch-bench-{os.getuid()}" / name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    profile = folder.with_suffix(".toml")
-    world = settings.world(bench / "profiles" / "dev-small.toml", base)
-    if not profile.is_file() or profile.read_text() != world:
-        shutil.rmtree(folder)
-        folder.mkdir(mode=0o700)
-        profile.write_text(world)
-    if not (folder / "complete").is_file():
-        python(bench, "traffic.py", "--data", bench.parent / "data", "--profile", profile, "--seed", seed, "--out", folder)
-        if base:
-            keys = json.loads((folder / "truth.json").read_text())["keys"]
-            _keep(folder / "requests.jsonl.gz", {key for key, known in keys.items() if known["label"] == "attack"})
-        (folder / "complete").touch()
-    return LabelledRun(folder, bench)
+    world = settings.world(find_bench() / "profiles" / "dev-small.toml", base)
+    run = made(f"evasion-{base or 'honest'}", seed, world)
+    alone = run.folder / "alone"
+    if base and not alone.is_file():
+        keys = json.loads((run.folder / "truth.json").read_text())["keys"]
+        _keep(run.folder / "requests.jsonl.gz", {key for key, known in keys.items() if known["label"] == "attack"})
+        alone.touch()
+    return run
 
 
 def _keep(path: Path, keys: set[str]) -> None:
