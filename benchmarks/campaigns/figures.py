@@ -18,6 +18,7 @@ LEAST_KEYS, LEAST_REQUESTS = 10, 20
 """A campaign is busy from so many keys on, of which the median one sent so many requests after the warm-up."""
 
 DAY_SEC = 86_400.0
+FLAGGED = ("suspect", "confirmed")
 DIMENSIONS = ("paraphrase", "mix", "infra", "timing", "accounts", "family", "k")
 
 Table = Mapping[str, Any]
@@ -96,6 +97,11 @@ def groups(truth: Table, reported: Iterable[Table]) -> list[Group]:
     return found
 
 
+def flagged(verdicts: Iterable[Table]) -> set[str]:
+    """Keys that are flagged on their own."""
+    return {str(one["key"]) for one in verdicts if one["level"] in FLAGGED}
+
+
 def homes(found: Iterable[Group]) -> dict[str, str]:
     """Key → its group: of several the one with the highest score, then the smallest id."""
     out: dict[str, str] = {}
@@ -158,7 +164,8 @@ class Campaign:
         facts: what the answer key says of it.
         keys: that are scored; requests: the median of theirs after the warm-up.
         found: by the scorer's rule.
-        members: share of its scored keys that are in a group most of whose members attack; alone: that are flagged.
+        members: share of its scored keys that are flagged or in a group most of whose members attack; alone: flagged.
+        grouped: share of its scored keys that are in such a group.
         largest: keys of it in the group that has most of them.
         before: share of its answered attack requests until it was first detected; 1 if never.
         hours: from its first answered attack request to then; None if never.
@@ -173,18 +180,21 @@ class Campaign:
     answered: int
     found: tuple[bool, bool]
     members: tuple[float, float]
+    grouped: float
     largest: int
     before: tuple[float, float]
     hours: tuple[float | None, float | None]
 
 
-def campaigns(world: str, truth: Table, reported: Iterable[Table], linked: Table, alone: Table) -> list[Campaign]:
+def campaigns(
+    world: str, truth: Table, verdicts: Iterable[Table], reported: Iterable[Table], linked: Table, alone: Table
+) -> list[Campaign]:
     """Every campaign of a world that has scored keys.
 
     Args:
         world: its name.
         truth: its answer key.
-        reported: lines of campaigns.jsonl.
+        verdicts, reported: lines of verdicts.jsonl and campaigns.jsonl.
         linked, alone: reports of the scorer, with these campaigns and without.
     """
     known = scored(truth)
@@ -192,6 +202,7 @@ def campaigns(world: str, truth: Table, reported: Iterable[Table], linked: Table
     for group in groups(truth, reported):
         if not group.false:
             grouped |= group.keys
+    marked = flagged(verdicts)
     large = busy(truth, known)
     found = []
     for campaign, keys in _turned(known.attack).items():
@@ -207,7 +218,8 @@ def campaigns(world: str, truth: Table, reported: Iterable[Table], linked: Table
                 median(truth["keys"][key]["requests_eval"] for key in keys),
                 one["answered"],
                 (one["found"], other["found"]),
-                (len(keys & grouped) / len(keys), other["keys_flagged"] / len(keys)),
+                (len(keys & (grouped | marked)) / len(keys), len(keys & marked) / len(keys)),
+                len(keys & grouped) / len(keys),
                 one["largest_group"],
                 (one["before_alarm_requests"], other["before_alarm_requests"]),
                 (one["alarm_hours"], other["alarm_hours"]),
