@@ -65,17 +65,17 @@ def _multipliers(found: Found) -> None:
     covers = ["naive", *(f"mix-{mix}" for mix in MIXES)]
     hidden = ["all", *(f"all-mix-{mix}" for mix in MIXES)]
     crowds = ["all", *(f"all-keys-{keys}" for keys, _ in CROWDS)]
-    naive = found["naive"]
+    seeds = range(len(found["naive"]))
     print("| Axis | Linked or alone | Linked | Alone |\n| --- | --- | --- | --- |")
     for title, names, cost in (
         ("cover alone, requests per answer", covers, _requests),
         ("all else evaded, and cover, requests per answer", hidden, _requests),
         ("all else evaded, and more keys, accounts per 1,000 answers", crowds, _accounts),
     ):
-        costs = [[cost(found[name][at]) / cost(naive[at]) for name in names] for at in range(len(naive))]
+        costs = [[cost(found[name][at]) / cost(found[names[0]][at]) for name in names] for at in seeds]
         cells = []
         for who in ("found", "linked", "alone"):
-            shares = [[getattr(found[name][at], who) for name in names] for at in range(len(naive))]
+            shares = [[getattr(found[name][at], who) for name in names] for at in seeds]
             cells.append(str(multiplier(costs, shares)))
         print(f"| {title} | {' | '.join(cells)} |")
 

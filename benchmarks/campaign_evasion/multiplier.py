@@ -11,10 +11,11 @@ HALF = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Multiplier:
-    """A cost at which half is found, as a multiple of the naive operation's.
+    """A cost at which half is found, as a multiple of that at the beginning of an axis.
 
     Attributes:
-        middle: of the mean over seeds; inf where more than half is found at the highest cost that was tried.
+        middle: of the mean over seeds; 1.0 where less than half is found at the beginning, inf where half or more is at
+            the highest cost that was tried.
         low, high: smallest and largest of the seeds'.
         tried: the highest cost that was tried.
     """
@@ -26,8 +27,10 @@ class Multiplier:
 
     def __str__(self) -> str:
         def one(value: float) -> str:
-            return f"> {self.tried:.1f}" if value == inf else f"{value:.1f}"
+            return f"> {self.tried:.1f}" if value == inf else "at once" if value <= 1.0 else f"{value:.1f}"
 
+        if self.low == self.high:
+            return one(self.middle)
         return f"{one(self.middle)} ({one(self.low)} … {one(self.high)})"
 
 
@@ -61,7 +64,7 @@ def multiplier(costs: Sequence[Sequence[float]], found: Sequence[Sequence[float]
     """Of several seeds.
 
     Args:
-        costs: for each seed, the multiples of its naive operation's cost, ascending; found: the shares at them.
+        costs: for each seed, multiples of the cost at the beginning of the axis, ascending from 1.0; found: the shares at them.
     """
     each = [crossing(*one) for one in zip(costs, found, strict=True)]
     points = range(len(costs[0]))

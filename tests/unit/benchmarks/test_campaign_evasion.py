@@ -155,3 +155,5 @@ def test_a_multiplier_says_what_was_tried_where_it_does_not_end() -> None:
     found = multiplier([[1.0, 4.0], [1.0, 4.0]], [[1.0, 0.0], [1.0, 0.9]])
     assert (found.low, found.high) == (pytest.approx(2.0), inf)
     assert str(found).endswith("(2.0 … > 4.0)")
+    assert str(multiplier([[1.0, 4.0]], [[0.2, 0.1]])) == "at once"
+    assert str(multiplier([[1.0, 4.0]], [[1.0, 0.9]])) == "> 4.0"
