@@ -64,7 +64,8 @@ def multiplier(costs: Sequence[Sequence[float]], found: Sequence[Sequence[float]
     """Of several seeds.
 
     Args:
-        costs: for each seed, multiples of the cost at the beginning of the axis, ascending from 1.0; found: the shares at them.
+        costs: for each seed, multiples of the cost at the beginning of the axis, ascending from 1.0.
+        found: the shares at them.
     """
     each = [crossing(*one) for one in zip(costs, found, strict=True)]
     points = range(len(costs[0]))
