@@ -195,12 +195,12 @@ def _run(base: str | None, seed: int) -> LabelledRun:
     alone = run.folder / "alone"
     if base and not alone.is_file():
         keys = json.loads((run.folder / "truth.json").read_text())["keys"]
-        _keep(run.folder / "requests.jsonl.gz", {key for key, known in keys.items() if known["label"] == "attack"})
+        keep(run.folder / "requests.jsonl.gz", {key for key, known in keys.items() if known["label"] == "attack"})
         alone.touch()
     return run
 
 
-def _keep(path: Path, keys: set[str]) -> None:
+def keep(path: Path, keys: set[str]) -> None:
     """Leaves only the lines of some keys in a log."""
     new = path.with_suffix(".new")
     with gzip.open(path, "rb") as lines, gzip.open(new, "wb", 1) as kept:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import tomllib
 from math import inf
 from pathlib import Path
@@ -13,7 +15,7 @@ from benchmarks.campaign_evasion import ablate, tables
 from benchmarks.campaign_evasion.linkage import Operation, judged
 from benchmarks.campaign_evasion.multiplier import crossing, multiplier
 from benchmarks.campaign_evasion.settings import BASES, NAIVE, settings, world
-from benchmarks.campaign_evasion.stage import Played
+from benchmarks.campaign_evasion.stage import Played, keep
 from detectors.campaign.contract import Campaign, Evidence, Member
 from detectors.campaign.statistics import CROWD_OVERLAP, content_counts
 from detectors.campaign.trace import MARK_DTYPE, Kind, Trace, marks_of
@@ -157,3 +159,19 @@ def test_a_multiplier_says_what_was_tried_where_it_does_not_end() -> None:
     assert str(found).endswith("(2.0 … > 4.0)")
     assert str(multiplier([[1.0, 4.0]], [[0.2, 0.1]])) == "at once"
     assert str(multiplier([[1.0, 4.0]], [[1.0, 0.9]])) == "> 4.0"
+
+
+def test_a_log_of_operations_has_the_lines_of_their_keys_alone(tmp_path: Path) -> None:
+    """In their order; honest customers are played once, from a log of their own."""
+    log = tmp_path / "requests.jsonl.gz"
+    with gzip.open(log, "wb") as lines:
+        lines.writelines(b'{"key": "%s", "n": %d}\n' % (key, number) for number, key in enumerate((b"a", b"x", b"b", b"a")))
+    keep(log, {"a", "b"})
+    with gzip.open(log, "rb") as lines:
+        assert [json.loads(line)["n"] for line in lines] == [0, 2, 3]
+
+
+def test_what_was_played_of_some_keys_has_nothing_of_others() -> None:
+    """An operation is linked alone, though all stand in one log."""
+    whole = Played((_trace("a"), _trace("b")), (_trace("b"), _trace("a")), {"a": 1, "b": 2}, {"a": 3, "b": 4}, {"b": 5})
+    assert whole.of(frozenset("a")) == Played((_trace("a"),), (_trace("a"),), {"a": 1}, {"a": 3}, {})
