@@ -99,8 +99,11 @@ def heat(traces: Sequence[Trace]) -> Floats:
     """Of each key: from its score where it has one, else from the little it has asked."""
     score = np.fromiter((trace.score for trace in traces), np.float64, len(traces))
     found: Floats = np.log(KAPPA) + (KAPPA - 1.0) * np.log(np.clip(1.0 - score, RAREST_P, 1.0))
-    count, means = pools(traces)
-    asked = np.clip(EARLY * count * (means[:, FEATURES:] @ BIN_CENTRES), -EARLY_MOST, EARLY_MOST)
+    count = np.fromiter((trace.pooled for trace in traces), np.float32, len(traces))
+    # The bins alone: the waves are most of a pool, and of a million keys they would be most of the pass's memory.
+    raw = b"".join(trace.pool[FEATURES:] or bytes(BINS) for trace in traces)
+    bins = np.frombuffer(raw, np.uint8).reshape(len(traces), BINS).astype(np.float32) / np.float32(255.0)
+    asked = np.clip(EARLY * count * (bins @ BIN_CENTRES), -EARLY_MOST, EARLY_MOST)
     return np.where(score >= 0.0, found, np.where(count > 0.0, asked, UNREAD)).astype(np.float64)
 
 
