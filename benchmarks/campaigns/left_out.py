@@ -56,7 +56,7 @@ def trees_without(family: str, teaching: Teaching) -> Boosted:
     """
     folder = Path(tempfile.gettempdir()) / f"stillwatch-trees-{teaching.name}-{family}"
     if not (folder / "complete").is_file():
-        say(f"fitting trees without {family}")
+        say(f"fitting trees that {family} is left out of")
         runs = worlds.runs(teaching.train)
         rows = joined([labelled_rows(run) for run in runs])
         names, free = chosen(rows, runs)

@@ -130,7 +130,7 @@ def early(found: Sequence[Campaign]) -> Iterator[str]:
     )  # fmt: skip
     for one in found:
         yield _row(
-            one.world, one.keys, f"{one.answered:,}", *map(_percent, one.before), "≤ 1 %",
+            one.world, one.keys, f"{one.answered:,}", *(_percent(share, 2) for share in one.before), "≤ 1 %",
             *(_number(hours, 2) for hours in one.hours), *map(_percent, one.members), _percent(one.grouped), one.largest,
         )  # fmt: skip
 
@@ -192,8 +192,8 @@ def _number(value: float | None, digits: int = 3) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
-def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{value:.1%}"
+def _percent(value: float | None, digits: int = 1) -> str:
+    return NONE if value is None else f"{value:.{digits}%}"
 
 
 def _share(hits: Sequence[bool]) -> str:
