@@ -100,7 +100,7 @@ def heat(traces: Sequence[Trace]) -> Floats:
     score = np.fromiter((trace.score for trace in traces), np.float64, len(traces))
     found: Floats = np.log(KAPPA) + (KAPPA - 1.0) * np.log(np.clip(1.0 - score, RAREST_P, 1.0))
     count = np.fromiter((trace.pooled for trace in traces), np.float32, len(traces))
-    # The bins alone: the waves are most of a pool, and of a million keys they would be most of the pass's memory.
+    # The bins alone: the waves are most of a pool, and heat does not read them.
     raw = b"".join(trace.pool[FEATURES:] or bytes(BINS) for trace in traces)
     bins = np.frombuffer(raw, np.uint8).reshape(len(traces), BINS).astype(np.float32) / np.float32(255.0)
     asked = np.clip(EARLY * count * (bins @ BIN_CENTRES), -EARLY_MOST, EARLY_MOST)
