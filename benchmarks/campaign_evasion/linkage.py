@@ -107,7 +107,7 @@ def judged(operation: Operation, played: Played, campaigns: Mapping[str, Campaig
 
     Args:
         operation: that is looked for.
-        played: its keys.
+        played: its keys; one of them that sent only cover is neither found nor honest.
         campaigns: reported; since: first report of each.
     """
     keys = operation.keys
@@ -116,10 +116,11 @@ def judged(operation: Operation, played: Played, campaigns: Mapping[str, Campaig
     first, largest, beside, level = inf, None, 0, Level.CLEAR
     for name, campaign in campaigns.items():
         mine = [member for member in campaign.members if member.key_id in keys]
-        if 2 * len(mine) <= len(campaign.members):
+        honest = sum(member.key_id not in keys and member.key_id not in played.sent for member in campaign.members)
+        if len(mine) <= honest:
             continue
         first = min(first, since[name])
-        beside += len(campaign.members) - len(mine)
+        beside += honest
         level = max(level, campaign.level)
         for member in mine:
             at_us = max(member.joined_us, since[name])
