@@ -118,7 +118,7 @@ def test_changes_reach_every_trace_in_their_order() -> None:
 
 
 def test_keys_count_as_linked_in_campaigns_most_of_whose_members_are_the_operations() -> None:
-    """A key is stopped when it joins a campaign that is reported, or at its own alarm. Own keys with cover alone are no honest ones."""
+    """A key is stopped when it joins a campaign that is reported, or at its own alarm."""
     operation = Operation(frozenset("abcd"), ((10, "a"), (20, "b"), (30, "c"), (40, "d")), sent=8)
     mine = _campaign("c-1", {"a": 5, "b": 25, "x": 5, "cover": 5})
     others = _campaign("c-2", {"c": 1, "x": 1, "y": 1})
