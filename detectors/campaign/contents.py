@@ -24,16 +24,16 @@ APART, APART_NOISE = 0.0015, 1.0
 """Distance from which groups are clearly apart, and its ratio to what chance makes. On labelled traffic, parts of one
 campaign mostly have a ratio below 0.5, and those of two campaigns mostly one above 1."""
 
-PARTED = 3.0
+PARTED = 2.0
 """Times APART and its noise from which what was one campaign before is two."""
 
-SAME, SAME_NOISE, MOST_NOISE = 0.0012, 0.6, 0.003
+SAME, SAME_NOISE, MOST_NOISE = 0.0012, 0.45, 0.003
 """Distance and ratio up to which two groups ask about the same, and the noise up to which that can be told."""
 
 OWN = 0.2
 """Distance as a share of that to what the fleet asks about: groups under ordinary cover are alike in the cover."""
 
-SAME_BINS = 0.15
+SAME_BINS = 0.06
 """Squared Hellinger distance of their harvest ratios, likewise."""
 
 

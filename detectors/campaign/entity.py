@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.campaign.fleet import pools
-from detectors.campaign.trace import Kind, Trace, marks_of
+from detectors.campaign.trace import Kind, Trace, marks_of, unpacked
 from detectors.catalogue import CATALOGUE, INDEX
 from detectors.features import FeatureRow, features
-from detectors.leak import Accountant
 from detectors.profile import Profile
 from detectors.sketch.decay import DAY, HOUR, WEEK
 from detectors.sketch.pool import SCALES
@@ -56,9 +55,8 @@ def pooled(traces: Sequence[Trace], now_us: int) -> FeatureRow:
     profile.plan = max((trace.plan for trace in read), key=[trace.plan for trace in read].count)
     _fill_pool(profile, read)
     _fill_tops(profile, read, fade)
-    for trace in read:
-        if trace.account:
-            profile.account = _both(profile.account, Accountant.from_bytes(trace.account))
+    profile.account.taken = sum(trace.account[0] for trace in read)
+    profile.account.responses = sum(trace.account[1] for trace in read)
     row = features(profile, now_us)
     hidden = [INDEX[name] for name in UNKNOWN]
     values, present = row.values.copy(), row.present.copy()
@@ -68,8 +66,8 @@ def pooled(traces: Sequence[Trace], now_us: int) -> FeatureRow:
 
 def sums(traces: Sequence[Trace]) -> NDArray[np.float32]:
     """Counters of all, float32 of shape (len(COUNTERS),), in their order."""
-    whole = np.frombuffer(b"".join(trace.sums for trace in traces), "<u2").reshape(-1, len(COUNTERS))
-    found: NDArray[np.float32] = (whole.astype("<u4") << 16).view("<f4").sum(axis=0, dtype=np.float64).astype(np.float32)
+    whole = unpacked(b"".join(trace.sums for trace in traces)).reshape(-1, len(COUNTERS))
+    found: NDArray[np.float32] = whole.sum(axis=0, dtype=np.float64).astype(np.float32)
     return found
 
 
@@ -98,10 +96,6 @@ def _fill_tops(profile: Profile, traces: Sequence[Trace], fade: float) -> None:
         mine = sorted(((weight, item) for (kind, item), weight in totals.items() if kind == name), reverse=True)
         top.entries = {item: [weight / fade, 0.0] for weight, item in mine[: top.capacity]}
         top.total = float(profile.week[generated])
-
-
-def _both(one: Accountant, other: Accountant) -> Accountant:
-    return other if not one.responses else one.merged(other)
 
 
 assert all(name in {feature.name for feature in CATALOGUE} for name in UNKNOWN)

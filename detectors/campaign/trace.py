@@ -14,6 +14,7 @@ from enum import IntEnum
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.contract import ScoreStatus, Status, Verdict
 from detectors.event import Event
@@ -27,7 +28,7 @@ from detectors.tally import INDEX
 
 TRACE_MAX_BYTES = 1024
 
-MOST_MARKS = 48
+MOST_MARKS = 44
 LEAST_SHARE = 0.08
 """Share of a key's exchanges from which an element is a habit of it; a campaign that hides a tenth among cover has it."""
 
@@ -39,6 +40,7 @@ MARK_DTYPE = np.dtype([("kind", "u1"), ("item", "<u4"), ("share", "u1")])
 """A mark as it lies in a trace: kind, 32 bits of hash, share of the key's exchanges in 255ths."""
 
 _GENERATED = INDEX["generated"]
+_SUM_BYTES = 3
 _LOW32 = 0xFFFFFFFF
 
 
@@ -71,10 +73,10 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, gc=False):
         exchanges: how many it sent; refused ones count too.
         score: 1 − p-value of the scorer that ranks; −1.0 where it was not scored.
         valuable: different valuable responses it has taken.
-        sums: counters of the week at `at_us`, in the order of `tally.COUNTERS`, as the upper halves of 32-bit floats.
+        sums: counters of the week at `at_us`, in the order of `tally.COUNTERS`, see `packed`.
         pool: means of random Fourier features (signed bytes) and of the harvest bins (bytes); empty before any.
         pooled: exchanges behind the pool.
-        account: of its valuable responses, see `leak`.
+        account: sum of the suspicions of its valuable responses, and how many there were, see `leak`.
         marks: see `marks_of`.
         contents: the smallest SAMPLES hashes of its newest contents, 24 bits each, ascending.
         hours: the last week's active clock hours, newest lowest, and the newest hour since 1970.
@@ -96,7 +98,7 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sums: bytes = b""
     pool: bytes = b""
     pooled: float = 0.0
-    account: bytes = b""
+    account: tuple[float, float] = (0.0, 0.0)
     marks: bytes = b""
     contents: bytes = b""
     hours: bytes = b""
@@ -125,16 +127,29 @@ def cast(profile: Profile, event: Event, fp: Fingerprint, exchanges: int) -> Tra
         authorised=bool(profile.authorised),
         exchanges=exchanges,
         valuable=profile.valuable_total,
-        sums=(sums.view("<u4") >> 16).astype("<u2").tobytes(),
+        sums=packed(sums),
         pool=_pool(profile),
         pooled=profile.pool.counts[1],
-        account=profile.account.to_bytes(),
+        account=(profile.account.taken, profile.account.responses),
         marks=_marks(profile, event, fp),
         contents=b"".join(item.to_bytes(3, "little") for item in sorted(profile.windows["contents"].items)[:SAMPLES]),
         hours=profile.hours.bits.to_bytes(21, "little") + profile.hours.newest.to_bytes(4, "little"),
         template=() if heaviest is None else heaviest.runs,
         pivot=profile.models.share_since(now_us - DAY_US) if now_us - profile.first_at_us >= 2 * DAY_US else 0.0,
     )
+
+
+def packed(sums: NDArray[np.float32]) -> bytes:
+    """Floats of 32 bits by their upper three bytes: to one part in 65,000, which a spread from sums of squares needs."""
+    return bytes(np.ascontiguousarray(sums, "<f4").view(np.uint8).reshape(-1, 4)[:, 1:].tobytes())
+
+
+def unpacked(data: bytes) -> NDArray[np.float32]:
+    """Inverse of `packed`, up to what it dropped; float32 of shape (n,)."""
+    whole = np.zeros((len(data) // _SUM_BYTES, 4), np.uint8)
+    whole[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, _SUM_BYTES)
+    found: NDArray[np.float32] = whole.reshape(-1).view("<f4")
+    return found
 
 
 def judged(trace: Trace, verdict: Verdict) -> Trace:
@@ -163,7 +178,9 @@ def decode(data: bytes) -> Trace | None:
         found = _decoder.decode(data)
     except msgspec.DecodeError:
         return None
-    fits = len(found.marks) % _MARK.size == 0 and len(found.sums) == 2 * len(INDEX) and len(found.contents) % 3 == 0
+    fits = (
+        len(found.marks) % _MARK.size == 0 and len(found.sums) == _SUM_BYTES * len(INDEX) and len(found.contents) % 3 == 0
+    )
     return found if fits else None
 
 
