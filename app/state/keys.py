@@ -214,7 +214,7 @@ CAMPAIGN_ACTS = f"{PREFIX}:{{ctl}}:cact"
 
 
 def campaign_shares(act_id: str) -> str:
-    """Hash key id → its share in such an action, JSON; at most as many as the campaign has had members; TTL of the action."""
+    """Hash key id → its share in such an action, JSON; no more than the campaign had members; TTL of the action."""
     return f"{PREFIX}:{{ctl}}:cs:{act_id}"
 
 
