@@ -133,7 +133,8 @@ def measured(fleet: Columns, members: Ints, seed: int) -> list[Evidence]:
         p_value = (1 + int(np.count_nonzero(others >= own))) / (1 + len(others))
         nats = min(CAP_NATS, float(np.log(KAPPA) + (KAPPA - 1.0) * np.log(p_value)))
         if nats > 0.0:
-            text = f"{channel.text}, more than {100 * (1 - p_value):.0f} % of groups of other keys"
+            alike = int(np.count_nonzero(others >= own))
+            text = f"{channel.text}, as of {len(others)} groups drawn from other keys {alike or 'none'}"
             found.append(Evidence(channel.name, channel.kind, nats, 1.0, p_value, text))
     return found
 

@@ -24,9 +24,6 @@ APART, APART_NOISE = 0.0015, 1.0
 """Distance from which groups are clearly apart, and its ratio to what chance makes. On labelled traffic, parts of one
 campaign mostly have a ratio below 0.5, and those of two campaigns mostly one above 1."""
 
-PARTED = 2.0
-"""Times APART and its noise from which what was one campaign before is two."""
-
 SAME, SAME_NOISE, MOST_NOISE = 0.0012, 0.45, 0.003
 """Distance and ratio up to which two groups ask about the same, and the noise up to which that can be told."""
 
@@ -74,13 +71,12 @@ class Contents:
         cross = float(self.total @ other.total) / (self.keys * other.keys)
         return a + b - 2.0 * cross, noise + other_noise
 
-    def apart(self, other: Contents, times: float = 1.0) -> bool:
-        """Whether they clearly ask about different things, so many times as clearly as is asked of strangers; false while
-        too few keys say."""
+    def apart(self, other: Contents) -> bool:
+        """Whether they clearly ask about different things; false while too few keys say."""
         if min(self.keys, other.keys) < LEAST_KEYS:
             return False
         distance, noise = self.distance(other)
-        return distance > times * max(APART, APART_NOISE * noise)
+        return distance > max(APART, APART_NOISE * noise)
 
     def same(self, other: Contents, usual: Floats) -> bool:
         """Whether they draw on one pool, which is not what everybody asks about.

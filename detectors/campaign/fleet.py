@@ -29,6 +29,9 @@ EARLY, EARLY_MOST = 0.25, 1.5
 """A key that is not scored yet has this part of its summed log density ratio for heat, and no more than so much: its few
 exchanges are not independent of each other."""
 
+WARM = -0.3
+"""Heat from which a key that changed is a reason for a pass: a score of 0.84, or few exchanges that tell nothing."""
+
 UNREAD = -0.5
 """Heat of a key that is not scored and wrote nothing: most such keys are honest."""
 
@@ -91,8 +94,10 @@ class Fleet:
         marks = raw["kind"].astype(np.uint64) << np.uint64(32) | raw["item"]
         begun = np.fromiter((max(trace.first_us, trace.created_us) for trace in traces), np.int64, len(traces))
         level = np.fromiter((trace.level for trace in traces), np.int64, len(traces))
-        settled = (now_us - begun >= SETTLED_US) & (level < int(Level.SUSPECT))
-        return Columns(traces, org, heat(traces), settled, marks, np.repeat(np.arange(len(traces)), count))
+        warmth = heat(traces)
+        # Who looks like a harvester does not say what is usual, however old the account.
+        settled = (now_us - begun >= SETTLED_US) & (level < int(Level.SUSPECT)) & (warmth < 0.0)
+        return Columns(traces, org, warmth, settled, marks, np.repeat(np.arange(len(traces)), count))
 
 
 def heat(traces: Sequence[Trace]) -> Floats:

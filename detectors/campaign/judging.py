@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from detectors.campaign.contents import PARTED, Contents, usual
+from detectors.campaign.contents import Contents, usual
 from detectors.campaign.contract import Evidence
 from detectors.campaign.entity import pooled
 from detectors.campaign.fleet import Columns, Ints
@@ -104,7 +104,7 @@ def together(found: Sequence[Group], fleet: Columns, home: Mapping[str, str]) ->
     homes = [_home([fleet.traces[at] for at in group.members.tolist()], home) for group in hot]
     one = np.zeros((len(hot), len(hot)), np.bool_)
     for a, b in combinations(range(len(hot)), 2):
-        stay = homes[a] == homes[b] != "" and not about[a].apart(about[b], PARTED)
+        stay = homes[a] == homes[b] != "" and not about[a].apart(about[b])
         one[a, b] = stay or about[a].same(about[b], ordinary)
     _, label = connected_components(sparse.csr_matrix(one), directed=False)
     return [

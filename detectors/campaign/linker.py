@@ -13,7 +13,7 @@ from detectors.campaign import cells as inverted
 from detectors.campaign import judging
 from detectors.campaign.chronicle import Chronicle, Found
 from detectors.campaign.contract import Campaign
-from detectors.campaign.fleet import Columns, Fleet, Ints
+from detectors.campaign.fleet import WARM, Columns, Fleet, Ints, heat
 from detectors.campaign.grouping import groups
 from detectors.campaign.judging import Group
 from detectors.campaign.trace import Trace
@@ -63,7 +63,7 @@ class Linker:
 
     @property
     def fresh(self) -> int:
-        """Keys whose trace changed since the last pass."""
+        """Keys whose trace changed since the last pass and that may belong to something: the others change nothing."""
         return len(self._fresh)
 
     def load(self, traces: Iterable[Trace]) -> None:
@@ -72,7 +72,10 @@ class Linker:
 
     def take(self, traces: Iterable[Trace]) -> None:
         """Newer traces of their keys."""
-        self._fresh.update(self._fleet.take(traces))
+        newer = list(traces)
+        changed = set(self._fleet.take(newer))
+        warm = heat(newer) >= WARM if newer else ()
+        self._fresh.update(one.key_id for one, fits in zip(newer, warm, strict=True) if fits and one.key_id in changed)
 
     def forget(self, key_ids: Sequence[str]) -> None:
         """Keys that were erased, or idle for long."""

@@ -1,7 +1,8 @@
 """When the linker looks: passes at ends of whole minutes of event time, so that live and a replay look at the same moments.
 
 A pass at B knows every trace of before B that was cast until its partition came to B + SETTLE_US. A pass is left out while
-little is new: less than a share FRESH of the keys since the last one, and the last one not PAUSE_US ago.
+little is new: less than a share FRESH of the keys since the last one, and the last one not PAUSE_US ago. Keys that are
+clearly like others do not count as new.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def worthwhile(at_us: int, last_us: int, fresh: int, known: int) -> bool:
     Args:
         at_us: the moment.
         last_us: of the last pass; 0 before the first.
-        fresh: keys with a trace of between the two.
+        fresh: keys with a trace of between the two, of those that may belong to something (`Linker.fresh`).
         known: keys with a trace.
     """
     if not fresh:
