@@ -21,6 +21,7 @@ from detectors.event import Event
 from detectors.fingerprint import Fingerprint
 from detectors.fingerprint.hashing import digest
 from detectors.pooled.rff import FEATURES
+from detectors.pooled.rows import WIDTH
 from detectors.profile import Profile
 from detectors.scorers import boosted
 from detectors.sketch.decay import DAY_US, WEEK
@@ -117,7 +118,7 @@ def cast(profile: Profile, event: Event, fp: Fingerprint, exchanges: int) -> Tra
     now_us = profile.last_at_us
     sums = (profile.week * WEEK.fade(now_us, profile.landmarks[2])).astype("<f4")
     heaviest = max(profile.templates.induced(), key=lambda template: template.weight, default=None)
-    return Trace(
+    made = Trace(
         key_id=profile.entity_id,
         org=event.org_id or profile.entity_id,
         at_us=now_us,
@@ -137,6 +138,7 @@ def cast(profile: Profile, event: Event, fp: Fingerprint, exchanges: int) -> Tra
         template=() if heaviest is None else heaviest.runs,
         pivot=profile.models.share_since(now_us - DAY_US) if now_us - profile.first_at_us >= 2 * DAY_US else 0.0,
     )
+    return _fitted(made)
 
 
 def packed(sums: NDArray[np.float32]) -> bytes:
@@ -176,16 +178,35 @@ def decode(data: bytes) -> Trace | None:
     """Inverse of `encode`; None where the bytes are no trace of this release."""
     try:
         found = _decoder.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     fits = (
-        len(found.marks) % _MARK.size == 0 and len(found.sums) == _SUM_BYTES * len(INDEX) and len(found.contents) % 3 == 0
+        len(found.marks) % _MARK.size == 0
+        and len(found.sums) == _SUM_BYTES * len(INDEX)
+        and len(found.pool) in {0, WIDTH}
+        and len(found.contents) % 3 == 0
+        and _KINDS.issuperset(found.marks[:: _MARK.size])
     )
     return found if fits else None
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Trace)
+_KINDS = frozenset(map(int, Kind))
+
+
+def _fitted(trace: Trace) -> Trace:
+    """The trace, without its template and lightest marks where a plan's long name leaves no room for them."""
+    over = len(_encoder.encode(trace)) - TRACE_MAX_BYTES
+    if over <= 0:
+        return trace
+    trace = msgspec.structs.replace(trace, template=())
+    over = len(_encoder.encode(trace)) - TRACE_MAX_BYTES
+    if over <= 0:
+        return trace
+    marks = sorted(_MARK.iter_unpack(trace.marks), key=lambda one: (-_worth(one[0], one[2]), one[:2]))
+    kept = sorted(marks[: max(0, len(marks) + -over // _MARK.size)])
+    return msgspec.structs.replace(trace, marks=b"".join(_MARK.pack(*one) for one in kept))
 
 
 def _pool(profile: Profile) -> bytes:
