@@ -31,6 +31,7 @@ CROWD_OVERLAP = 0.05
 EXACT = 0.6
 
 HANDOVER_US = HOUR_US // 2
+LEAST_PIVOT = 0.2
 _WEEK = (1 << HOURS) - 1
 
 
@@ -77,22 +78,26 @@ def same_contents(traces: Sequence[Trace]) -> float:
 
 
 def succession(traces: Sequence[Trace]) -> float:
-    """Keys on either side of a handover: as many fell silent for good before it as began within HANDOVER_US after it."""
+    """Keys on either side of a handover: as many fell silent for good before it as began within HANDOVER_US after it.
+
+    0 where no two of them did: groups without a handover are what one with it is compared with.
+    """
     now_us = max(trace.at_us for trace in traces)
     silent = sorted(trace.at_us for trace in traces if now_us - trace.at_us > 4 * HANDOVER_US)
     begun = np.array(sorted(trace.first_us for trace in traces))
     best = 0
     for number, at_us in enumerate(silent, 1):
-        new = int(np.searchsorted(begun, at_us + HANDOVER_US) - np.searchsorted(begun, at_us))
+        # A key of one exchange fell silent as it began, and does not follow itself.
+        new = int(np.searchsorted(begun, at_us + HANDOVER_US, "right") - np.searchsorted(begun, at_us, "right"))
         near = sum(1 for other in silent[:number] if at_us - other <= HANDOVER_US)
         best = max(best, min(near, new))
-    return float(best) if best >= 2 else UNKNOWN
+    return float(best) if best >= 2 else 0.0
 
 
 def pivot(traces: Sequence[Trace]) -> float:
-    """Mean share of the last day's exchanges that went to models new to the key."""
+    """Mean share of the last day's exchanges that went to models new to the key; 0 below LEAST_PIVOT."""
     mean = float(np.mean([trace.pivot for trace in traces]))
-    return mean if mean >= 0.2 else UNKNOWN
+    return mean if mean >= LEAST_PIVOT else 0.0
 
 
 def content_counts(traces: Sequence[Trace]) -> NDArray[np.int64]:
