@@ -88,7 +88,7 @@ def shared(cells: Cells, members: Ints) -> tuple[list[Evidence], dict[int, list[
     """Channels of shared marks.
 
     Returns:
-        The evidence, and for every member the names of the channels that tie it.
+        The evidence, and for every member the names of the channels that tie it, the strongest first.
     """
     inside = np.zeros(int(max(cells.keys.max(initial=0), members.max(initial=0))) + 1, np.bool_)
     inside[members] = True
@@ -111,7 +111,8 @@ def shared(cells: Cells, members: Ints) -> tuple[list[Evidence], dict[int, list[
         nats = float(np.average(cells.nats[wanted], weights=size[wanted])) if share >= LEAST_SHARE else 0.0
         text = channel.text.format(n=len(tied), all=len(members))
         evidence.append(Evidence(channel.name, channel.kind, min(CAP_NATS, nats), share, usual, text))
-    return evidence, ties
+    weight = {one.channel: one.nats for one in evidence}
+    return evidence, {key: sorted(names, key=lambda name: -weight[name]) for key, names in ties.items()}
 
 
 def measured(fleet: Columns, members: Ints, seed: int) -> list[Evidence]:

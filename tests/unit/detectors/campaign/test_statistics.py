@@ -88,7 +88,7 @@ def test_keys_that_begin_as_others_fall_silent_are_a_handover(make_trace: MakeTr
     banned = [make_trace(f"b-{n}", at_us=noon + n * MINUTE_US, first_us=noon - 9 * DAY_US) for n in range(5)]
     fresh = [make_trace(f"f-{n}", at_us=NOW_US, first_us=noon + (6 + n) * MINUTE_US) for n in range(4)]
     assert statistics.succession([*banned, *fresh]) == 4.0
-    assert statistics.succession(banned + [make_trace("one", at_us=NOW_US, first_us=noon + 6 * MINUTE_US)]) == 0.0
+    assert statistics.succession([*banned, make_trace("one", at_us=NOW_US, first_us=noon + 6 * MINUTE_US)]) == 0.0
     late = [make_trace(f"l-{n}", at_us=NOW_US, first_us=noon + 5 * HOUR_US) for n in range(4)]
     assert statistics.succession([*banned, *late]) == 0.0
     assert statistics.succession(fresh) == 0.0
