@@ -65,6 +65,8 @@ def match(groups: Sequence[frozenset[str]], before: Mapping[str, Campaign], at_u
     for one in found:
         if not one.id:
             one.id, one.new = _fresh(one.keys, at_us, taken), True
+        else:
+            one.parted = ""  # it has a name of its own, and took over keys of another's
         taken.add(one.id)
     return found
 
