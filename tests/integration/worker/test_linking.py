@@ -50,6 +50,7 @@ def _loose(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(chronicle, "COLD", -9.0)
+    monkeypatch.setattr("detectors.campaign.linker.WARM", -1e9)
     monkeypatch.setattr(worker_module, "LINK_CHECK_SEC", 0.02)
 
 
@@ -215,7 +216,7 @@ async def test_a_partition_that_moves_goes_on_where_it_was(lab: Any) -> None:
 async def test_traces_are_committed_once(lab: Any) -> None:
     """A batch that comes again, because the reply to its commit was lost, adds nothing."""
     store = await lab.lease(0)
-    trace = Trace("k", "o", 5, sums=bytes(2 * len(INDEX)))
+    trace = Trace("k", "o", 5, sums=bytes(3 * len(INDEX)))
     batch = Batch("0-0", "7-0", traces=[("k", PASS_US, encode(trace)), ("k", 2 * PASS_US, b"2")], reached_us=9)
     await store.commit(batch)
     with pytest.raises(AlreadyApplied):
@@ -320,7 +321,7 @@ async def _places(lab: Any, key: str) -> list[str]:
 async def test_a_partition_that_is_behind_is_waited_for_and_not_for_ever(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pass is made that what waits there may belong to; once it does not get on for BEHIND_SEC, it is left out."""
     store = await lab.lease(0)
-    trace = encode(Trace("k", "o", START_US, sums=bytes(2 * len(INDEX))))
+    trace = encode(Trace("k", "o", START_US, sums=bytes(3 * len(INDEX))))
     reached_us = START_US + 10 * PASS_US + SETTLE_US
     due = due_us(START_US, START_US)
     await store.commit(Batch("0-0", "7-0", traces=[("k", due, trace)], reached_us=reached_us))

@@ -63,7 +63,7 @@ def _noted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _trace(key: str, at_us: int) -> Trace:
-    return Trace(key, key, at_us, first_us=at_us, exchanges=5, sums=bytes(2 * len(INDEX)))
+    return Trace(key, key, at_us, first_us=at_us, exchanges=5, score=0.9, sums=bytes(3 * len(INDEX)))
 
 
 def _events(times: Sequence[int]) -> list[Event]:
