@@ -97,6 +97,7 @@ class Chronicle:
         requests = sum(member.requests for member in members)
         keys = {member.key_id for member in members}
         grown = old is None or requests > (1.0 + GROWTH) * old.requests or keys != {m.key_id for m in old.members}
+        grown = grown or (old is not None and group.level >= Level.SUSPECT > old.level)  # now all channels are asked
         evidence, links, template = (
             self._weigh(where.id, group)
             if grown or old is None
@@ -110,7 +111,10 @@ class Chronicle:
         tied = {self._fleet.traces[at].key_id: tuple(names) for at, names in ties.items()}
         members = tuple(msgspec.structs.replace(m, channels=tied.get(m.key_id, m.channels)) for m in members)
         called = judging.confirmed(group, evidence)
-        level, since_us, called_us = _standing(old, called, at_us)
+        merged = [self._before[name] for name in (where.id, *where.took) if name in self._before]
+        # What was reported stays so, under whichever name it goes on.
+        highest = max(merged, key=lambda one: (one.level, one.called_us), default=None)
+        level, since_us, called_us = _standing(highest, called, at_us)
         history = list(old.history) if old else [Turn(at_us, "formed", len(members))]
         history += [Turn(at_us, "merged", len(self._before[name].members), name) for name in where.took]
         if where.parted:
@@ -121,7 +125,8 @@ class Chronicle:
             history += [Turn(at_us, what, count) for what, count in moves if count]  # type: ignore[arg-type]
         if old is None or old.level != level:
             history.append(Turn(at_us, "level", len(members), level=level.name.lower()))
-        flagged = old.flagged_us if old and old.flagged_us is not None else at_us if level >= Level.SUSPECT else None
+        flags = [one.flagged_us for one in merged if one.flagged_us is not None]
+        flagged = min(flags) if flags else at_us if level >= Level.SUSPECT else None
         return Campaign(
             id=where.id,
             level=level,
@@ -207,12 +212,14 @@ class Chronicle:
         kept = []
         for member in old.members:
             trace = self._traces.get(member.key_id)
-            if trace is not None and member.key_id not in self._taken and heat([trace])[0] >= COLD:
+            gone = trace is None or trace.authorised or member.key_id in self._taken
+            if trace is not None and not gone and heat([trace])[0] >= COLD:
                 kept.append(member)
         level, since_us, called_us = _standing(old, Level.CLEAR, self._at_us)
         closed = not kept or level is Level.CLEAR
         if len(kept) == len(old.members) and level is old.level and not closed:
             return None
+        members = tuple(kept) if kept else old.members  # of one that closes: who they were
         history = list(old.history)
         if len(kept) < len(old.members):
             history.append(Turn(self._at_us, "left", len(old.members) - len(kept)))
@@ -220,7 +227,10 @@ class Chronicle:
             history.append(Turn(self._at_us, "level", len(kept), level=level.name.lower()))
         return msgspec.structs.replace(
             old,
-            members=tuple(kept) if kept else old.members,
+            members=members,
+            organisations=len({member.org for member in members}),
+            requests=sum(member.requests for member in members),
+            leaked=sum(member.leaked for member in members),
             level=level,
             since_us=since_us,
             called_us=called_us,
