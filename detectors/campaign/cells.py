@@ -44,7 +44,7 @@ class Cells:
         marks: uint64 of shape (c,).
         nats: how much sharing it is worth, of shape (c,).
         honest: share of settled organisations that have the mark, of shape (c,).
-        starts: of shape (c + 1,); the keys of cell i are keys[starts[i]:starts[i + 1]], ascending.
+        starts: of shape (c + 1,); the keys of cell i are keys[starts[i]:starts[i + 1]], by organisation.
         keys: of shape (starts[-1],).
     """
 
@@ -65,7 +65,7 @@ class Cells:
 def cells(fleet: Columns) -> Cells:
     """The candidates of a fleet."""
     marks, owner = _shared(fleet.marks, fleet.owner)
-    order = np.lexsort((owner, fleet.org[owner], marks))
+    order = np.lexsort((owner, ~fleet.settled[owner], fleet.org[owner], marks))
     marks, owner = marks[order], owner[order]
     org = fleet.org[owner]
     new = _changes(marks)
@@ -75,7 +75,7 @@ def cells(fleet: Columns) -> Cells:
     other = new | _changes(org)  # the first key of an organisation in a cell
     settled = fleet.settled[owner]
     orgs = np.add.reduceat(other.astype(np.int64), starts)
-    # Counted by keys within an organisation only once: its first key speaks for it.
+    # Counted by keys within an organisation only once: its first key speaks for it, a settled one where it has any.
     usual = np.add.reduceat((other & settled).astype(np.int64), starts)
     everybody = len(np.unique(fleet.org[fleet.settled]))
     honest = (usual + 0.5) / (everybody + 1.0)
