@@ -18,6 +18,7 @@ from app.simulate.traffic.calls import Script
 from app.simulate.traffic.population import CROWD, HONEST, OPERATION, Client, Kind, populate
 from app.simulate.traffic.recorder import record
 
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("crowds")]
 START = 1_790_000_000.0
 DAY = 86_400.0
 SETTINGS = load(environ={})
@@ -52,9 +53,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[set[str]]:
     folder = tmp_path_factory.mktemp("crowds")
     play = partial(record, api=ModelApi(ModelApiConfig(seed=3)), rng=Random(3))
     settled = populate([(kind, 10) for kind in HONEST], 3)
-    young = list(map(_gathered, populate([(OPERATION, 14), (CROWD, 30), (COURSE, 16), (SHARDED, 12)], 4)))
+    young = list(map(_gathered, populate([(OPERATION, 14), (CROWD, 20), (COURSE, 12), (SHARDED, 8)], 4)))
     told = [
-        *play(settled, start_sec=START, days=7.0, sessions=(3, 3), requests=(5, 6)),
+        *play(settled, start_sec=START, days=7.0, sessions=(2, 2), requests=(6, 6)),
         *play(young, start_sec=START + 5.4 * DAY, days=1.0, sessions=(2, 2), requests=(6, 8)),
     ]
     lines = []
@@ -84,5 +85,5 @@ def test_an_operation_of_quiet_keys_is_one_campaign(found: list[set[str]]) -> No
 
 
 def test_a_viral_app_a_course_and_a_company_of_many_keys_are_none(found: list[set[str]]) -> None:
-    """Nor is any other customer in one, of fifty-eight keys that share prompts, and seventy that share nothing."""
+    """Nor is any other customer in one, of forty keys that share prompts, and seventy that share nothing."""
     assert [{key for key in keys if not key.startswith(OPERATION.name)} for keys in found] == [set()]
