@@ -23,6 +23,7 @@ from app.cli import (
     keys,
     kill,
     labels,
+    link,
     orders,
     plans,
     policy,
@@ -59,6 +60,7 @@ program.command("worker", rich_help_panel=_RUN)(services.worker)
 program.command("admin", rich_help_panel=_RUN)(services.admin)
 program.command("all", rich_help_panel=_RUN)(services.everything)
 program.command("replay", rich_help_panel=_LOOK)(replay.replay)
+program.command("link", rich_help_panel=_LOOK)(link.link)
 program.command("calibrate", rich_help_panel=_MODEL)(calibrate.calibrate)
 program.command("train", rich_help_panel=_MODEL)(train.train)
 program.command("evaluate", rich_help_panel=_MODEL)(evaluate.evaluate)

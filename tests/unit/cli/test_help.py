@@ -29,7 +29,8 @@ def test_every_command_of_the_service_is_there() -> None:
     """The commands an operator was promised exist."""
     names = {" ".join(path) for path, _ in ALL}
     assert names == {
-        "demo", "serve", "worker", "admin", "all", "replay", "calibrate", "train", "evaluate", "promote", "report model",
+        "demo", "serve", "worker", "admin", "all", "replay", "link",
+        "calibrate", "train", "evaluate", "promote", "report model",
         "id", "version", "held",
         "keys search", "keys events", "keys flags", "reasons", "labels add", "labels list", "labels export",
         "appeals file", "appeals list", "appeals show", "appeals decide",
@@ -40,6 +41,8 @@ def test_every_command_of_the_service_is_there() -> None:
         "policy show", "policy preview", "policy set", "policy reset", "report would-have", "report looks",
         "plans list", "plans show", "plans set", "plans delete", "allow list", "allow add", "allow remove",
         "kill status", "kill on", "kill off",
+        "campaigns list", "campaigns show", "campaigns members", "campaigns act", "campaigns undo", "campaigns confirm",
+        "campaigns lift",
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
     }  # fmt: skip
 
