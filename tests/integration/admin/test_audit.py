@@ -20,14 +20,18 @@ import redis
 from app.admin import server as admin_server
 from app.admin.permissions import route_of
 from app.enforcement.policy import decode_verdict
-from app.settings import StateSettings
+from app.settings import EnforcementSettings, StateSettings
 from app.state.accounts import Account, AccountStore
 from app.state.audit_file import parse_head, verify
+from app.state.campaigns import CampaignStore, Written
 from app.state.keys import AUDIT, AUDIT_CHAIN, PartitionKeys, partition_of
 from app.state.server import StateServer
+from app.worker.inherit import Inheritance, inherit
+from detectors.campaign.contract import Campaign, Member
 from detectors.contract import Level
 
 KEY, OTHER, THIRD, FOURTH = "0123456789abcdef" * 2, "fedcba9876543210" * 2, "aabb" * 8, "ccdd" * 8
+CAMPAIGN = "c-0123456789ab"
 WHY = "what an auditor will want to know"
 
 
@@ -85,6 +89,19 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     await desk.call("PUT", "/v1/kill", json={"scope": "actions", "reason": WHY})
     await desk.call("PUT", "/v1/plans/old", json={"key": {"requests_per_min": 7}})
 
+    members = [f"{number:032x}" for number in range(900, 904)]
+    await AccountStore(desk.state).import_many({member: Account() for member in members})
+    await _campaign(desk, members[:2])
+
+    async def joined(member: str, what: str) -> tuple[str, dict[str, Any]]:
+        """Two keys have joined the campaign that was acted about."""
+        await _campaign(desk, members)
+        found = await CampaignStore(desk.state).all()
+        await inherit(Inheritance(desk.state, desk.settings), found, EnforcementSettings(), time.time_ns() // 1000)
+        return f"/v1/campaigns/{CAMPAIGN}/members/{member}:{what}", {"json": DECIDED}
+
+    act = {"action": "throttle", "mode": "real", "ttl_sec": 3600, "reason_code": "extraction", "reason": WHY}
+
     async def versioned(**more: Any) -> tuple[str, dict[str, Any]]:
         version = (await desk.get("/v1/policy"))["version"]
         return "/v1/policy", {"headers": {"if-match": f'"{version}"'}, **more}
@@ -104,6 +121,10 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("POST", "/v1/orders"): _call("/v1/orders", json={**ORDER, "subjects": {"keys": [THIRD]}}),
         ("DELETE", "/v1/orders/{ref}"): _call(f"/v1/orders/{ordered['orders'][0]['ref']}", params=DECIDED),
         ("DELETE", "/v1/orders"): _call("/v1/orders", params={"key_id": second, **DECIDED}),
+        ("POST", "/v1/campaigns/{campaign_id}:act"): _call(f"/v1/campaigns/{CAMPAIGN}:act", json=act),
+        ("POST", "/v1/campaigns/{campaign_id}/members/{key_id}:confirm"): lambda: joined(members[2], "confirm"),
+        ("POST", "/v1/campaigns/{campaign_id}/members/{key_id}:lift"): lambda: joined(members[3], "lift"),
+        ("DELETE", "/v1/campaigns/{campaign_id}:act"): _call(f"/v1/campaigns/{CAMPAIGN}:act", params=DECIDED),
         ("POST", "/v1/proposals/{bulk_id}:approve"): _call(f"/v1/proposals/{bulks[0]}:approve", json=DECIDED),
         ("POST", "/v1/proposals/{bulk_id}:refuse"): _call(f"/v1/proposals/{bulks[1]}:refuse", json=DECIDED),
         ("POST", "/v1/appeals"): _call("/v1/appeals", json={"ref": refs[1], "text": "we only evaluate"}),
@@ -122,6 +143,16 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("POST", "/v1/tokens"): _call("/v1/tokens", json={"name": "made here", "role": "viewer"}),
         ("DELETE", "/v1/tokens/{token_id}"): _call(f"/v1/tokens/{token[3:11]}"),
     }
+
+
+async def _campaign(desk: Any, keys: list[str]) -> None:
+    """Stores a campaign of these keys, as the linker does."""
+    at_us = time.time_ns() // 1000
+    members = tuple(Member(key_id, key_id, at_us, 0.9, ("wording",), 40, 7, at_us) for key_id in keys)
+    made = Campaign(CAMPAIGN, Level.SUSPECT, 0.99, at_us, at_us, at_us, flagged_us=at_us, members=members, requests=80)
+    held = CampaignStore(desk.state)
+    written = Written(at_us, [made], [(CAMPAIGN, key_id) for key_id in keys], [], [CAMPAIGN])
+    assert await held.write(await held.state(), written) is not None
 
 
 def _call(path: str, **more: Any) -> Call:
