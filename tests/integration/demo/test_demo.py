@@ -199,7 +199,7 @@ def test_while_it_runs_it_says_how_to_look_around(interrupted: Callable[[str, in
 
 @pytest.mark.parametrize(
     ("words", "number"),
-    [("Making honest", signal.SIGINT), ("Starting", signal.SIGINT), ("Sending traffic", signal.SIGTERM)],
+    [("Making traffic", signal.SIGINT), ("Starting", signal.SIGINT), ("Sending traffic", signal.SIGTERM)],
 )
 def test_an_interrupt_leaves_nothing_behind(
     interrupted: Callable[[str, int], tuple[int, str]], words: str, number: int, temporary: Path
