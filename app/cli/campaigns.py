@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -19,7 +20,15 @@ group = typer.Typer(help="Groups of keys that act as one: list, show, act about 
 SHOWN = 20
 """Members that `show` prints; all of them are in `members`."""
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the campaign, c- and 12 hex digits.")]
+
+def _id(given: str) -> str:
+    """An id of that shape, before anybody is asked about it."""
+    if not re.fullmatch("c-[0-9a-f]{12}", given):
+        raise typer.BadParameter("the id of a campaign is c- and 12 hex digits")
+    return given
+
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the campaign, c- and 12 hex digits.", callback=_id)]
 
 
 class ModeName(StrEnum):
