@@ -31,7 +31,7 @@ from detectors.campaign.contract import Campaign, Member
 from detectors.contract import Level
 
 KEY, OTHER, THIRD, FOURTH = "0123456789abcdef" * 2, "fedcba9876543210" * 2, "aabb" * 8, "ccdd" * 8
-CAMPAIGN = "c-0123456789ab"
+CAMPAIGN, ACTED = "c-0123456789ab", "c-ba9876543210"
 WHY = "what an auditor will want to know"
 
 
@@ -89,18 +89,15 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     await desk.call("PUT", "/v1/kill", json={"scope": "actions", "reason": WHY})
     await desk.call("PUT", "/v1/plans/old", json={"key": {"requests_per_min": 7}})
 
+    act = {"action": "throttle", "mode": "real", "ttl_sec": 3600, "reason_code": "extraction", "reason": WHY}
     members = [f"{number:032x}" for number in range(900, 904)]
     await AccountStore(desk.state).import_many({member: Account() for member in members})
-    await _campaign(desk, members[:2])
-
-    async def joined(member: str, what: str) -> tuple[str, dict[str, Any]]:
-        """Two keys have joined the campaign that was acted about."""
-        await _campaign(desk, members)
-        found = await CampaignStore(desk.state).all()
-        await inherit(Inheritance(desk.state, desk.settings), found, EnforcementSettings(), time.time_ns() // 1000)
-        return f"/v1/campaigns/{CAMPAIGN}/members/{member}:{what}", {"json": DECIDED}
-
-    act = {"action": "throttle", "mode": "real", "ttl_sec": 3600, "reason_code": "extraction", "reason": WHY}
+    await _campaigns(desk, {CAMPAIGN: members[:1], ACTED: members[1:2]})
+    await desk.call("POST", f"/v1/campaigns/{ACTED}:act", json=act)
+    # Two keys have joined the one that was acted about, and inherit.
+    await _campaigns(desk, {CAMPAIGN: members[:1], ACTED: members[1:]})
+    found = await CampaignStore(desk.state).all()
+    await inherit(Inheritance(desk.state, desk.settings), found, EnforcementSettings(), time.time_ns() // 1000)
 
     async def versioned(**more: Any) -> tuple[str, dict[str, Any]]:
         version = (await desk.get("/v1/policy"))["version"]
@@ -122,9 +119,13 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("DELETE", "/v1/orders/{ref}"): _call(f"/v1/orders/{ordered['orders'][0]['ref']}", params=DECIDED),
         ("DELETE", "/v1/orders"): _call("/v1/orders", params={"key_id": second, **DECIDED}),
         ("POST", "/v1/campaigns/{campaign_id}:act"): _call(f"/v1/campaigns/{CAMPAIGN}:act", json=act),
-        ("POST", "/v1/campaigns/{campaign_id}/members/{key_id}:confirm"): lambda: joined(members[2], "confirm"),
-        ("POST", "/v1/campaigns/{campaign_id}/members/{key_id}:lift"): lambda: joined(members[3], "lift"),
-        ("DELETE", "/v1/campaigns/{campaign_id}:act"): _call(f"/v1/campaigns/{CAMPAIGN}:act", params=DECIDED),
+        ("POST", "/v1/campaigns/{campaign_id}/members/{key_id}:confirm"): _call(
+            f"/v1/campaigns/{ACTED}/members/{members[2]}:confirm", json=DECIDED
+        ),
+        ("POST", "/v1/campaigns/{campaign_id}/members/{key_id}:lift"): _call(
+            f"/v1/campaigns/{ACTED}/members/{members[3]}:lift", json=DECIDED
+        ),
+        ("DELETE", "/v1/campaigns/{campaign_id}:act"): _call(f"/v1/campaigns/{ACTED}:act", params=DECIDED),
         ("POST", "/v1/proposals/{bulk_id}:approve"): _call(f"/v1/proposals/{bulks[0]}:approve", json=DECIDED),
         ("POST", "/v1/proposals/{bulk_id}:refuse"): _call(f"/v1/proposals/{bulks[1]}:refuse", json=DECIDED),
         ("POST", "/v1/appeals"): _call("/v1/appeals", json={"ref": refs[1], "text": "we only evaluate"}),
@@ -145,14 +146,18 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     }
 
 
-async def _campaign(desk: Any, keys: list[str]) -> None:
-    """Stores a campaign of these keys, as the linker does."""
+async def _campaigns(desk: Any, held: dict[str, list[str]]) -> None:
+    """Stores campaigns of these keys, as the linker does."""
     at_us = time.time_ns() // 1000
-    members = tuple(Member(key_id, key_id, at_us, 0.9, ("wording",), 40, 7, at_us) for key_id in keys)
-    made = Campaign(CAMPAIGN, Level.SUSPECT, 0.99, at_us, at_us, at_us, flagged_us=at_us, members=members, requests=80)
-    held = CampaignStore(desk.state)
-    written = Written(at_us, [made], [(CAMPAIGN, key_id) for key_id in keys], [], [CAMPAIGN])
-    assert await held.write(await held.state(), written) is not None
+    made = []
+    for name, keys in held.items():
+        members = tuple(Member(key_id, key_id, at_us, 0.9, ("wording",), 40, 7, at_us) for key_id in keys)
+        made.append(
+            Campaign(name, Level.SUSPECT, 0.99, at_us, at_us, at_us, flagged_us=at_us, members=members, requests=80)
+        )
+    store = CampaignStore(desk.state)
+    joined = [(name, key_id) for name, keys in held.items() for key_id in keys]
+    assert await store.write(await store.state(), Written(at_us, made, joined, [], list(held))) is not None
 
 
 def _call(path: str, **more: Any) -> Call:
