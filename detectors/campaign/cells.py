@@ -164,8 +164,3 @@ def is_identity(marks: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Marks of who is behind a key: payment, network, a block of reasoning from elsewhere."""
     found: NDArray[np.bool_] = np.isin(marks >> np.uint64(32), [int(Kind.PAYMENT), int(Kind.NETWORK), int(Kind.BLOCK)])
     return found
-
-
-def kind_of(mark: int) -> Kind:
-    """What a mark is of."""
-    return Kind(mark >> 32)

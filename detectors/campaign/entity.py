@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detectors.campaign.fleet import pools
 from detectors.campaign.trace import Kind, Trace, marks_of, unpacked
-from detectors.catalogue import CATALOGUE, INDEX
+from detectors.catalogue import INDEX
 from detectors.features import FeatureRow, features
 from detectors.profile import Profile
 from detectors.sketch.decay import DAY, HOUR, WEEK
@@ -96,6 +96,3 @@ def _fill_tops(profile: Profile, traces: Sequence[Trace], fade: float) -> None:
         mine = sorted(((weight, item) for (kind, item), weight in totals.items() if kind == name), reverse=True)
         top.entries = {item: [weight / fade, 0.0] for weight, item in mine[: top.capacity]}
         top.total = float(profile.week[generated])
-
-
-assert all(name in {feature.name for feature in CATALOGUE} for name in UNKNOWN)

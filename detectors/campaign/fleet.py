@@ -120,6 +120,3 @@ def pools(traces: Sequence[Trace]) -> tuple[NDArray[np.float32], NDArray[np.floa
     bins = data[:, FEATURES:].astype(np.float32) / np.float32(255.0)
     counts = np.fromiter((trace.pooled for trace in traces), np.float32, len(traces))
     return counts, np.hstack([waves, bins])
-
-
-assert BINS == WIDTH - FEATURES
