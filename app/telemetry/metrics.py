@@ -200,6 +200,10 @@ LINK_LAG_SECONDS = _gauge(
     "link_lag_seconds",
     "Event time between the newest exchange and the moment up to which campaigns are known; two to three minutes.",
 )
+LINK_AGE_SECONDS = _gauge(
+    "link_age_seconds",
+    "Time since the linker last got through a turn, or this worker last found that another one links; a few seconds.",
+)
 LINK_INCOMPLETE = _counter("link_incomplete_total", "Passes made without a partition that stayed behind for too long.")
 LINK_FAILURES = _counter("link_failures_total", "Passes of the linker that failed; they are tried again after a minute.")
 TRACES_DROPPED = _counter("traces_dropped_total", "Traces dropped because too many waited for the linker.")
@@ -241,8 +245,8 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
         EVENTS_APPLIED, EVENTS_DEAD, PARTITIONS_OWNED, STREAM_LAG, STREAM_AGE_SECONDS, BATCH_SECONDS, STATES_RESET,
         ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
         LEASES_LOST, EVENTS_ERASED, LOOKS, FEATURES_FROZEN, REFERENCE_OLD, KEYS_CALLED, STATE_MEMORY_BYTES,
-        STATE_MEMORY_LIMIT_BYTES, CAMPAIGNS, LINK_SECONDS, LINK_KEYS, LINK_LAG_SECONDS, LINK_INCOMPLETE,
-        LINK_FAILURES, TRACES_DROPPED,
+        STATE_MEMORY_LIMIT_BYTES, CAMPAIGNS, LINK_SECONDS, LINK_KEYS, LINK_LAG_SECONDS, LINK_AGE_SECONDS,
+        LINK_INCOMPLETE, LINK_FAILURES, TRACES_DROPPED,
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,

@@ -156,6 +156,8 @@ class LinkJob:
         self._memory: Memory | None = None
         self._rest_until = 0.0
         self._stuck: tuple[int, float] = (-1, 0.0)  # how far all partitions are, and since when
+        self._well_sec = time.monotonic()
+        metrics.LINK_AGE_SECONDS.set_function(self._age_sec)
 
     @property
     def campaigns(self) -> list[Campaign] | None:
@@ -172,6 +174,7 @@ class LinkJob:
             return False
         if not await self._campaigns.lease(self._worker, LEASE_MS):
             self._forget()
+            self._well_sec = time.monotonic()
             return False
         erased = await self._erasures.asked()
         memory = await self._current(erased)
@@ -187,7 +190,13 @@ class LinkJob:
                 log.warning("campaigns were looked for without a partition that has stayed behind for too long")
         metrics.LINK_KEYS.set(memory.linker.known)
         metrics.LINK_LAG_SECONDS.set(max(0, reached.fleet_us - memory.at_us) / 1e6 if reached.fleet_us else 0)
+        if self._memory is not None:  # no pass failed
+            self._well_sec = time.monotonic()
         return busy
+
+    def _age_sec(self) -> float:
+        """Time since somebody was seen to link; 0 where nobody is to."""
+        return time.monotonic() - self._well_sec if self._wanted else 0.0
 
     async def release(self) -> None:
         """Lets another worker link."""

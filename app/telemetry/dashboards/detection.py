@@ -69,6 +69,19 @@ DETECTION = Dashboard(
             ),
         ),
         Row(
+            "Campaigns",
+            (
+                Panel(
+                    "Campaigns by level",
+                    "Living campaigns by level, as of the newest pass. Look at a new one: `stillwatch campaigns list`.",
+                    "short",
+                    (Query("sum by (level) (stillwatch_campaigns)", "{{level}}"),),
+                    width=24,
+                    runbook="StillwatchLinkerStopped",
+                ),
+            ),
+        ),
+        Row(
             "What is done about it",
             (
                 Panel(

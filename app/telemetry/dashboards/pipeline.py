@@ -163,6 +163,58 @@ PIPELINE = Dashboard(
             ),
         ),
         Row(
+            "Linker",
+            (
+                Panel(
+                    "How far campaigns are behind",
+                    "Event time between the newest exchange and the moment up to which campaigns are known: two to three "
+                    "minutes when all is well.",
+                    "s",
+                    (Query("max (stillwatch_link_lag_seconds)", "behind"),),
+                    red_above=900,
+                    runbook="StillwatchLinkerLag",
+                ),
+                Panel(
+                    "Newest turn of the linker",
+                    "Time since the linker last got through a turn, the worst worker; seconds when all is well. One "
+                    "that hangs, or fails at every pass, shows here.",
+                    "s",
+                    (Query("max (stillwatch_link_age_seconds)", "worst worker"),),
+                    red_above=600,
+                    runbook="StillwatchLinkerStopped",
+                ),
+                Panel(
+                    "Time in passes",
+                    "Share of the time in which a pass over the fleet is made. Near one, passes follow each other without "
+                    "a pause, and the linker falls behind.",
+                    "percentunit",
+                    (Query(rate("stillwatch_link_seconds_sum"), "in passes"),),
+                    runbook="StillwatchLinkerLag",
+                ),
+                Panel(
+                    "Keys that are linked",
+                    "Keys whose trace the linker holds, about a kilobyte each. Zero while nobody links.",
+                    "short",
+                    (Query("sum (stillwatch_link_keys)", "keys"),),
+                    width=12,
+                    runbook="StillwatchLinkerStopped",
+                ),
+                Panel(
+                    "Passes that failed or lacked something",
+                    "In the last hour: passes that failed, passes made without a partition that stayed behind, and traces "
+                    "dropped before the linker read them. All should be zero.",
+                    "short",
+                    (
+                        Query("sum (increase(stillwatch_link_failures_total[1h]))", "failed"),
+                        Query("sum (increase(stillwatch_link_incomplete_total[1h]))", "without a partition"),
+                        Query("sum (increase(stillwatch_traces_dropped_total[1h]))", "traces dropped"),
+                    ),
+                    width=12,
+                    runbook="StillwatchLinkerStopped",
+                ),
+            ),
+        ),
+        Row(
             "People",
             (
                 Panel(

@@ -16,6 +16,7 @@ from app.state.erasures import Erasures
 from app.state.keys import CAMPAIGN_OF, LINKER, PartitionKeys, campaign_pages
 from app.state.partition import AlreadyApplied, Batch
 from app.state.traces import Reached, TraceStore
+from app.telemetry import metrics
 from app.worker import linking
 from app.worker import worker as worker_module
 from app.worker.casts import Casting, due_us
@@ -331,10 +332,43 @@ async def test_a_partition_that_is_behind_is_waited_for_and_not_for_ever(lab: An
     assert not await job.step()
     assert (await CampaignStore(lab.client).state()).last_us == 0
     monkeypatch.setattr(linking, "BEHIND_SEC", 0.0)
-    before = linking.metrics.LINK_INCOMPLETE._value.get()
+    before = metrics.LINK_INCOMPLETE._value.get()
     assert await job.step()
-    assert linking.metrics.LINK_INCOMPLETE._value.get() == before + 1
+    assert metrics.LINK_INCOMPLETE._value.get() == before + 1
     assert (await CampaignStore(lab.client).state()).last_us == due
+
+
+async def test_the_age_of_the_linkers_newest_turn_grows_only_while_nobody_gets_through_one(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn ends it, and finding that another links; a pass that fails does not. Where nobody is to link it is 0."""
+
+    def age(of: LinkJob) -> float:
+        metrics.LINK_AGE_SECONDS.set_function(of._age_sec)
+        return metrics.REGISTRY.get_sample_value("stillwatch_link_age_seconds") or 0.0
+
+    async def after_a_turn(of: LinkJob) -> float:
+        of._well_sec = -1e6
+        await of.step()
+        return age(of)
+
+    first, second = _job(lab, "first"), _job(lab, "second")
+    assert await after_a_turn(first) < 60  # nothing is there yet
+    assert await after_a_turn(second) < 60  # the first one links
+    async with _consuming(lab):
+        await _fill(lab, 0, 200)
+        await lab.until_applied()
+        with monkeypatch.context() as patched:
+            patched.setattr("detectors.campaign.linker.Linker.step", lambda *_: 1 // 0)
+            failures = metrics.LINK_FAILURES._value.get()
+            assert await after_a_turn(first) > 1e6
+            assert metrics.LINK_FAILURES._value.get() == failures + 1
+            assert await after_a_turn(first) > 1e6  # it rests
+        first._rest_until = 0.0
+        assert await after_a_turn(first) < 60
+    second._wanted = False
+    second._well_sec = -1e6
+    assert age(second) == 0.0
 
 
 def test_only_the_newest_trace_of_a_key_for_each_pass_is_written() -> None:
