@@ -25,4 +25,7 @@ def biased(
     logits: NDArray[np.floating], profile: MarkProfile, offsets: NDArray[np.uint64], by: Marked
 ) -> NDArray[np.floating]:
     """The candidates' logits with `delta` added to the green ones; a new array of the same shape and type."""
-    return logits + green(profile, offsets, by).astype(logits.dtype) * logits.dtype.type(profile.delta)
+    made: NDArray[np.floating] = logits + green(profile, offsets, by).astype(logits.dtype) * logits.dtype.type(
+        profile.delta
+    )
+    return made

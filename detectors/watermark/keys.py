@@ -137,10 +137,12 @@ def codewords(secret: MasterSecret, names: Iterable[str], positions: int, symbol
         pairs[:, 1::2] = packed & 15
         return np.ascontiguousarray(pairs[:, :positions])
     if bits == 8:
-        return packed.copy()
+        copied: NDArray[np.uint8] = packed.copy()
+        return copied
     unpacked = np.unpackbits(packed, axis=1)[:, : positions * bits].reshape(len(packed), positions, bits)
-    weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.uint8)
-    return np.asarray((unpacked * weights).sum(axis=2), np.uint8)
+    weights = 1 << np.arange(bits - 1, -1, -1)
+    made: NDArray[np.uint8] = np.matmul(unpacked, weights).astype(np.uint8)
+    return made
 
 
 def issued(secret: MasterSecret, tenant: str, positions: int, symbols: int, group: str = "") -> NDArray[np.uint8]:

@@ -54,7 +54,7 @@ class MarkProfile:
     context_width: int = 4
     positions: int = 128
     symbols: int = 16
-    coin: float = 0.25
+    coin: float = 0.1
     gamma: float = 0.5
     delta: float = 2.0
     dedup: Dedup = "answer"
