@@ -69,7 +69,7 @@ def log_gamma_tails(n: ArrayLike, s: ArrayLike) -> Numbers:
     """`log_gamma_tail` of arrays that broadcast together."""
     shapes, scores = _at_least_zero("n", n), _at_least_zero("s", s)
     if (shapes > MOST_TRIALS).any():
-        raise ValueError(f"n must be at most {MOST_TRIALS}")
+        raise ValueError(f"n: must be at most {MOST_TRIALS}")
     shapes, scores = np.broadcast_arrays(shapes, scores)
     result = np.where(scores > 0, -np.inf, 0.0)
     some = (shapes > 0) & (scores > 0)
@@ -81,11 +81,11 @@ def log_binomial_tails(n: ArrayLike, p: ArrayLike, k: ArrayLike) -> Numbers:
     """`log_binomial_tail` of arrays that broadcast together."""
     trials, share, hits = _at_least_zero("n", n), np.asarray(p, dtype=np.float64), np.asarray(k, dtype=np.float64)
     if (trials != np.floor(trials)).any() or (trials > MOST_TRIALS).any():
-        raise ValueError(f"n must be a whole number of at most {MOST_TRIALS}")
+        raise ValueError(f"n: must be a whole number of at most {MOST_TRIALS}")
     if not ((share > 0) & (share < 1)).all():
-        raise ValueError("p must be strictly between 0 and 1")
+        raise ValueError("p: must be strictly between 0 and 1")
     if not np.isfinite(hits).all() or (hits != np.floor(hits)).any():
-        raise ValueError("k must be a whole number")
+        raise ValueError("k: must be a whole number")
     trials, share, hits = np.broadcast_arrays(trials, share, hits)
     result = np.where(hits > trials, -np.inf, 0.0)
     some = (hits > 0) & (hits <= trials)
@@ -104,11 +104,11 @@ def log_dual_tail(n: int, s: float, alpha: float) -> float:
         ValueError: n is negative or no whole number, s is negative or not finite, or alpha is not in 0..1.
     """
     if not 0 <= n <= MOST_TRIALS / 2 or n != int(n):
-        raise ValueError(f"n must be a whole number from 0 to {MOST_TRIALS // 2}")
+        raise ValueError(f"n: must be a whole number from 0 to {MOST_TRIALS // 2}")
     if not (isfinite(s) and s >= 0):
-        raise ValueError("s must be finite and at least 0")
+        raise ValueError("s: must be finite and at least 0")
     if not 0 <= alpha <= 1:
-        raise ValueError("alpha must be from 0 to 1")
+        raise ValueError("alpha: must be from 0 to 1")
     less = min(alpha, 1 - alpha)
     if n == 0 or s == 0 or less == 0:
         return log_gamma_tail(n, s)
@@ -122,7 +122,7 @@ def log_dual_tail(n: int, s: float, alpha: float) -> float:
 def _at_least_zero(field: str, value: ArrayLike) -> Numbers:
     numbers = np.asarray(value, dtype=np.float64)
     if not (np.isfinite(numbers) & (numbers >= 0)).all():
-        raise ValueError(f"{field} must be finite and at least 0")
+        raise ValueError(f"{field}: must be finite and at least 0")
     return numbers
 
 
