@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.acting import MaybeWhy, Why, Yes, print_json, span_sec, sure, when
+from app.cli.acting import ALLOWED, MaybeWhy, Why, Yes, print_json, span_sec, sure, when
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
 
@@ -54,8 +54,9 @@ def add_allowed(
 
     Example: [bold]stillwatch allow add org:acme --owner sales --for 90d --reason "evaluation, contract 4711"[/bold]
     """
+    seconds = span_sec(span, "--for", ALLOWED)
     api = connect(config, sets, url)
-    expires = datetime.now(UTC) + timedelta(seconds=span_sec(span, "--for"))
+    expires = datetime.now(UTC) + timedelta(seconds=seconds)
     if not yes:
         sure(f"Let policy do nothing about {subject} until {expires:%Y-%m-%d}?", yes)
     done = api.call("PUT", f"/v1/allow/{part(subject)}", {"owner": owner, "reason": reason, "expires": expires.isoformat()})

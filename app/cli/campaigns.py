@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.acting import Yes, counted, print_json, span_sec, sure, tell, when
+from app.cli.acting import ORDERS, Yes, counted, print_json, span_sec, sure, tell, when
 from app.cli.api import AdminUrl, Api, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
 from app.cli.order_words import effect_lines
@@ -177,6 +177,7 @@ def act_about_campaign(
 
     Example: [bold]stillwatch campaigns act c-0123456789ab --action throttle --mode real --reason "one operation"[/bold]
     """
+    seconds = span_sec(ttl, "--for", ORDERS)
     api = connect(config, sets, url)
     where = f"/v1/campaigns/{part(campaign)}"
     if dry_run or not yes:
@@ -196,7 +197,7 @@ def act_about_campaign(
         "mode": mode.value,
         "factor": factor,
         "requests_per_min": per_min,
-        "ttl_sec": span_sec(ttl, "--for"),
+        "ttl_sec": seconds,
         "reason_code": code,
         "reason": reason,
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.acting import Yes, counted, print_json, read_bytes, span_sec, sure, tell, when
+from app.cli.acting import ORDERS, Yes, counted, print_json, read_bytes, span_sec, sure, tell, when
 from app.cli.api import AdminUrl, Api, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
 from app.cli.order_words import effect_lines, follow, print_fields
@@ -185,6 +185,7 @@ def give_order(
 
     Example: [bold]stillwatch orders give suspend -k 3f9a… --for 24h --code leaked_key --reason "found in public"[/bold]
     """
+    seconds = span_sec(ttl, "--for", ORDERS)
     api = connect(config, sets, url)
     subjects = _subjects(api, keys, keys_file, org, at_least, min_score, prefix)
     body = {
@@ -192,7 +193,7 @@ def give_order(
         "action": action.value,
         "factor": factor,
         "requests_per_min": per_min,
-        "ttl_sec": span_sec(ttl, "--for"),
+        "ttl_sec": seconds,
         "reason_code": code,
         "reason": reason,
     }
