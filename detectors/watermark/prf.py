@@ -11,6 +11,7 @@ that nobody is ever marked with.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,8 +31,11 @@ _MASK = (1 << 64) - 1
 _UNIT = 2.0**-53
 
 _U64_GOLDEN, _U64_ODD = np.uint64(_GOLDEN), np.uint64(_ODD)
-_U64_FIRST, _U64_SECOND = np.uint64(_FIRST), np.uint64(_SECOND)
-_30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+# Arrays of no dimension: numpy takes them as they are, where it would convert a scalar at every call.
+_U64_FIRST, _U64_SECOND = np.array(_FIRST, np.uint64), np.array(_SECOND, np.uint64)
+_30, _27, _31, _11 = (np.array(bits, np.uint64) for bits in (30, 27, 31, 11))
+
+_halves = struct.Struct("<QQ").unpack
 
 
 class Step(NamedTuple):
@@ -49,7 +53,7 @@ class Step(NamedTuple):
 class Prf:
     """The function under one secret and one profile."""
 
-    __slots__ = ("_base", "_coin", "_positions", "context_width", "model_symbol")
+    __slots__ = ("_base", "_coin", "_packed", "_positions", "context_width", "model_symbol")
 
     def __init__(self, secret: MasterSecret, profile: MarkProfile) -> None:
         self.context_width = profile.context_width
@@ -58,15 +62,22 @@ class Prf:
         self._coin = int(profile.coin * 2.0**32)
         key = secret.derive(f"context/{VERSION}/{profile.id}/{profile.context_width}")
         self._base = hashlib.blake2b(key=key, digest_size=16)
+        self._packed = struct.Struct(f"<{profile.context_width}I").pack
 
     def step(self, context: Sequence[int]) -> Step:
-        """For the token that follows these; the last `context_width` of them count, and there must be as many."""
+        """For the token that follows these; the last `context_width` of them count, and there must be as many.
+
+        ValueError: there are too few, or one of them is no token (32 bits without a sign).
+        """
         width = self.context_width
         if len(context) < width:
             raise ValueError(f"context: {width} tokens are needed, not {len(context)}")
         digest = self._base.copy()
-        digest.update(b"".join([int(token).to_bytes(4, "little") for token in context[-width:]]))
-        seed, word = divmod(int.from_bytes(digest.digest(), "little"), 1 << 64)
+        try:
+            digest.update(self._packed(*context[-width:]))
+        except struct.error:
+            raise ValueError("context: a token is a whole number from 0 to 4,294,967,295") from None
+        word, seed = _halves(digest.digest())
         return Step(seed, -1 if word >> 32 < self._coin else (word & 0xFFFFFFFF) % self._positions)
 
     def steps(self, tokens: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
@@ -98,11 +109,15 @@ class Prf:
 
 def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser, elementwise: a bijection of 64 bits. Changes its argument."""
-    words ^= words >> _30
-    words *= _U64_FIRST
-    words ^= words >> _27
-    words *= _U64_SECOND
-    words ^= words >> _31
+    # One buffer for all shifts: at generation the arrays are so short that every allocation counts.
+    shifted = np.right_shift(words, _30)
+    np.bitwise_xor(words, shifted, words)
+    np.multiply(words, _U64_FIRST, words)
+    np.right_shift(words, _27, shifted)
+    np.bitwise_xor(words, shifted, words)
+    np.multiply(words, _U64_SECOND, words)
+    np.right_shift(words, _31, shifted)
+    np.bitwise_xor(words, shifted, words)
     return words
 
 
@@ -143,7 +158,8 @@ def scored(seeds: NDArray[np.uint64], tokens: NDArray[np.uint32], symbols: NDArr
 
 
 def _unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    made = (words >> _11).astype(np.float64)
-    made += 0.5
-    made *= _UNIT
+    """Of 64 bits the upper 53, as a number between 0 and 1. Changes its argument."""
+    np.right_shift(words, _11, words)
+    made = np.add(words, 0.5)
+    np.multiply(made, _UNIT, made)
     return made

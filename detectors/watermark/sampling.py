@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from detectors.watermark.prf import Prf, uniforms
 from detectors.watermark.registry import MarkProfile
 
+_NEVER = 1e-300
+"""In place of a probability of zero: never chosen beside any other, and no division by zero."""
+
 
 class Marked(NamedTuple):
     """Which numbers a token is chosen by."""
@@ -70,9 +73,8 @@ def choose(probabilities: NDArray[np.float64], offsets: NDArray[np.uint64], by: 
         by: which numbers.
     """
     numbers = uniforms(by.seed, by.symbol, offsets)
-    np.log(numbers, out=numbers)
-    with np.errstate(divide="ignore"):
-        numbers /= probabilities
+    np.log(numbers, numbers)
+    np.divide(numbers, np.maximum(probabilities, _NEVER), numbers)
     return int(numbers.argmax())
 
 
@@ -83,5 +85,9 @@ def noise(offsets: NDArray[np.uint64], by: Marked) -> NDArray[np.float64]:
 
 def plainly(probabilities: NDArray[np.float64], randomness: np.random.Generator) -> int:
     """Index of a candidate drawn without a key."""
-    with np.errstate(divide="ignore"):
-        return int((np.log(randomness.random(len(probabilities))) / probabilities).argmax())
+    numbers = randomness.random(len(probabilities))
+    # A draw is in [0, 1); what is left of 1 is in (0, 1], so its logarithm is finite.
+    np.subtract(1.0, numbers, numbers)
+    np.log(numbers, numbers)
+    np.divide(numbers, np.maximum(probabilities, _NEVER), numbers)
+    return int(numbers.argmax())
