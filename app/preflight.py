@@ -14,6 +14,7 @@ from app.gateway.networks import Networks
 from app.main import NEEDS_LOGIN, NEEDS_PEPPER, NEEDS_UPSTREAM, load_model
 from app.settings import Settings
 from app.state.factory import parse_addresses
+from app.watermark.sources import named, read_registry, read_ring, read_sources
 
 Command: TypeAlias = Literal["serve", "worker", "admin", "all"]
 """A command that runs a service."""
@@ -35,6 +36,14 @@ def problems(settings: Settings) -> list[str]:
         checks.append(("control.policy_file: ", PolicyFile(policy).changed))
     if (networks := identity.networks_file) is not None:
         checks.append(("identity.networks_file: ", lambda: Networks.load(networks)))
+    watermark = settings.watermark
+    if watermark.on:
+        checks.append(("", lambda: named(watermark, read_sources(watermark))))
+    else:
+        if watermark.profiles_file:
+            checks.append(("", lambda: read_registry(watermark)))
+        if watermark.secrets_file or watermark.secrets.get_secret_value():
+            checks.append(("", lambda: read_ring(watermark)))
     checks.append(("", lambda: load_model(settings)))
     found = []
     for place, check in checks:

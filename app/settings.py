@@ -386,6 +386,72 @@ class AdminSettings(Section):
     )
 
 
+class WatermarkSettings(Section):
+    """Marks in answers, by which a data set is traced to the keys it came through. None without a profile."""
+
+    profile: tuple[str, ...] = Field(
+        (),
+        description="ids of the profiles whose marks the engine makes; in force is the one that is valid today, of several "
+        "the one that became valid last; none: the engine is asked for no marks",
+    )
+    choice_profile: tuple[str, ...] = Field(
+        (),
+        description="the same of profiles of the scheme choice: an answer to a key at level suspect or above is the best "
+        "of several; for an upstream that can make no marks itself",
+    )
+    profiles_file: Path | None = Field(None, description="JSON file of all profiles that marks were ever made with")
+    secrets_file: Path | None = Field(
+        None,
+        description="JSON file: epoch → master secret of 64 hexadecimal digits; nobody but its owner may read it (0600)",
+    )
+    secrets: SecretStr = Field(SecretStr(""), description="the same as text, in place of the file")
+    engine: Literal["none", "vllm", "sglang"] = Field(
+        "none", description="what the upstream is, and so how a request says which mark its answer gets"
+    )
+    tenant: Literal["key", "organisation"] = Field(
+        "key", description="who has a mark of its own: each key, or all keys of an organisation together"
+    )
+    expected_excess_per_token: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.15,
+        description="evidence in nats that a marked token is taken for in the ledger, where the engine reports none; 0.15 "
+        "is what answers of a quarter of a bit per token give",
+    )
+    choice_chunk_words: Annotated[int, Field(ge=10, le=2000)] = Field(
+        40, description="words of each candidate that are waited for before the best one of a stream is chosen"
+    )
+    choice_otherwise: Literal["unmarked", "refuse"] = Field(
+        "unmarked",
+        description="operations that can only give one answer (messages, responses), where a choice is due; unmarked: let "
+        "them pass; refuse: with 403",
+    )
+
+    @field_validator("profile", "choice_profile", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def on(self) -> bool:
+        """Answers are marked."""
+        return bool(self.profile or self.choice_profile)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> WatermarkSettings:
+        if self.secrets_file and self.secrets.get_secret_value():
+            raise ValueError("watermark.secrets_file and watermark.secrets are both set; one of them must go")
+        if self.profile and self.engine == "none":
+            raise ValueError("watermark.engine must be vllm or sglang where watermark.profile is set")
+        if self.choice_profile and self.engine != "none":
+            raise ValueError(
+                f"watermark.choice_profile is for an upstream that makes no marks, and watermark.engine is {self.engine}"
+            )
+        if self.on and not self.profiles_file:
+            raise ValueError("watermark.profiles_file must be set, for a profile is named")
+        if self.on and not self.secrets_file and not self.secrets.get_secret_value():
+            raise ValueError("watermark.secrets_file must be set, for a profile is named")
+        return self
+
+
 class LogSettings(Section):
     """What a process writes to standard error. Neither form holds prompts, credentials or addresses."""
 
@@ -404,6 +470,7 @@ class Settings(Section):
     control: ControlSettings = ControlSettings()
     worker: WorkerSettings = WorkerSettings()
     admin: AdminSettings = AdminSettings()
+    watermark: WatermarkSettings = WatermarkSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("identity")
@@ -432,6 +499,14 @@ class Settings(Section):
                 "gateway.upstream must be http:// or https://, a host, and optionally a path, without credentials"
             )
         return value
+
+    @model_validator(mode="after")
+    def _level_is_known(self) -> Settings:
+        if self.watermark.choice_profile and not self.gateway.enforce_limits:
+            raise ValueError(
+                "gateway.enforce_limits must be true where watermark.choice_profile is set: a key's level comes with them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _default_plan_exists(self) -> Settings:

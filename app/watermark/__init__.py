@@ -1,0 +1,1 @@
+"""Watermarks as a service knows them: files, engines, investigations, reports. The mathematics is `detectors.watermark`."""
