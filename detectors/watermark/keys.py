@@ -135,7 +135,8 @@ def codewords(secret: MasterSecret, names: Iterable[str], positions: int, symbol
         pairs = np.empty((len(packed), 2 * need), np.uint8)
         pairs[:, 0::2] = packed >> 4
         pairs[:, 1::2] = packed & 15
-        return np.ascontiguousarray(pairs[:, :positions])
+        cut: NDArray[np.uint8] = np.ascontiguousarray(pairs[:, :positions])
+        return cut
     if bits == 8:
         copied: NDArray[np.uint8] = packed.copy()
         return copied
@@ -151,7 +152,7 @@ def issued(secret: MasterSecret, tenant: str, positions: int, symbols: int, grou
     Returns:
         uint8 of shape (positions,).
     """
-    word = codewords(secret, (tenant,), positions, symbols)[0]
+    word: NDArray[np.uint8] = codewords(secret, (tenant,), positions, symbols)[0]
     if group:
         word[positions // 2 :] = group_codewords(secret, (group,), positions, symbols)[0, positions // 2 :]
     return word
