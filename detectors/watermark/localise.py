@@ -60,6 +60,10 @@ def spans(
     ends = np.array([0, len(at)])
     evidence = Evidence(profile, steps[new], following[new], positions[new], ends)
     score, where = scores(evidence, word)
+    if word is not None:
+        # Without the model-level channel: answers to any other key carry that, too.
+        own = evidence.positions[where] >= 0
+        score, where = score[own], where[own]
     at = at[where]
     starts, lengths = _cover(len(score))
     if not len(starts):
