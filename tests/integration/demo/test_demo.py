@@ -140,6 +140,19 @@ def test_the_live_run_replays_to_the_live_verdicts(shown: Shown, stillwatch: Sti
     assert (tmp_path / "report.md").exists()
 
 
+def test_the_past_is_a_log_to_try_a_replay_on(shown: Shown, stillwatch: Stillwatch, tmp_path: Path) -> None:
+    """The files that README names are there, and the campaign that was planted is found in them."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = re.findall(r"`past/(history/[a-z.]+)`", readme)
+    assert names == ["history/requests.jsonl.gz", "history/accounts.jsonl"]
+    log, accounts = (str(shown.folder / name) for name in names)
+    done = stillwatch("replay", log, "--accounts", accounts, "--out", str(tmp_path), "-q")
+    assert done.returncode == 0, done.stderr
+    (campaign,) = map(json.loads, (tmp_path / "campaigns.jsonl").read_text().splitlines())
+    assert len(campaign["keys"]) >= 12
+    assert "Campaigns" in (tmp_path / "report.md").read_text()
+
+
 def test_in_shadow_the_report_says_what_would_have_been_done(stillwatch: Stillwatch) -> None:
     """Policy only counts: no request is refused, and every request that was sent is in the report's first sentence."""
     done = stillwatch("demo", "--once", "--shadow", "--seconds", "15")
