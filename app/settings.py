@@ -425,6 +425,26 @@ class WatermarkSettings(Section):
         "them pass; refuse: with 403",
     )
 
+    tokenizers_dir: Path | None = Field(
+        None,
+        description="folder of tokenizer files for investigations of the admin API; the profile's is found by its SHA-256, "
+        "whatever it is called",
+    )
+    investigations_dir: Path | None = Field(
+        None,
+        description="folder where the admin process keeps investigations: what was uploaded until it is scanned, the evidence "
+        "and the reports; default: <data_dir>/investigations",
+    )
+    investigations_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        1024, description="largest data set that may be uploaded for an investigation, in MiB"
+    )
+    investigations_most: Annotated[int, Field(ge=1, le=1000)] = Field(
+        50, description="most investigations that are kept at the same time"
+    )
+    investigations_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        180, description="how long an investigation is kept after it was last run or changed"
+    )
+
     @field_validator("profile", "choice_profile", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
@@ -523,6 +543,11 @@ class Settings(Section):
     def kill_file(self) -> Path:
         """The file that switches everything off, configured or by default in the data folder."""
         return self.control.kill_file or self.state.data_dir / "KILL"
+
+    @property
+    def investigations_dir(self) -> Path:
+        """Where the admin process keeps investigations, configured or by default in the data folder."""
+        return self.watermark.investigations_dir or self.state.data_dir / "investigations"
 
     @property
     def spool_dir(self) -> Path:
