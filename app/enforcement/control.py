@@ -101,6 +101,10 @@ class Control:
         """The person's order about a key, also while state is away; it may be over by its time."""
         return None if self._feed is None else self._feed.orders.get(key_id)
 
+    def mark_group(self, tenant: str) -> str:
+        """The group whose watermark the answers to a tenant carry too; "" for none."""
+        return "" if self._feed is None else self._feed.groups.get(tenant, "")
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Have `changed` called, in the loop's thread, after policy, plans, kill switch, orders or allow-list changed."""
         self._subscribers.append(changed)

@@ -30,6 +30,11 @@ class Gateway:
         if not settings.upstream:
             raise ConfigError("gateway.upstream must be set to the address of the model API")
         self._core = core
+        self._exchange = ProxyExchange
+        if core.marking is not None:
+            from app.gateway.marking_exchange import MarkedProxy
+
+            self._exchange = MarkedProxy
         self._upstream = Upstream(settings)
         self._upstream.presence = Presence()
 
@@ -41,7 +46,7 @@ class Gateway:
             if path == authz.PATH or path.startswith(_AUTHZ_PREFIX):
                 await authz.AuthzExchange(self._core, scope, receive, send).run()
             else:
-                await ProxyExchange(self._core, self._upstream, scope, receive, send).run()
+                await self._exchange(self._core, self._upstream, scope, receive, send).run()
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         # Web sockets are not proxied; returning without an answer makes the server refuse the handshake.
@@ -57,7 +62,7 @@ class Gateway:
         raw = link.whole_body(cycle)
         if raw is None:
             return False
-        ProxyExchange(self._core, self._upstream, scope, cycle.receive, cycle.send).start(raw)
+        self._exchange(self._core, self._upstream, scope, cycle.receive, cycle.send).start(raw)
         return True
 
     async def _lifespan(self, receive: Any, send: Any) -> None:

@@ -24,6 +24,7 @@ from app.state.keys import partition_of
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
+    from app.gateway.marking import Marking
     from app.limits.limiter import Ask, Decision
 
 
@@ -62,6 +63,10 @@ class Running(Protocol):
         ...
 
 
+def _no_group(tenant: str) -> str:
+    return ""
+
+
 _STOP_EVERY_SEC = 1.0
 _STOPPED_REMEMBERED = 10_000
 
@@ -84,6 +89,7 @@ class Core:
         "limiter",
         "log_events",
         "losing",
+        "marking",
         "max_body_bytes",
         "max_json_depth",
         "partitions",
@@ -103,6 +109,7 @@ class Core:
         overlap: Overlap | None = None,
         control: Rules | None = None,
         losing: Callable[[], bool] | None = None,
+        mark_group: Callable[[str], str] = _no_group,
     ) -> None:
         gateway = settings.gateway
         if not settings.identity.pepper.get_secret_value():
@@ -115,6 +122,11 @@ class Core:
         self.log_events = gateway.log_events
         self.losing = losing  # no request may pass while events are lost; None: that is no reason
         self.text_limits = TextLimits(gateway.text_head_chars, gateway.text_tail_chars)
+        self.marking: Marking | None = None  # None: answers are not marked
+        if settings.watermark.on:
+            from app.gateway.marking import Marking
+
+            self.marking = Marking.configured(settings.watermark, mark_group)
         self.max_body_bytes = gateway.max_body_bytes
         self.max_json_depth = gateway.max_json_depth
         self.default_output_tokens = settings.limits.default_output_tokens

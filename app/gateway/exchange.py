@@ -29,7 +29,7 @@ from app.limits.headers import rate_headers
 from app.limits.limiter import Ask, Decision
 from app.settings import CapRule
 from app.telemetry import metrics
-from detectors.event import encode
+from detectors.event import Event, encode
 
 log = logging.getLogger("stillwatch.gateway")
 
@@ -364,7 +364,7 @@ class Exchange:
         try:
             if self.capture is not None:
                 self.capture.close()
-            event = self._event(identity, ended_us - answer.latency_us) if core.log_events else None
+            event = encode(self._seen(identity, ended_us - answer.latency_us)) if core.log_events else None
         except Exception:
             log.exception("an exchange could not be turned into an event")
             core.tally.count(metrics.EVENTS_DROPPED, "build")
@@ -383,20 +383,18 @@ class Exchange:
         elif event is not None and core.events is not None:
             core.events.append(event, core.partition(identity))
 
-    def _event(self, identity: Identity, at_us: int) -> bytes:
+    def _seen(self, identity: Identity, at_us: int) -> Event:
+        """The exchange as the detectors see it."""
         core = self.core
         head = self.head
-        answer = self.answer
-        return encode(
-            event_from_exchange(
-                event_id=self.request_id,
-                at_us=at_us,
-                identity=identity,
-                place=core.identifier.place(head.ip if head is not None else ""),
-                route=self.route,
-                body=self.body,
-                headers=self.scope["headers"],
-                answer=answer,
-                limits=core.text_limits,
-            )
+        return event_from_exchange(
+            event_id=self.request_id,
+            at_us=at_us,
+            identity=identity,
+            place=core.identifier.place(head.ip if head is not None else ""),
+            route=self.route,
+            body=self.body,
+            headers=self.scope["headers"],
+            answer=self.answer,
+            limits=core.text_limits,
         )

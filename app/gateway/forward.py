@@ -1,14 +1,15 @@
 """The steps by which an admitted request goes to the upstream and its answer back, byte for byte, as it arrives.
 
-`app.gateway.proxy` takes them in order, in a task or without one. The bytes are changed in two cases only: where the
-gateway asked for usage that the client did not ask for, and where an action caps what the key may use.
+`app.gateway.proxy` takes them in order, in a task or without one. The bytes are changed in few cases only: where the
+gateway asked for usage that the client did not ask for, where an action caps what the key may use, and where answers are
+marked (`app.gateway.marking_exchange`).
 """
 
 from __future__ import annotations
 
 import time
 import urllib.parse
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -26,7 +27,6 @@ from app.gateway.dialects.shape import JsonObject, flag_of
 from app.gateway.exchange import ClientGone, Exchange
 from app.gateway.protocol import GuardedProtocol
 from app.gateway.upstream import Connection, Upstream, UpstreamBusy
-from app.settings import CapRule
 
 _WHOLE_BYTES = 64 * 1024
 """Answers with a declared length up to this are sent when complete, so that one cut short becomes a clean 502."""
@@ -53,6 +53,9 @@ class ForwardExchange(Exchange):
         "_upstream",
     )
 
+    changes: ClassVar[bool] = False
+    """Every request may have to be changed."""
+
     def __init__(self, core: Core, upstream: Upstream, scope: Scope, receive: Any, send: Any) -> None:
         super().__init__(core, scope, receive, send)
         self._upstream = upstream
@@ -61,7 +64,7 @@ class ForwardExchange(Exchange):
         cycle = getattr(send, "__self__", None) if self._link is not None else None
         # Of our own server's protocol, when nobody stands between it and us.
         self._cycle: RequestResponseCycle | None = cycle if type(cycle) is RequestResponseCycle else None
-        self._conceals = False  # the model's reasoning is taken out of the answer
+        self._conceals = False  # something has to be taken out of the answer
         self._filters: tuple[StreamFilter, ...] = ()
         self._headers: Headers | None = None  # of the answer, once its head is there
 
@@ -143,8 +146,10 @@ class ForwardExchange(Exchange):
         assert head is not None
         body, parsed = self.raw, self.body
         filters: list[StreamFilter] = []
-        if self.cap is not None:
-            body, parsed = self._capped(self.cap, filters)
+        if self.cap is not None or self.changes:
+            made = self._changed(filters)
+            if made is not None:
+                body, parsed = orjson.dumps(made), made
         if self.core.inject_usage and parsed is not None and flag_of(parsed.get("stream")):
             changed = openai.with_usage(body, parsed) if self.route.name in ("chat", "completions") else None
             if changed is not None and self.capture is not None:
@@ -165,16 +170,17 @@ class ForwardExchange(Exchange):
             lines.append(b"\r\n")
         return body, b"".join(lines)
 
-    def _capped(self, cap: CapRule, filters: list[StreamFilter]) -> tuple[bytes, JsonObject | None]:
-        """(body, the same parsed) without what the key may not use: the client's own bytes if it used nothing of that."""
-        parsed = self.body
+    def _changed(self, filters: list[StreamFilter]) -> JsonObject | None:
+        """The body without what the key may not use; None: the client's own bytes, for it used nothing of that."""
+        cap, parsed = self.cap, self.body
+        if cap is None:
+            return None
         if cap.reasoning != "keep" and conceals(self.route, self.scope["path"]):
             self._conceals = True
             # Whoever reads a response in the background may come back for the rest of it by number.
             renumber = parsed is not None and not flag_of(parsed.get("background"))
             filters.append(ConcealingFilter(summaries=cap.reasoning == "summarise", renumber=renumber))
-        made = capped(self.route.name, parsed, cap) if parsed is not None else None
-        return (self.raw, parsed) if made is None else (orjson.dumps(made), made)
+        return capped(self.route.name, parsed, cap) if parsed is not None else None
 
     def _head_of_answer(self, connection: Connection) -> Headers:
         """The answer's head is there; its headers for the client."""
@@ -237,7 +243,7 @@ class ForwardExchange(Exchange):
             self._headers = self._head_of_answer(connection)
         if not self._stream and (self._conceals or 0 <= connection.length <= _WHOLE_BYTES):
             if self._conceals and not connection.no_body:
-                await self._concealed(connection)
+                await self._held(connection)
                 return
             while not connection.complete:
                 if connection.failed:
@@ -283,11 +289,8 @@ class ForwardExchange(Exchange):
             else:
                 await connection.wait()
 
-    async def _concealed(self, connection: Connection) -> None:
-        """Send a whole answer without the model's reasoning; all of it has to be here for that."""
-        capture, cap = self.capture, self.cap
-        assert capture is not None
-        assert cap is not None
+    async def _held(self, connection: Connection) -> None:
+        """Send a whole answer that is changed on the way; all of it has to be here for that."""
         parts: list[bytes] = []
         held = 0
         while True:
@@ -304,15 +307,21 @@ class ForwardExchange(Exchange):
             await connection.wait()
         self._connection = None
         self._upstream.release(connection)
-        raw = b"".join(parts)
-        capture.feed(raw)
-        body = conceal_whole(raw, summaries=cap.reasoning == "summarise")
+        body = self._for_client(b"".join(parts))
         assert self._headers is not None
         headers = [pair for pair in self._headers if pair[0] != b"content-length"]
         headers.append((b"content-length", b"%d" % len(body)))
         self._answer_starts(connection.status)
         await self.send({"type": "http.response.start", "status": connection.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _for_client(self, raw: bytes) -> bytes:
+        """A whole answer without the model's reasoning."""
+        capture, cap = self.capture, self.cap
+        assert capture is not None
+        assert cap is not None
+        capture.feed(raw)
+        return conceal_whole(raw, summaries=cap.reasoning == "summarise")
 
     async def _pass_on(self, data: bytes) -> None:
         capture = self.capture

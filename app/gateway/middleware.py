@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -21,12 +21,12 @@ from app.gateway.capping import capped
 from app.gateway.capture import StreamFilter
 from app.gateway.concealing import HELD_MAX_BYTES, ConcealingFilter, TooLong, conceal_whole, conceals
 from app.gateway.core import Core, Message, Scope
-from app.gateway.dialects.shape import flag_of
+from app.gateway.dialects.shape import JsonObject, flag_of
 from app.gateway.exchange import ClientGone, Exchange
 from app.gateway.routes import OTHER, classify
 from app.gateway.services import Services
 from app.limits.headers import rate_headers
-from app.settings import CapRule, Settings, load
+from app.settings import Settings, load
 
 log = logging.getLogger("stillwatch.gateway")
 
@@ -68,7 +68,15 @@ class StillwatchMiddleware:
             await self.app(scope, receive, send)
             return
         core = self._core or await self._start()
-        await InsideExchange(core, self.app, scope, receive, send).run()
+        await self._kind(core)(core, self.app, scope, receive, send).run()
+
+    @staticmethod
+    def _kind(core: Core) -> type[InsideExchange]:
+        if core.marking is None:
+            return InsideExchange
+        from app.gateway.marking_exchange import MarkedInside
+
+        return MarkedInside
 
     async def _start(self) -> Core:
         # Not every server sends lifespan events, so the first request may have to do it.
@@ -123,6 +131,9 @@ class InsideExchange(Exchange):
 
     __slots__ = ("_app", "_complete", "_conceals", "_cut", "_filter", "_inside", "_parts", "_replayed", "_start")
 
+    changes: ClassVar[bool] = False
+    """Every request may have to be changed."""
+
     def __init__(self, core: Core, app: Any, scope: Scope, receive: Any, send: Any) -> None:
         super().__init__(core, scope, receive, send)
         self._app = app
@@ -130,7 +141,7 @@ class InsideExchange(Exchange):
         self._complete = False
         self._inside = False  # the application has the request
         self._cut = False  # it was taken away again
-        self._conceals = False
+        self._conceals = False  # something has to be taken out of the answer
         self._filter: StreamFilter | None = None
         self._start: Message | None = None  # head of a whole answer that is held until it is complete
         self._parts: list[bytes] = []
@@ -177,7 +188,7 @@ class InsideExchange(Exchange):
         if self.stopping is not None:
             raise self.stopping
         task = self._task = asyncio.current_task()
-        scope = self.scope if self.cap is None else self._capped(self.cap)
+        scope = self._changed_scope() if self.cap is not None or self.changes else self.scope
         self._inside = True
         try:
             await self._app(scope, self._receive, self._send)
@@ -199,13 +210,21 @@ class InsideExchange(Exchange):
                 self._cut = True
                 self._task.cancel()
 
-    def _capped(self, cap: CapRule) -> Scope:
-        """The request for the application without what the key may not use; ours stays as the client sent it."""
-        body = self.body
-        made = capped(self.route.name, body, cap) if body is not None else None
+    def _changed(self) -> JsonObject | None:
+        """The body without what the key may not use; None where it used nothing of that."""
+        cap, body = self.cap, self.body
+        if cap is None:
+            return None
+        self._conceals = cap.reasoning != "keep" and conceals(self.route, self.scope["path"])
+        return capped(self.route.name, body, cap) if body is not None else None
+
+    def _changed_scope(self) -> Scope:
+        """The request for the application; ours stays as the client sent it."""
+        made = self._changed()
         if made is not None:
             self.raw = orjson.dumps(made)
-        self._conceals = cap.reasoning != "keep" and conceals(self.route, self.scope["path"])
+        elif not self._conceals:
+            return self.scope
         headers = [pair for pair in self.scope["headers"] if pair[0].lower() not in (b"content-length", b"accept-encoding")]
         if self.raw:
             headers.append((b"content-length", b"%d" % len(self.raw)))
@@ -243,25 +262,39 @@ class InsideExchange(Exchange):
             await self.send(message)
             if passed:
                 self._last = passed[-4:]
-        if data and self.capture is not None:
-            self.capture.feed(data)
+            if data and self.capture is not None:
+                self.capture.feed(data)
         if not more:
             self._complete = True
 
     async def _hold(self, start: Message, data: bytes, more: bool) -> None:
-        """Send a whole answer without the model's reasoning, once all of it is here."""
+        """Send a whole answer that is changed on the way, once all of it is here."""
         self._parts.append(data)
         if sum(map(len, self._parts)) > HELD_MAX_BYTES:
             raise TooLong
         if more:
             return
-        cap = self.cap
-        body = conceal_whole(b"".join(self._parts), summaries=cap is not None and cap.reasoning == "summarise")
+        body = self._for_client(b"".join(self._parts))
         headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
         headers.append((b"content-length", b"%d" % len(body)))
         self.started = True
         await self.send({**start, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _for_client(self, raw: bytes) -> bytes:
+        """A whole answer without the model's reasoning."""
+        if raw and self.capture is not None:
+            self.capture.feed(raw)
+        cap = self.cap
+        return conceal_whole(raw, summaries=cap is not None and cap.reasoning == "summarise")
+
+    def _stream_filter(self) -> StreamFilter | None:
+        """What takes the model's reasoning out of a stream; None where nothing has to be taken out."""
+        cap = self.cap
+        if cap is None or cap.reasoning == "keep":
+            return None
+        background = self.body is None or flag_of(self.body.get("background"))
+        return ConcealingFilter(summaries=cap.reasoning == "summarise", renumber=not background)
 
     def _begin(self, message: Message) -> None:
         answer = self.answer
@@ -279,12 +312,11 @@ class InsideExchange(Exchange):
         self.core.tally.answered(self.route.name, status)
         if self.decision is not None:
             headers += rate_headers(self.decision, self.route.dialect)
-        if self._conceals and status == 200 and self.cap is not None:
+        if self._conceals and status == 200:
             if encoded:
                 raise Refuse(wire_errors.BROKEN, "The application used an encoding that was not asked for.", "upstream")
             if stream:
-                background = self.body is None or flag_of(self.body.get("background"))
-                self._filter = ConcealingFilter(summaries=self.cap.reasoning == "summarise", renumber=not background)
+                self._filter = self._stream_filter()
             elif content_type.startswith(b"application/json"):
                 self._start = message
         if stream:

@@ -111,6 +111,7 @@ class Services:
                 overlap=overlap,
                 control=control,
                 losing=events.losing if settings.gateway.on_log_loss == "closed" else None,
+                mark_group=control.mark_group,
             )
             limiter.use_plans(control.plans)
             control.subscribe(lambda: limiter.use_plans(control.plans))

@@ -87,6 +87,7 @@ class Decision(msgspec.Struct, frozen=True):
         ref: reference of the action for the customer.
         shadow_would: what enforcing would have done to this request, "" for nothing: a step of the ladder, or "refuse"
             where the narrowed budgets would not have let it pass.
+        level: of the verdict or order that asks for the action; 0 without one.
         degraded: "" when state decided, else what the failure policy did: open, local or closed.
         budgets: of the key, organisation and model, for the headers.
         reservation: give it to `settle` unchanged.
@@ -103,6 +104,7 @@ class Decision(msgspec.Struct, frozen=True):
     effect: str = ""
     ref: str = ""
     shadow_would: str = ""
+    level: int = 0
     degraded: str = ""
     budgets: tuple[Budget, ...] = ()
     reservation: Any = None
@@ -227,6 +229,7 @@ class Limiter:
                 effect=how,
                 ref=ref,
                 shadow_would="" if enforced else would,
+                level=0 if action is None else action.level,
                 budgets=tuple(budgets),
                 reservation=reservation,
             )
@@ -311,7 +314,15 @@ class Limiter:
             )
         how = "enforced" if enforced else "shadow" if done else ""
         if self._on_loss == "open":
-            return Decision(True, action=done, effect=how, ref=ref, degraded="open", reservation=reservation)
+            return Decision(
+                True,
+                action=done,
+                effect=how,
+                ref=ref,
+                level=0 if action is None else action.level,
+                degraded="open",
+                reservation=reservation,
+            )
         refusal = self._local.charge(reservation, action if enforced else None)
         if refusal is None:
             return Decision(
@@ -321,6 +332,7 @@ class Limiter:
                 effect=how,
                 ref=ref,
                 shadow_would="" if enforced else done,
+                level=0 if action is None else action.level,
                 degraded="local",
                 reservation=reservation,
             )

@@ -14,6 +14,7 @@ from app.state.accounts import AccountStore
 from app.state.calls import Client, reachable, run_script
 from app.state.control import ControlStore, read_entry
 from app.state.keys import ALLOWED, LIMIT_TTL_SEC, PROFILE_TTL_SEC, PartitionKeys, partition_of
+from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
 from detectors.analysis import renamed
 from detectors.profile import BadProfile
@@ -27,10 +28,12 @@ class Adoption:
         self._accounts = accounts
         self._orders = Orders(client)
         self._control = ControlStore(client)
+        self._groups = MarkGroups(client)
         self._partitions = partitions
 
     async def adopt(self, old: str, new: str) -> None:
-        """Account, profile, verdict, timeline, balances, order and allow-list entry; nothing that the new id has already.
+        """Account, profile, verdict, timeline, balances, order, allow-list entry and group of marks; nothing that the new id
+        has already.
 
         What statements of reasons rest on stays under the old id, and is found by its reference there.
 
@@ -49,6 +52,9 @@ class Adoption:
         if old in orders and new not in orders:
             await self._orders.place(new, {target.partition}, orders[old], {})
         await self._allow(old, new)
+        groups = await self._groups.get_many((old, new))
+        if groups[old] and not groups[new]:
+            await self._groups.put(new, groups[old])
         if account is not None and new not in found:
             await self._accounts.put(new, account)
         await self._state(source, target, old, new)

@@ -189,4 +189,5 @@ class ControlStore:
     async def _change(self, what: str, name: str, field: str, value: str | bytes, more: str | int) -> Any:
         with reachable("control"):
             keys = [CONTROL_CHANGES, name]
-            return await run_script(self._client, "control", keys, [what, MAX_CHANGES, field, value, more])
+            told = "doc" if name == CONTROL else "allow"
+            return await run_script(self._client, "control", keys, [what, MAX_CHANGES, field, value, more, told])

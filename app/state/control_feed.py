@@ -18,6 +18,7 @@ from app.errors import StateUnavailable
 from app.state.calls import Client, reachable
 from app.state.control import AllowEntry, ControlDoc, ControlStore, read_entry
 from app.state.keys import ALLOWED, CONTROL_CHANGES
+from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
 from app.state.partition import START, next_id, parse_id
 from app.state.waiting import end, wait_for_change
@@ -35,6 +36,7 @@ class ControlFeed:
         doc: policy, plans and kill switch as stored.
         allow: subject → entry of the allow-list, those that are over too.
         orders: key id → what the order that stands about it asks for; it may be over by its time.
+        groups: tenant → group whose watermark its answers carry too.
     """
 
     def __init__(self, client: Client, changed: Callable[[], None], *, poll_sec: float, timeout_sec: float) -> None:
@@ -49,6 +51,7 @@ class ControlFeed:
         self._client = client
         self._store = ControlStore(client)
         self._list = Orders(client)
+        self._groups = MarkGroups(client)
         self._changed = changed
         self._poll_sec = poll_sec
         self._wait_ms = max(1, min(WAIT_MS, round(timeout_sec * 500)))
@@ -59,6 +62,7 @@ class ControlFeed:
         self.doc = ControlDoc()
         self.allow: dict[str, AllowEntry] = {}
         self.orders: dict[str, Action] = {}
+        self.groups: dict[str, str] = {}
 
     @property
     def ready(self) -> bool:
@@ -122,7 +126,7 @@ class ControlFeed:
         self._fresh_at = time.monotonic()
 
     async def _changes(self, after: str) -> tuple[list[tuple[str, str, str, str]], str]:
-        """([(id, id of the one before, doc | allow | order, name)], id of the newest of all), oldest first."""
+        """([(id, id of the one before, doc | allow | order | group, name)], id of the newest of all), oldest first."""
         with reachable("control changes"):
             pipe = self._client.pipeline(transaction=False)
             pipe.xrange(CONTROL_CHANGES, min=next_id(after))
@@ -132,7 +136,7 @@ class ControlFeed:
         return entries, newest[0][0].decode() if newest else START
 
     async def _apply(self, changes: Iterable[tuple[str, str]]) -> None:
-        names: dict[str, list[str]] = {"doc": [], "allow": [], "order": []}
+        names: dict[str, list[str]] = {"doc": [], "allow": [], "order": [], "group": []}
         for what, name in changes:
             names.setdefault(what, []).append(name)  # a later version may tell of more
         if names["doc"]:
@@ -153,6 +157,12 @@ class ControlFeed:
                     self.orders[name] = standing[name].asks()
                 else:
                     self.orders.pop(name, None)
+        if names["group"]:
+            for name, group in (await self._groups.get_many(names["group"])).items():
+                if group:
+                    self.groups[name] = group
+                else:
+                    self.groups.pop(name, None)
         self._changed()
 
     async def _reload(self) -> None:
@@ -161,6 +171,7 @@ class ControlFeed:
         doc = await self._store.get()
         allow = {entry.subject: entry for entry in await self._store.allow_list()}
         orders = {name: order.asks() async for name, order in self._list.standing()}
-        self.doc, self.allow, self.orders = doc, allow, orders
+        groups = await self._groups.all()
+        self.doc, self.allow, self.orders, self.groups = doc, allow, orders, groups
         self._last = last
         self._changed()

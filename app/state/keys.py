@@ -149,6 +149,9 @@ CONTROL = f"{PREFIX}:{{ctl}}:doc"
 ALLOWED = f"{PREFIX}:{{ctl}}:allow"
 """Hash subject → entry of the allow-list, JSON. Bounded by app.state.control.MAX_ALLOWED; no TTL."""
 
+MARK_GROUPS = f"{PREFIX}:{{ctl}}:wmgrp"
+"""Hash tenant → group whose watermark its answers carry too; at most app.state.mark_groups.MAX_GROUPED fields; no TTL."""
+
 ORDERS = f"{PREFIX}:{{ctl}}:orders"
 """Hash key id → every order that stands or is being ended, JSON. Bounded by app.state.orders.MAX_ORDERS; no TTL."""
 
@@ -287,7 +290,7 @@ LABELS = f"{PREFIX}:{{lbl}}:z"
 
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
-    *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact"),
+    *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact", "{ctl}:wmgrp"),
     *("{apl}:open", "{apl}:done", "{lbl}:z"),
 )
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or

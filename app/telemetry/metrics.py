@@ -100,6 +100,12 @@ OWN_ERRORS_TOTAL = _counter(
 )
 OUTCOMES = _counter("outcomes_total", "How exchanges ended.", outcome=ENDINGS)
 REJECTS = _counter("parser_rejects_total", "Requests refused before they were forwarded, by rule.", why=BROKEN_RULES)
+WATERMARKED = _counter(
+    "watermark_responses_total",
+    "Answers of a gateway that marks them; marked: by the engine, or by choice; unmarked: why not.",
+    "outcome",
+    "reason",
+)
 SHED = _counter(
     "shed_total",
     "What an overloaded gateway let go unread: idle connections it closed, new connections and late requests it refused.",
@@ -237,7 +243,7 @@ APPEAL_OUTCOMES = _counter(
 _ONLY: dict[str, tuple[Collector, ...]] = {
     "gateway": (
         REQUESTS, RESPONSES, OWN_ERRORS_TOTAL, OUTCOMES, REJECTS, SHED, DECISION_SECONDS, FIRST_BYTE_SECONDS, INFLIGHT,
-        TOKENS, KEYS_ADOPTED,
+        TOKENS, KEYS_ADOPTED, WATERMARKED,
         SHADOW, ACTIONS, FALLBACK, STATE_UP, FALLBACK_ACTIVE, EVENTS_APPENDED, EVENTS_SPOOLED, SPOOL_BYTES,
         SPOOL_LIMIT_BYTES,
     ),
