@@ -32,7 +32,7 @@ class Adoption:
         self._partitions = partitions
 
     async def adopt(self, old: str, new: str) -> None:
-        """Account, profile, verdict, timeline, balances, order, allow-list entry and group of marks; nothing that the new id
+        """Account, profile, verdict, timeline, balances, order, allow-list entry, group of marks; nothing that the new id
         has already.
 
         What statements of reasons rest on stays under the old id, and is found by its reference there.
