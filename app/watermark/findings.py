@@ -91,7 +91,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         log10_pooled: all documents as one.
         log10_split: half of the codeword selects documents, the other half is tested on them; 0: not computed.
         selected: documents that were selected.
-        documents: that carry its mark, each by itself, in at least one in 1,000 that do not; None: not looked at.
+        documents: that carry its mark, each by itself; None: not looked at.
         share: of the marked text; None: cannot be said.
         share_low: end of its 95 % interval.
         share_high: the other.

@@ -31,6 +31,7 @@ from detectors.watermark.localise import spans
 from detectors.watermark.prf import Prf
 from detectors.watermark.shares import Shares
 from detectors.watermark.single import log10_tails
+from detectors.watermark.tails import log_binomial_tail
 
 MODEL_DECOYS = 1000
 KEY_DECOYS = 10_000
@@ -124,7 +125,7 @@ def investigate(
         traced=_traced(stored, [fit.name for fit in named], traces),
         looked=sorted(looked or ()),
         stretches=_stretches(stored, secret, roll, [(kinds[fit.roster][0], fit.name) for fit in named], looked or {}),
-        notes=_notes(stored),
+        notes=_notes(stored, model),
     )
 
 
@@ -247,7 +248,7 @@ def _curve(log10_p: NDArray[np.float64]) -> found.Curve:
     return found.Curve(total=len(ordered), ranks=ranks.tolist(), log10_p=np.round(ordered[ranks - 1], 4).tolist())
 
 
-def _notes(stored: Stored) -> list[str]:
+def _notes(stored: Stored, model: found.ModelTest) -> list[str]:
     corpus = stored.manifest.corpus
     notes = []
     if corpus.cut:
@@ -260,6 +261,12 @@ def _notes(stored: Stored) -> list[str]:
         notes.append(
             f"About {corpus.lost_share:.0%} of the n-grams at the end of the corpus were left out because the filter of "
             "repeated ones was full; a scan with a larger filter counts them."
+        )
+    small = sum(value <= -2.0 for value in model.decoy_log10_p)
+    if log_binomial_tail(model.decoys, 0.01, small) < math.log(1e-4):
+        notes.append(
+            f"{small:,} of {model.decoys:,} decoy channels have a p-value of 0.01 or less: on this text the model-level test "
+            "finds marks where there are none, so nothing rests on it. The tests by key do not share that fault."
         )
     if not corpus.ngrams:
         notes.append("No document is long enough to hold a single n-gram: nothing could be tested.")

@@ -19,7 +19,8 @@ from detectors.watermark.evidence import BLOCK
 from detectors.watermark.single import log10_tails
 
 CARRIES = -3.0
-"""Logarithm of the p-value from which a document is said to carry a mark: one in a thousand without it seems to."""
+"""Logarithm of the p-value from which a document is said to carry a mark; among more than a thousand documents it is so
+much lower that less than one seems to by chance."""
 
 CELLS = 2_000
 """In the picture."""
@@ -59,14 +60,15 @@ def trace(stored: Stored, marks: Sequence[Mark], meter: Meter) -> Traces:
     best = np.zeros(documents, np.float32)
     owner = np.full(documents, -1, np.int32)
     carry = np.zeros(len(marks), np.int64)
+    least = min(CARRIES, -float(np.log10(max(1, documents))))
     if marks:
         meter.stage("documents of the named keys")
         for first, tables in evidence.blocks(BLOCK):
             for number, (word, positions) in enumerate(marks):
                 value = _log10_p(tables[:, positions], word[positions])
-                carry[number] += int((value <= CARRIES).sum())
+                carry[number] += int((value <= least).sum())
                 part = slice(first, first + len(tables))
-                better = (value <= CARRIES) & (value < best[part])
+                better = (value <= least) & (value < best[part])
                 best[part][better] = value[better]
                 owner[part][better] = number
             meter.at((first + len(tables)) / documents, first + len(tables))
