@@ -124,7 +124,7 @@ def investigate(
         cells=traces.cells,
         traced=_traced(stored, [fit.name for fit in named], traces),
         looked=sorted(looked or ()),
-        stretches=_stretches(stored, secret, roll, [(kinds[fit.roster][0], fit.name) for fit in named], looked or {}),
+        stretches=stretches(stored, secret, roll, [(kinds[fit.roster][0], fit.name) for fit in named], looked or {}),
         notes=_notes(stored, model),
     )
 
@@ -207,13 +207,22 @@ def _traced(stored: Stored, names: Sequence[str], traces: Traces) -> list[found.
     ]
 
 
-def _stretches(
+def stretches(
     stored: Stored,
     secret: MasterSecret,
     roll: Roll,
     named: Sequence[tuple[str, str]],
     looked: Mapping[int, NDArray[np.uint32]],
 ) -> list[found.Stretch]:
+    """Marked stretches within documents.
+
+    Args:
+        stored: the evidence.
+        secret: of the profile's epoch.
+        roll: whose groups count.
+        named: (kind, name) of each key that is looked for.
+        looked: tokens of the documents, by number.
+    """
     profile = stored.profile
     prf = Prf(secret, profile)
     words: list[tuple[str, NDArray[np.uint8] | None]] = [("", None)]
