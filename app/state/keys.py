@@ -288,10 +288,57 @@ def campaign_pages(campaign_id: str) -> str:
 LABELS = f"{PREFIX}:{{lbl}}:z"
 """Zset "<key id>|<time µs>|<JSON>", score 0; at most app.state.labels.MAX_LABELS; no TTL."""
 
+INTEL_GROUPS = f"{PREFIX}:{{int}}:groups"
+"""Hash trust group → its record, JSON; at most app.state.intel_groups.MAX_GROUPS; no TTL."""
+
+INTEL_MEMBERS = f"{PREFIX}:{{int}}:members"
+"""Hash token id → a member's credential, without its secret; at most app.state.intel_groups.MAX_CREDENTIALS; no TTL."""
+
+INTEL_POLLS = f"{PREFIX}:{{int}}:polls"
+"""Hash "<peer> <collection>" → how far it was read, JSON; at most app.state.intel_polls.MAX_POLLS; TTL from the last poll."""
+
+INTEL_POLLER = f"{PREFIX}:{{int}}:poller"
+"""String, process that polls peers; PX lease."""
+
+INTEL_WAITING = f"{PREFIX}:{{intq}}:w"
+"""Hash "<group> <member>" → objects and bytes in its queue; only of queues that are there; TTL as theirs."""
+
+
+def intel_received(group: str, member: str) -> str:
+    """Stream of objects that a member has sent and nobody has taken; bounds and TTL in `app.state.intel_received`."""
+    return f"{PREFIX}:{{intq}}:s:{group}:{member}"
+
+
+class CollectionKeys:
+    """The key names of one collection of a trust group, all in the group's slot; TTL of each a day longer than objects stay.
+
+    A version of an object is named `<object id>|<version, 16 digits of µs, or nothing>`.
+    """
+
+    __slots__ = ("by_id", "dated", "newest", "objects", "size")
+
+    def __init__(self, group: str, collection: str) -> None:
+        tag = f"{PREFIX}:{{int.{group}}}:{collection}"
+        self.dated = f"{tag}:at"  # zset version → when it was added, µs; no two the same
+        self.newest = f"{tag}:new"  # zset, those of them that are the newest of their object
+        self.by_id = f"{tag}:id"  # zset of versions with score 0: in the order of objects, and of each object's versions
+        self.objects = f"{tag}:o"  # hash version → the object, JSON
+        self.size = f"{tag}:n"  # hash: bytes of all objects, time of the newest entry
+
+    def all(self) -> list[str]:
+        """Every name, as the scripts take them."""
+        return [self.dated, self.newest, self.by_id, self.objects, self.size]
+
+
+def intel_statuses(group: str, member: str) -> tuple[str, str]:
+    """(hash status id → status of a request, JSON; list of the ids, newest first), see `app.state.intel_polls`; TTL."""
+    return f"{PREFIX}:{{int.{group}}}:st:{member}", f"{PREFIX}:{{int.{group}}}:so:{member}"
+
+
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
     *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact", "{ctl}:wmgrp"),
-    *("{apl}:open", "{apl}:done", "{lbl}:z"),
+    *("{apl}:open", "{apl}:done", "{lbl}:z", "{int}:groups", "{int}:members"),
 )
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or
 at most so many entries."""
