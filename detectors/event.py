@@ -125,6 +125,13 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     thinking_budget: int = 0  # tokens of hidden reasoning the client allows; 0 when it named no number
     end_user_digest: int = 0  # the end user a client names (user, safety_identifier, metadata.user_id)
 
+    # The watermark of the answer, where it has one: profile and epoch of the secret, tokens that the client got under it,
+    # and the evidence in them, expected or measured, in millionths of a nat above what text without the mark scores.
+    mark_profile: str = ""
+    mark_epoch: str = ""
+    mark_tokens: int = 0
+    mark_unats: int = 0
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Event)

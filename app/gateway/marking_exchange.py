@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import msgspec
+
 from app.enforcement.wire_errors import Headers
 from app.gateway.capture import StreamFilter
 from app.gateway.concealing import conceal_whole
@@ -16,6 +18,7 @@ from app.gateway.middleware import InsideExchange
 from app.gateway.proxy import ProxyExchange
 from app.gateway.upstream import Connection, Upstream
 from app.telemetry import metrics
+from detectors.event import Event
 
 
 class _Marked(Exchange):
@@ -50,6 +53,19 @@ class _Marked(Exchange):
     @property
     def _changes_answer(self) -> bool:
         return self.mark is not None and self.mark.stage is not None
+
+    def _seen(self, identity: Identity, at_us: int) -> Event:
+        event = super()._seen(identity, at_us)
+        mark = self.mark
+        if mark is None or not mark.ended(self.answer) or mark.profile is None:
+            return event
+        return msgspec.structs.replace(
+            event,
+            mark_profile=mark.profile.id,
+            mark_epoch=mark.profile.epoch,
+            mark_tokens=mark.tokens,
+            mark_unats=round(mark.nats * 1e6),
+        )
 
     def _settle(self, identity: Identity, ended_us: int, refund: bool) -> None:
         super()._settle(identity, ended_us, refund)

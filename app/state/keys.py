@@ -22,6 +22,9 @@ LIMIT_TTL_SEC = 2 * 86_400
 FLAG_TTL_SEC = 400 * 86_400
 """How long it can be explained why a key was flagged: as long as an appeal, or a complaint about one, may take."""
 
+MARKS_TTL_SEC = 400 * 86_400
+"""How long after its last marked answer a key's ledger is kept: data sets turn up late."""
+
 LOOKS_TTL_SEC = 30 * 86_400
 """How long what was last seen of the whole fleet is remembered where nothing is judged."""
 
@@ -113,6 +116,10 @@ class PartitionKeys:
         """List of what the key's verdicts rested on when they rose, newest first, at most 20; TTL FLAG_TTL_SEC."""
         return f"{self.tag}:g:{key_id}"
 
+    def marks(self, key_id: str) -> str:
+        """Hash "profile|epoch" → marked answers, see `app.state.mark_ledger`, at most MAX_MARKS; TTL MARKS_TTL_SEC."""
+        return f"{self.tag}:m:{key_id}"
+
     def reference(self, ref: str) -> str:
         """String, id of the key that an action's reference belongs to; TTL FLAG_TTL_SEC."""
         return f"{self.tag}:r:{ref}"
@@ -134,6 +141,7 @@ class PartitionKeys:
             self.profile("k", key_id),
             self.timeline(key_id),
             self.flags(key_id),
+            self.marks(key_id),
         ]
 
 

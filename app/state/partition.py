@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from app.errors import LeaseLost
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import FLAG_TTL_SEC, PROFILE_TTL_SEC, PartitionKeys
+from app.state.keys import FLAG_TTL_SEC, MARKS_TTL_SEC, PROFILE_TTL_SEC, PartitionKeys
 from app.state.ownership import Lease
 
 START = "0-0"
@@ -28,6 +28,9 @@ DEAD_MAX_BYTES = 65_536
 MAX_FLAGS = 20
 """Flag records kept of one key, at about 5 KB each: every change is in the timeline, these explain the latest."""
 
+MAX_MARKS = 32
+"""Profiles with their epochs in the ledger of one key; what is marked under more is added up as one, without a name."""
+
 MAX_TRACES = 20_000
 """Traces of a partition that may wait for the linker, at most a kilobyte each; the oldest are dropped beyond."""
 
@@ -36,6 +39,16 @@ TRACES_OF_BATCH = 1 << 14
 
 KIND_LETTER = {"key": "k", "org": "o"}
 """Entity kind of the detectors → letter in the key names."""
+
+
+class MarkSum(NamedTuple):
+    """Marked answers of a batch to one key under one profile: how many, tokens, evidence, first and last in ms."""
+
+    answers: int
+    tokens: int
+    unats: int
+    first_ms: int
+    last_ms: int
 
 
 class AlreadyApplied(LeaseLost):
@@ -77,6 +90,7 @@ class Batch:
         ballot_ttl_sec: how long they are kept.
         traces: (key id, pass that is to know it, trace) for the linker, see `app.state.traces`.
         reached_us: event time that the partition has come to; 0 where nothing is linked.
+        marks: (key id, "profile|epoch") → what is added to the key's ledger.
     """
 
     cursor: str
@@ -94,6 +108,7 @@ class Batch:
     ballot_ttl_sec: int = 0
     traces: list[tuple[str, int, bytes]] = field(default_factory=list)
     reached_us: int = 0
+    marks: dict[tuple[str, str], MarkSum] = field(default_factory=dict)
 
 
 def parse_id(entry_id: str) -> tuple[int, int]:
@@ -185,6 +200,7 @@ class PartitionStore:
         for key_id, ref, _ in batch.flags:
             keys += (names.flags(key_id), names.reference(ref))
         keys += [names.ballots(number) for number, _ in batch.ballots]
+        keys += [names.marks(key_id) for key_id, _ in batch.marks]
         args: list[str | int | bytes] = [self.lease.fence, batch.cursor, batch.last, next_id(batch.last)]
         args += [PROFILE_TTL_SEC, newest_ms - PROFILE_TTL_SEC * 1000]
         args += [DEAD_MAX_ENTRIES, DEAD_TTL_MS, f"{max(0, last_ms - DEAD_TTL_MS)}-0"]
@@ -192,6 +208,7 @@ class PartitionStore:
         args += [len(batch.flagged), len(batch.rows), len(batch.dead), self._max_rows]
         args += [len(batch.flags), MAX_FLAGS, FLAG_TTL_SEC, len(batch.ballots), batch.ballot_ttl_sec]
         args += [len(batch.traces), MAX_TRACES, batch.reached_us]
+        args += [len(batch.marks), MAX_MARKS, MARKS_TTL_SEC]
         args += batch.states.values()
         args += batch.verdicts.values()
         args += [item for _, item in batch.timeline]
@@ -207,6 +224,8 @@ class PartitionStore:
             args += (record, key_id)
         for (number, key_id), ballot in batch.ballots.items():
             args += (mark_of(number, batch.ballot_model), key_id, ballot)
+        for (_, name), total in batch.marks.items():
+            args += (name, *total)
         last_seq = parse_id(batch.last)[1]
         for number, (key_id, due_us, data) in enumerate(batch.traces):
             # Ids of their own that ascend from batch to batch, and are the same in a second attempt.

@@ -22,6 +22,7 @@ from app.worker.casts import Casting
 from app.worker.effects import add_verdicts
 from app.worker.flags import add_flags
 from app.worker.hot import Entity, HotStates
+from app.worker.marks import add_marks
 from detectors.analysis import Analysis, EntityState
 from detectors.campaign.trace import Trace
 from detectors.contract import Level, Verdict
@@ -177,6 +178,8 @@ class Consumer:
             at_ms = event.at_us // 1000
             batch.seen[event.key_id] = max(at_ms, batch.seen.get(event.key_id, 0))
             batch.rows.append((entry_id, rows.encode(event, fp)))
+            if event.mark_profile:
+                add_marks(batch, event)
         return batch, changes, len(verdicts)
 
     def _add_ballots(

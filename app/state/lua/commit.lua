@@ -1,16 +1,17 @@
--- commit v2: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
+-- commit v3: apply one batch of a partition's stream, all of it or nothing.   Called by state/partition.py: commit
 -- KEYS[1..9]  fence, cursor, stream, rows, dead, seen, flagged, trace log, traces; then n_states profile, n_verdicts verdict,
 --             n_verdicts order, n_verdicts asked and n_timeline timeline names, for each flag record its list and its
---             reference, and the hash of each ballot; all under one hash tag
--- ARGV[1..25] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
+--             reference, the hash of each ballot, and the ledger of each mark; all under one hash tag
+-- ARGV[1..28] our fence; cursor the batch was read from; id of the batch's last entry; the id after it; profile TTL, sec;
 --             seen horizon, ms; dead letters: most entries, TTL ms, oldest id kept; then how many states, verdicts,
 --             timeline items, seen, flagged, rows and dead letters follow; most rows that may wait for the archive; how many
 --             flag records follow; most that a key keeps; their TTL, sec; how many ballots follow; their TTL, sec; how many
---             traces follow; most that may wait; event time the partition has come to, us, 0 where nothing is linked
--- ARGV[26..]  states: value. verdicts: value, "" deletes; written to asked where an order of a person stands. timeline: JSON.
+--             traces follow; most that may wait; event time the partition has come to, us, 0 where nothing is linked; how
+--             many sums of marks follow; most that a key's ledger has; its TTL, sec
+-- ARGV[29..]  states: value. verdicts: value, "" deletes; written to asked where an order of a person stands. timeline: JSON.
 --             seen: ms, key. flagged: rank, key; "" removes. rows: id, bytes. dead: id, bytes, rule. flag records: JSON,
---             key. ballots: "interval|model" that the hash is to hold, key, bytes. traces: id,
---             pass, key, bytes.
+--             key. ballots: "interval|model" that the hash is to hold, key, bytes. marks: "profile|epoch", answers, tokens,
+--             evidence, first and last, ms. traces: id, pass, key, bytes.
 -- Returns     {rows, traces} dropped because too many wait; or "fence" when another worker has owned the partition since; or
 --             "cursor" when the batch was applied before
 -- Time        none: everything written is a function of the entries, and of orders, so a second run writes the same bytes
@@ -23,7 +24,7 @@ if (redis.call('GET', KEYS[2]) or '0-0') ~= ARGV[2] then
   return 'cursor'
 end
 local ttl = ARGV[5]
-local k, a = 9, 25
+local k, a = 9, 28
 
 -- A SET comes first: if memory is full the server refuses it before anything has been written.
 redis.call('SET', KEYS[2], ARGV[3])
@@ -105,6 +106,28 @@ for _ = 1, tonumber(ARGV[21]) do
     end
     redis.call('HSET', KEYS[k], ARGV[a - 1], ARGV[a])
   end
+end
+for _ = 1, tonumber(ARGV[26]) do
+  k, a = k + 1, a + 6
+  local name = ARGV[a - 5]
+  local held = redis.call('HGET', KEYS[k], name)
+  if not held and redis.call('HLEN', KEYS[k]) >= tonumber(ARGV[27]) then
+    name = '|'
+    held = redis.call('HGET', KEYS[k], name)
+  end
+  -- Sums of whole numbers below 2^53 are exact, and this script runs once for a batch.
+  local sums, n = {0, 0, 0, tonumber(ARGV[a - 1]), 0}, 0
+  for number in string.gmatch(held or '', '%S+') do
+    n = n + 1
+    sums[n] = tonumber(number) or 0
+  end
+  for i = 1, 3 do
+    sums[i] = sums[i] + ARGV[a - 5 + i]
+  end
+  sums[4] = math.min(sums[4], ARGV[a - 1])
+  sums[5] = math.max(sums[5], ARGV[a])
+  redis.call('HSET', KEYS[k], name, string.format('%.0f %.0f %.0f %.0f %.0f', unpack(sums)))
+  redis.call('EXPIRE', KEYS[k], ARGV[28])
 end
 for _ = 1, tonumber(ARGV[23]) do
   a = a + 4

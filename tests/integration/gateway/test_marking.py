@@ -175,6 +175,8 @@ def test_sglang_is_told_in_its_own_words(rig: Any, sources: Any, raw: Any, key: 
     gateway = rig.gateway(sections={"watermark": {**sources, "engine": "sglang"}})
     body = {"model": "still-small-2", "messages": ASK, **OPT_OUT}
     assert raw(gateway.url, wire(key, "/v1/chat/completions", body)).reply.status == 200
+    (event,) = gateway.events.of(gateway.key_id(key))
+    assert event.mark_unats == round(event.mark_tokens * 0.15e6)
     (sent,) = forwarded()
     assert sent["watermark"].keys() == {"enabled", "key", "context_window"}
     assert sent["watermark"]["enabled"] is True
@@ -267,6 +269,7 @@ def test_a_client_does_not_see_how_strongly_it_is_marked(
     assert (b"[DONE]" in reply.body) is stream
     event = gateway.events.of(gateway.key_id(key))[0]
     assert (event.output_tokens, event.outcome) == (8, "complete")
+    assert (event.mark_profile, event.mark_epoch, event.mark_tokens, event.mark_unats) == ("live", "e1", 8, 3_250_000)
 
 
 @pytest.mark.parametrize("stream", [False, True])
