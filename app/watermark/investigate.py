@@ -25,6 +25,7 @@ from app.watermark.roll import Roll
 from app.watermark.store import Stored, profile_fields
 from app.watermark.traces import Traces, trace
 from detectors.watermark.attribution import Attribution, Fit, Roster, attribute
+from detectors.watermark.conditional import ConditionalNull
 from detectors.watermark.evidence import Evidence
 from detectors.watermark.keys import MasterSecret, group_codewords, issued
 from detectors.watermark.localise import spans
@@ -225,7 +226,7 @@ def stretches(
     """
     profile = stored.profile
     prf = Prf(secret, profile)
-    words: list[tuple[str, NDArray[np.uint8] | None]] = [("", None)]
+    words: list[tuple[str, NDArray[np.uint8]]] = []
     for kind, name in named:
         if kind == "group":
             words.append((name, group_codewords(secret, (name,), profile.positions, profile.symbols)[0]))
@@ -233,21 +234,27 @@ def stretches(
             group = roll.groups.get(name, "")
             words.append((name, issued(secret, name, profile.positions, profile.symbols, group)))
     # Of several keys in the same document, each has its part of the probability that anything is shown by chance.
-    alpha = ALPHA / len(words)
-    return [
-        found.Stretch(
-            document=number,
-            place=stored.place(number),
-            name=name,
-            start=span.start,
-            end=span.end,
-            ngrams=span.ngrams,
-            log10_p=min(0.0, span.log10_p + math.log10(len(words))),
-        )
-        for number, tokens in sorted(looked.items())
-        for name, word in words
-        for span in spans(prf, profile, tokens, word, alpha)
-    ]
+    tried = 1 + len(words)
+    made = []
+    for number, tokens in sorted(looked.items()):
+        # A long answer to one key carries a little of any other's mark, where the two have the same symbol: whose it is,
+        # the test given the text says, and only then where.
+        null = ConditionalNull(Evidence.of(prf, profile, [tokens]).pooled())
+        fitting = [(name, word) for name, word in words if null.log_tail(null.scores(word[None, :]))[0] <= math.log(ALPHA)]
+        for name, word in (("", None), *fitting):
+            made += [
+                found.Stretch(
+                    document=number,
+                    place=stored.place(number),
+                    name=name,
+                    start=span.start,
+                    end=span.end,
+                    ngrams=span.ngrams,
+                    log10_p=min(0.0, span.log10_p + math.log10(tried)),
+                )
+                for span in spans(prf, profile, tokens, word, ALPHA / tried)
+            ]
+    return made
 
 
 def _curve(log10_p: NDArray[np.float64]) -> found.Curve:
@@ -274,8 +281,8 @@ def _notes(stored: Stored, model: found.ModelTest) -> list[str]:
     small = sum(value <= -2.0 for value in model.decoy_log10_p)
     if log_binomial_tail(model.decoys, 0.01, small) < math.log(1e-4):
         notes.append(
-            f"{small:,} of {model.decoys:,} decoy channels have a p-value of 0.01 or less: on this text the model-level test "
-            "finds marks where there are none, so nothing rests on it. The tests by key do not share that fault."
+            f"{small:,} of {model.decoys:,} decoy channels have a p-value of 0.01 or less: on this text the model-level "
+            "test finds marks where there are none, so nothing rests on it. The tests by key do not share that fault."
         )
     if not corpus.ngrams:
         notes.append("No document is long enough to hold a single n-gram: nothing could be tested.")

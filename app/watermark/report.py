@@ -222,10 +222,11 @@ def _model(findings: Findings) -> str:
         "## Is it the model's at all\n\n"
         f"A share of the tokens ({findings.profile['coin']:.0%}) is marked alike for all keys. {model.ngrams:,} such "
         f"n-grams score {model.score:,.1f}, where a text without marks scores {model.expected:,.1f}: "
-        f"p = {power(model.log10_p)}. Of {model.decoys:,} channels that nobody is marked with, scored on {model.decoy_ngrams:,} of the same n-grams, "
-        f"{rank:,} have a p-value as small; their smallest is {power(model.decoy_log10_p[0])}, and "
-        f"{sum(value <= -2 for value in model.decoy_log10_p):,} are at 0.01 or below, where {model.decoys / 100:,.0f} are "
-        "expected. In a text of which only a small part is ours this test can be blind where the one by key is not.\n"
+        f"p = {power(model.log10_p)}. Of {model.decoys:,} channels that nobody is marked with, scored on "
+        f"{model.decoy_ngrams:,} of the same n-grams, {rank:,} have a p-value as small; their smallest is "
+        f"{power(model.decoy_log10_p[0])}, and {sum(value <= -2 for value in model.decoy_log10_p):,} are at 0.01 or below, "
+        f"where {model.decoys / 100:,.0f} are expected. In a text of which only a small part is ours this test can be "
+        "blind where the one by key is not.\n"
     )
 
 
