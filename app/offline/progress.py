@@ -68,8 +68,9 @@ class _Stage:
 
 
 class _Bar:
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, unit: str) -> None:
         self._progress = progress
+        self._unit = unit
         self._clock = _Clock(REDRAW_EVERY_SEC)
         self._task: TaskID | None = None
         self._stage = _Stage()
@@ -84,12 +85,13 @@ class _Bar:
     def at(self, share: float, events: int) -> None:
         rate, _ = self._stage.rate(share, events)
         if self._task is not None and self._clock.due():
-            self._progress.update(self._task, completed=min(1.0, share), rate=f"{events:,} events, now {rate:,.0f}/s")
+            self._progress.update(self._task, completed=min(1.0, share), rate=f"{events:,} {self._unit}, now {rate:,.0f}/s")
 
 
 class _Plain:
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, unit: str) -> None:
         self._console = console
+        self._unit = unit
         self._clock = _Clock(PLAIN_EVERY_SEC, time.monotonic())
         self._text = ""
         self._stage = _Stage()
@@ -103,16 +105,22 @@ class _Plain:
         rate, left_sec = self._stage.rate(share, events)
         if self._clock.due():
             left = "" if left_sec is None else f", about {left_sec:,.0f} s left"
-            self._console.print(f"{self._text}: {share:.0%}, {events:,} events, now {rate:,.0f}/s{left}", highlight=False)
+            done = f"{events:,} {self._unit}, now {rate:,.0f}/s"
+            self._console.print(f"{self._text}: {share:.0%}, {done}{left}", highlight=False)
 
 
 @contextmanager
-def meter(console: Console | None) -> Iterator[Meter]:
-    """The meter that suits the console: a live bar on a terminal, plain lines elsewhere, nothing for None."""
+def meter(console: Console | None, unit: str = "events") -> Iterator[Meter]:
+    """The meter that suits the console: a live bar on a terminal, plain lines elsewhere, nothing for None.
+
+    Args:
+        console: where it is shown.
+        unit: what is counted, in the plural.
+    """
     if console is None:
         yield Silent()
     elif not console.is_terminal:
-        yield _Plain(console)
+        yield _Plain(console, unit)
     else:
         wide = console.width >= WIDE_CHARS
         columns = (
@@ -124,4 +132,4 @@ def meter(console: Console | None) -> Iterator[Meter]:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console) as progress:
-            yield _Bar(progress)
+            yield _Bar(progress, unit)
