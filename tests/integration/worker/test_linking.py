@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
 import zlib
 from collections.abc import AsyncIterator
@@ -18,11 +20,9 @@ from app.state.partition import AlreadyApplied, Batch
 from app.state.traces import Reached, TraceStore
 from app.telemetry import metrics
 from app.worker import linking
-from app.worker import worker as worker_module
 from app.worker.casts import Casting, due_us
 from app.worker.linking import LinkJob
 from detectors.analysis import Analysis
-from detectors.campaign import cells, chronicle, judging
 from detectors.campaign.contract import Campaign, Member
 from detectors.campaign.passes import PASS_US, SETTLE_US
 from detectors.campaign.trace import Trace, encode
@@ -39,20 +39,23 @@ KEYS = 24
 _WORDS = [a + b + c for a in "bdfgklmnprst" for b in ("a", "e", "io", "ou") for c in ("n", "rt", "lle", "st", "m")]
 
 
+LOOSE = {
+    "detectors.campaign.cells.LEAST_NATS": 0.1,
+    "detectors.campaign.cells.LEAST_HEAT": -1e9,
+    "detectors.campaign.cells.LEAST_PURITY": 0.0,
+    "detectors.campaign.judging.WATCH": 0.0,
+    "detectors.campaign.judging.WATCH_HEAT": -9.0,
+    "detectors.campaign.chronicle.COLD": -9.0,
+    "detectors.campaign.linker.WARM": -1e9,
+    "app.worker.worker.LINK_CHECK_SEC": 0.02,
+}
+"""A fleet of two dozen keys without a reference: rare is what a few share, and everybody may belong to a campaign."""
+
+
 @pytest.fixture(autouse=True)
 def _loose(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fleet of two dozen keys without a reference: rare is what a few share, and everybody may belong to a campaign."""
-    for module, name, value in (
-        (cells, "LEAST_NATS", 0.1),
-        (cells, "LEAST_HEAT", -1e9),
-        (cells, "LEAST_PURITY", 0.0),
-        (judging, "WATCH", 0.0),
-        (judging, "WATCH_HEAT", -9.0),
-    ):
-        monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(chronicle, "COLD", -9.0)
-    monkeypatch.setattr("detectors.campaign.linker.WARM", -1e9)
-    monkeypatch.setattr(worker_module, "LINK_CHECK_SEC", 0.02)
+    for place, value in LOOSE.items():
+        monkeypatch.setattr(place, value)
 
 
 def _event(number: int) -> Event:
@@ -190,6 +193,59 @@ async def test_a_linker_killed_between_store_and_trim_loses_nothing(
             assert not await first.step()
     assert await CampaignStore(lab.client).all() == _replayed(300)
     await _nothing_is_left_that_was_known(lab, (await CampaignStore(lab.client).state()).last_us)
+
+
+@pytest.mark.slow
+async def test_killing_whichever_process_links_again_and_again_changes_nothing(lab: Any) -> None:
+    """Of two worker processes the one that links is killed −9, at random or just as a pass is stored; the other goes on."""
+    dice = random.Random(6)
+    sets = LOOSE | {"app.worker.linking.LEASE_MS": 400}
+    store, done, kills, seen = CampaignStore(lab.client), 60, 12, []
+
+    async def linker() -> str:
+        return ((await lab.client.get(LINKER)) or b"").decode()
+
+    def process(name: str) -> Any:
+        return lab.process(STILLWATCH_WORKER__ID=name, FORKER_SETS=json.dumps(sets))
+
+    await _fill(lab, 0, done)
+    async with process("a") as first, process("b") as second:
+        running = {"a": first, "b": second}
+        for one in running.values():
+            await one.start()
+        for number in range(kills):
+            await lab.until(lambda: _true(linker()), True)
+            victim, before = await linker(), await store.state()
+            await _fill(lab, done, 40)
+            done += 40
+            if number % 2:
+                await asyncio.sleep(dice.uniform(0.0, 0.3))
+            else:  # before what it knew is settled
+                async with asyncio.timeout(30):
+                    while (await store.state()).stored == before.stored:  # noqa: ASYNC110 - another process sets it
+                        await asyncio.sleep(0.001)
+            await running[victim].signal("SIGKILL")
+            seen.append((victim, (await store.state()).last_us))
+            (heir,) = running.keys() - {victim}
+            await lab.until(linker, heir)
+            await running[victim].start()
+        for one in running.values():
+            await one.signal("SIGKILL")
+    await lab.client.delete(LINKER)
+    async with lab.worker("last"):
+        await lab.until_applied()
+        await _settled(lab, done)
+    last = _job(lab, "end")
+    while await last.step():
+        pass
+    assert {victim for victim, _ in seen} == {"a", "b"}
+    assert len({last_us for _, last_us in seen}) > kills // 3  # each got on a bit
+    assert await store.all() == _replayed(done)
+    await _nothing_is_left_that_was_known(lab, (await store.state()).last_us)
+
+
+async def _true(measured: Any) -> bool:
+    return bool(await measured)
 
 
 async def _nothing_is_left_that_was_known(lab: Any, last_us: int) -> None:
