@@ -35,6 +35,7 @@ from app.cli import (
     services,
     tokens,
     train,
+    watermark,
 )
 
 program = typer.Typer(
@@ -77,6 +78,7 @@ program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)
 program.add_typer(audit.group, name="audit", rich_help_panel=_LOOK)
 program.add_typer(config.group, name="config", rich_help_panel=_LOOK)
 program.add_typer(report.group, name="report", rich_help_panel=_LOOK)
+program.add_typer(watermark.group, name="watermark", rich_help_panel=_LOOK)
 program.add_typer(orders.group, name="orders", rich_help_panel=_ACT)
 program.add_typer(campaigns.group, name="campaigns", rich_help_panel=_ACT)
 program.add_typer(proposals.group, name="proposals", rich_help_panel=_ACT)
