@@ -31,8 +31,12 @@ LEAST = 1e-280
 MOST_TRIALS = 2**53
 """Beyond it a float no longer counts in ones."""
 
+SERIES_UNTIL = 1000.0
+SERIES_DEVIATIONS = 4.0
+"""Where scipy's lower tail is its power series; nearer to the mean it has an expansion that is exact."""
+
 STEPS = 20_000
-"""Of a continued fraction. Tails below `LEAST` need a few hundred at most."""
+"""Of a continued fraction; a few hundred are needed at most."""
 
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 """Of the series of ln Γ(n + 1) beyond Stirling's formula, in odd powers of 1/n (Abramowitz and Stegun 6.1.41)."""
@@ -129,25 +133,36 @@ def _at_least_zero(field: str, value: ArrayLike) -> Numbers:
 def _log_gamma_tails(n: Numbers, s: Numbers) -> Numbers:
     """Ln Q for one-dimensional arrays of positive n and s."""
     upper = special.gammaincc(n, s)
-    lower = special.gammainc(n, s)
     far = (upper < LEAST) & (s > n)
     with np.errstate(divide="ignore"):
-        result = np.where(upper > 0.5, np.log1p(-lower), np.log(upper))
+        result = np.where(upper > 0.5, -0.0, np.log(upper))
     if far.any():
-        result[far] = _log_gamma_far(n[far], s[far])
-    return np.asarray(result)
+        result[far] = _log_gamma_prefactor(n[far], s[far]) + np.log(_upper_fraction(n[far], s[far]))
+    likely = upper > 0.5
+    if likely.any():
+        result[likely] = np.log1p(-np.exp(_log_gamma_lowers(n[likely], s[likely])))
+    return np.asarray(result + 0.0)
 
 
 def _log_gamma_lowers(n: Numbers, s: Numbers) -> Numbers:
-    """Ln P(n, s), where it is a float; minus infinity where it underflows: then the upper tail is 1 to every digit."""
+    """Ln P for one-dimensional arrays of positive n and s, at most the mean where it matters."""
     with np.errstate(divide="ignore"):
-        return np.asarray(np.log(special.gammainc(n, s)))
+        result = np.asarray(np.log(special.gammainc(n, s)))
+    # scipy stops a power series after 2,000 terms here, too early for n of a million: off by a thousandth
+    far = (n > SERIES_UNTIL) & (s < n - SERIES_DEVIATIONS * np.sqrt(n))
+    if far.any():
+        result[far] = _log_gamma_prefactor(n[far], s[far]) + np.log(_lower_fraction(n[far], s[far]))
+    return result
 
 
-def _log_gamma_far(n: Numbers, s: Numbers) -> Numbers:
-    """Ln Q far above the mean: e⁻ˢ sⁿ / Γ(n) times a continued fraction, by Lentz's method."""
+def _log_gamma_prefactor(n: Numbers, s: Numbers) -> Numbers:
+    """Ln(e⁻ˢ sⁿ / Γ(n))."""
     excess = (s - n) / n
-    prefactor = -n * (excess - np.log1p(excess)) + 0.5 * np.log(n / (2 * np.pi)) - _stirling(n)
+    return np.asarray(-n * (excess - np.log1p(excess)) + 0.5 * np.log(n / (2 * np.pi)) - _stirling(n))
+
+
+def _upper_fraction(n: Numbers, s: Numbers) -> Numbers:
+    """The continued fraction of the upper tail (Abramowitz and Stegun 6.5.31), by Lentz's method."""
     partial = s + 1 - n
     above = np.full_like(n, np.inf)  # 1/0 of the first step
     below = 1 / partial
@@ -161,7 +176,22 @@ def _log_gamma_far(n: Numbers, s: Numbers) -> Numbers:
         fraction *= change
         if (np.abs(change - 1) < 1e-15).all():
             break
-    return np.asarray(prefactor + np.log(fraction))
+    return np.asarray(fraction)
+
+
+def _lower_fraction(n: Numbers, s: Numbers) -> Numbers:
+    """The continued fraction of the lower tail (NIST's handbook, 8.9.1), by Lentz's method: fast well below the mean."""
+    inverse, above, below = n.copy(), n.copy(), np.zeros_like(n)
+    for step in range(1, STEPS):
+        numerator = -(n + (step - 1) // 2) * s if step % 2 else step // 2 * s
+        partial = n + step
+        below = 1 / (partial + numerator * below)
+        above = partial + numerator / above
+        change = above * below
+        inverse *= change
+        if (np.abs(change - 1) < 1e-15).all():
+            break
+    return np.asarray(1 / inverse)
 
 
 def _log_binomial_tails(n: Numbers, p: Numbers, k: Numbers) -> Numbers:
@@ -173,7 +203,7 @@ def _log_binomial_tails(n: Numbers, p: Numbers, k: Numbers) -> Numbers:
         result = np.where(upper > 0.5, np.log1p(-lower), np.log(upper))
     if far.any():
         result[far] = _log_binomial_far(n[far], p[far], k[far])
-    return np.asarray(result)
+    return np.asarray(result + 0.0)
 
 
 def _log_binomial_far(n: Numbers, p: Numbers, k: Numbers) -> Numbers:

@@ -40,6 +40,9 @@ GAMMA = [  # n, s, ln Q(n, s); mpmath
     (150, 3000, -2407.0097788142587859),
     (1e7, 9990000.0, -0.00078045769314158543132),
     (5, 1e6, -999947.91600759848685),
+    (1e6, 995000, -2.7495807372797476492e-7),
+    (3308234, 3299469.6236999924, -7.0813600543416412314e-7),
+    (5e7, 49960000.0, -7.6432606672130920513e-9),
 ]
 BINOMIAL = [  # n, p, k, ln P[Bin(n, p) >= k]; mpmath
     (1000, 0.25, 900, -954.48216354123579066),
@@ -157,6 +160,8 @@ def test_the_dual_tail_is_the_gamma_tail_at_its_ends_and_symmetric() -> None:
         assert log_dual_tail(n, s, 0.5) == log_gamma_tail(2 * n, 2 * s)
         assert log_dual_tail(n, s, 0.5 - 1e-9) == pytest.approx(log_gamma_tail(2 * n, 2 * s), rel=1e-9)
         assert log_dual_tail(n, s, 1e-13) == pytest.approx(log_gamma_tail(n, s), rel=1e-9)
+    below = (3_308_234, 3_299_469.6236999924)  # far below the mean of millions, where a power series is not enough
+    assert log_dual_tail(*below, 1e-13) == pytest.approx(log_gamma_tail(*below), rel=1e-9)
         assert log_dual_tail(n, s, 0.2) == pytest.approx(log_dual_tail(n, s, 0.8), rel=1e-13)
 
 
