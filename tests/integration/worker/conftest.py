@@ -14,6 +14,7 @@ import pytest
 import redis.asyncio as aioredis
 
 from app.settings import Settings, load
+from app.simulate.state_servers import LocalCluster
 from app.state.factory import background_client
 from app.state.keys import PartitionKeys, partition_of
 from app.state.ownership import Ownership
@@ -61,6 +62,8 @@ class Lab:
     """One empty state server, one archive folder, and traffic that is the same every time."""
 
     partitions = 2
+    cluster: LocalCluster | None = None
+    """The server, where it is a Cluster."""
 
     def __init__(self, url: str, client: aioredis.Redis, folder: Path) -> None:
         self.url = url
@@ -219,3 +222,15 @@ async def lab(redis_db: str, tmp_path: Path) -> AsyncIterator[Lab]:
     client = background_client(redis_db, load(environ={}))
     yield Lab(redis_db, client, tmp_path / "archive")
     await client.aclose()
+
+
+@pytest.fixture
+async def cluster_lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    """A lab on a Cluster of three masters with replicas, with partitions on each of them."""
+    cluster = await asyncio.to_thread(lambda: LocalCluster(tmp_path / "cluster", replicas=True))
+    client = background_client(cluster.url, load(environ={}))
+    made = Lab(cluster.url, client, tmp_path / "archive")
+    made.partitions, made.cluster = 6, cluster
+    yield made
+    await client.aclose()
+    await asyncio.to_thread(cluster.close)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
+import signal
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +14,14 @@ from typing import Any
 
 import pytest
 
+from app.errors import StateUnavailable
 from app.offline.linking import Linking
+from app.simulate.state_servers import ServerGone
+from app.state.calls import reachable
 from app.state.campaigns import CampaignState, CampaignStore, Written
+from app.state.cluster import slot_of
 from app.state.erasures import Erasures
-from app.state.keys import CAMPAIGN_OF, LINKER, PartitionKeys, campaign_pages
+from app.state.keys import CAMPAIGN_OF, CAMPAIGNS_STATE, LINKER, PartitionKeys, campaign_pages
 from app.state.partition import AlreadyApplied, Batch
 from app.state.traces import Reached, TraceStore
 from app.telemetry import metrics
@@ -151,6 +157,55 @@ async def test_two_workers_one_of_which_goes_give_the_campaigns_of_a_replay(lab:
     found = await CampaignStore(lab.client).all()
     assert found == _replayed(400)
     assert any(len(one.members) >= RING for one in found)
+
+
+@pytest.mark.slow
+async def test_on_a_cluster_campaigns_are_those_of_a_replay_also_when_their_node_is_lost(cluster_lab: Any) -> None:
+    """Traces lie on every node and campaigns on one. That one is killed, its replica takes over, and all is as without."""
+    lab, cluster, store = cluster_lab, cluster_lab.cluster, CampaignStore(cluster_lab.client)
+    assert len({cluster.master_of(slot_of(number)) for number in range(lab.partitions)}) == 3
+    async with lab.worker("w2"):
+        async with lab.worker("w1"):
+            await _fill(lab, 0, 200)
+            await lab.until_applied()
+            await _settled(lab, 200)
+            await asyncio.sleep(2.0)  # what a replica has not got yet is lost with its master, by the nature of replicas
+            place = await asyncio.to_thread(_place_of_campaigns, cluster)
+            await asyncio.to_thread(cluster.masters[place].signal, signal.SIGKILL)
+            await lab.until(lambda: _all_partitions_answer(lab), True)
+        assert "role:master" in await asyncio.to_thread(cluster.replicas[place].ask, "INFO", "replication")
+        await _fill(lab, 200, 200)
+        await lab.until_applied()
+        await _settled(lab, 400)
+    last = _job(lab, "w3")
+    while await last.step():
+        pass
+    found = await store.all()
+    assert found == _replayed(400)
+    assert any(len(one.members) >= RING for one in found)
+    await _nothing_is_left_that_was_known(lab, (await store.state()).last_us)
+    key = next(one for one in found if one.members).members[0].key_id
+    assert await store.erase(key) >= 1
+    assert await store.of_keys([key]) == {}
+
+
+def _place_of_campaigns(cluster: Any) -> int:
+    """Which of the masters holds them; the others say that they moved."""
+    for place, master in enumerate(cluster.masters):
+        with contextlib.suppress(ServerGone):
+            if master.ask("EXISTS", CAMPAIGNS_STATE) == "1":
+                return place
+    raise AssertionError("no master has a pass of the linker")
+
+
+async def _all_partitions_answer(lab: Any) -> bool:
+    with contextlib.suppress(StateUnavailable):
+        with reachable("a test"):
+            for number in range(lab.partitions):
+                await lab.client.set(f"{PartitionKeys(number).tag}:test", "1", px=1000)
+            await CampaignStore(lab.client).release("nobody")
+        return True
+    return False
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 2])
