@@ -99,7 +99,17 @@ def detect(tokens: Tokens, scheme: Scheme, prompt: Tokens = ()) -> Detection:
 
 
 def detect_corpus(documents: Iterable[Tokens], scheme: Scheme) -> Detection:
-    """Looks for the mark in many answers together: an input that several of them show counts once."""
+    """Looks for the mark in many answers together: an input that several of them show counts once.
+
+    All inputs are held at once, about 220 bytes a token at four tokens of context.
+
+    Args:
+        documents: the tokens of each answer.
+        scheme: with the key to test.
+
+    Raises:
+        ValueError: an answer is no list of tokens.
+    """
     answers = [token_array("tokens", document) for document in documents]
     none = np.zeros(0, np.int64)
     rows = [scheme.inputs(answer, none) for answer in answers]
