@@ -7,7 +7,7 @@ from math import log1p, log10
 import numpy as np
 import pytest
 
-from detectors.watermark.compat.detection import LN10, detect
+from detectors.watermark.compat.detection import LN10, detect, detect_corpus
 from detectors.watermark.compat.murmur3 import coins, context_hashes, murmur3, token_hashes
 from detectors.watermark.compat.sglang import Sglang, parse_key
 from detectors.watermark.tails import log_gamma_tail
@@ -233,6 +233,23 @@ def test_a_field_that_does_not_fit_is_named(fields: dict[str, float], named: str
     with pytest.raises(ValueError, match=f"^{named}: must be") as error:
         Sglang(**({"key": KEY_A} | fields))  # type: ignore[arg-type]
     assert str(2**64) not in str(error.value)
+
+
+def test_gamma_tails_are_the_published_ones() -> None:
+    """Three unit exponentials at 2, 4,096 at their mean, one at 1,000."""
+    assert np.exp(log_gamma_tail(3, 2.0)) == pytest.approx(5 * np.exp(-2), rel=1e-12)
+    assert np.exp(log_gamma_tail(4096, 4096.0)) == pytest.approx(0.4979221728062154, abs=1e-10)
+    assert log_gamma_tail(1, 1000.0) == -1000.0
+
+
+def test_a_corpus_counts_what_its_answers_share_once() -> None:
+    """An answer served twice says nothing more than once; another one adds to it."""
+    first, second = made(KEY_A, KEY_B, length=60), made(KEY_A, KEY_B, length=90)[60:]
+    scheme = Sglang(KEY_A, KEY_B)
+    once, twice = detect_corpus([first, second], scheme), detect_corpus([first, second, first], scheme)
+    assert (once.scored, once.score, once.log10_p) == (twice.scored, twice.score, twice.log10_p)
+    assert once.scored == (60 - 4) + (30 - 4)
+    assert once.log10_p < detect(first, scheme).log10_p
 
 
 def test_keys_stay_out_of_what_is_printed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.watermark.compat.detection import LN10, detect
+from detectors.watermark.compat.detection import LN10, detect, detect_corpus
 from detectors.watermark.compat.synthid import SynthId
 from detectors.watermark.tails import log_binomial_tail
 
@@ -121,6 +121,18 @@ def test_an_ngram_that_generation_forgot_it_had_marked_still_counts_once() -> No
     found = detect(tokens, scheme)
     assert found.reported is not None
     assert (found.scored, found.reported.scored) == (4, 5)
+
+
+def test_a_corpus_counts_what_its_answers_share_once() -> None:
+    """With either weighting; the halves of an answer are less than the whole by the n-grams across the cut."""
+    tokens = SYNTHID["generated"]["tokens"]
+    for weights in ("even", "linear"):
+        scheme = SynthId(KEYS, weights=weights)  # type: ignore[arg-type]
+        once, twice = detect_corpus([tokens], scheme), detect_corpus([tokens, tokens[:60], tokens], scheme)
+        assert (once.scored, once.score, once.log10_p) == (twice.scored, twice.score, twice.log10_p)
+        halves = detect_corpus([tokens[:60], tokens[60:]], scheme)
+        assert halves.scored == once.scored - 4
+        assert halves.log10_p > once.log10_p
 
 
 def test_too_short_an_answer_says_nothing() -> None:
