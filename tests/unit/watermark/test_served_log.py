@@ -54,7 +54,7 @@ def test_every_key_holds_its_own_contexts(tmp_path: Path) -> None:
 
 
 def test_forms_of_an_archive_give_the_same_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """JSON Lines, gzip and Parquet, texts and lists of tokens, give the same sets, however often sets are written between."""
+    """JSON Lines, gzip and Parquet, texts and lists of tokens, give the same sets, in one portion or many."""
     plain = _jsonl(tmp_path / "a.jsonl")
     packed = tmp_path / "b.jsonl.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
