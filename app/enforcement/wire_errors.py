@@ -41,6 +41,7 @@ BAD_JSON = Kind(400, "invalid_request_error", "invalid_json", "invalid_request_e
 UNAUTHENTICATED = Kind(401, "invalid_request_error", "invalid_api_key", "authentication_error")
 STEP_UP = Kind(403, "request_forbidden", "verification_required", "permission_error", retry=False)
 SUSPENDED = Kind(403, "request_forbidden", "access_suspended", "permission_error", retry=False)
+NOT_OFFERED = Kind(403, "request_forbidden", "operation_not_offered", "permission_error", retry=False)
 METHOD = Kind(405, "invalid_request_error", "method_not_supported", "invalid_request_error")
 TIMEOUT = Kind(408, "invalid_request_error", "request_timeout", "invalid_request_error")
 TOO_LARGE = Kind(413, "invalid_request_error", "request_too_large", "request_too_large")

@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from app.enforcement.wire_errors import Headers
+from app.enforcement.wire_errors import Headers, Refuse
 from app.gateway.capture import StreamFilter
 from app.gateway.concealing import conceal_whole
 from app.gateway.core import Core, Message, Scope
 from app.gateway.dialects.shape import JsonObject
 from app.gateway.exchange import Exchange
 from app.gateway.identity import Identity
-from app.gateway.marking_request import RequestMark, Stage
+from app.gateway.marking_request import REFUSED, RequestMark, Stage
 from app.gateway.middleware import InsideExchange
 from app.gateway.proxy import ProxyExchange
 from app.gateway.upstream import Connection, Upstream
@@ -53,6 +53,11 @@ class _Marked(Exchange):
     @property
     def _changes_answer(self) -> bool:
         return self.mark is not None and self.mark.stage is not None
+
+    async def refuse(self, refuse: Refuse) -> None:
+        await super().refuse(refuse)
+        if refuse.why == REFUSED:  # it is we who refuse it, though it had been admitted
+            self.answer.decision = self.answer.outcome = "refused"
 
     def _seen(self, identity: Identity, at_us: int) -> Event:
         event = super()._seen(identity, at_us)

@@ -92,7 +92,7 @@ def _chat_frames(
             made["usage"] = None
         return b"data: " + orjson.dumps(made) + b"\n\n"
 
-    for place, reply in enumerate(replies):
+    def choice(place: int, reply: Reply) -> Iterator[bytes]:
         yield chunk(place, {"role": "assistant", "content": "" if not reply.calls else None, "refusal": None})
         for number, (name, arguments) in enumerate(reply.calls):
             text = orjson.dumps(arguments).decode()
@@ -104,9 +104,23 @@ def _chat_frames(
         for piece in pieces(reply.text, faults.chunks):
             yield chunk(place, {"content": piece}, logprobs=_token_logprobs(body, [piece]))
         yield chunk(place, {}, _FINISH[reply.finish])
+
+    yield from _in_turns([choice(place, reply) for place, reply in enumerate(replies)])
     if asked:
         yield b"data: " + orjson.dumps({**base, "choices": [], "usage": usage}) + b"\n\n"
     yield b"data: [DONE]\n\n"
+
+
+def _in_turns(choices: list[Iterator[bytes]]) -> Iterator[bytes]:
+    """Chunks of several choices as servers send them: one of each in turn, until all have ended."""
+    while choices:
+        going = []
+        for one in choices:
+            frame = next(one, None)
+            if frame is not None:
+                going.append(one)
+                yield frame
+        choices = going
 
 
 def completions(body: JsonObject, dice: Dice, faults: Faults) -> Answered:
@@ -137,10 +151,12 @@ def _completion_frames(
         choice = {"text": text, "index": place, "logprobs": None, "finish_reason": finish}
         return b"data: " + orjson.dumps({**head, "choices": [choice]}) + b"\n\n"
 
-    for place, reply in enumerate(replies):
+    def choice(place: int, reply: Reply) -> Iterator[bytes]:
         for piece in pieces(reply.text, faults.chunks):
             yield chunk(place, piece, None)
         yield chunk(place, "", _FINISH[reply.finish])
+
+    yield from _in_turns([choice(place, reply) for place, reply in enumerate(replies)])
     if as_object(body.get("stream_options")).get("include_usage") is True and not faults.no_usage:
         yield b"data: " + orjson.dumps({**head, "choices": [], "usage": usage}) + b"\n\n"
     yield b"data: [DONE]\n\n"

@@ -106,6 +106,10 @@ WATERMARKED = _counter(
     "outcome",
     "reason",
 )
+WATERMARK_DROPPED = _counter(
+    "watermark_dropped_tokens_total",
+    "Output tokens that the model made for candidates which were not chosen, and which no client is charged for.",
+)
 SHED = _counter(
     "shed_total",
     "What an overloaded gateway let go unread: idle connections it closed, new connections and late requests it refused.",
@@ -243,7 +247,7 @@ APPEAL_OUTCOMES = _counter(
 _ONLY: dict[str, tuple[Collector, ...]] = {
     "gateway": (
         REQUESTS, RESPONSES, OWN_ERRORS_TOTAL, OUTCOMES, REJECTS, SHED, DECISION_SECONDS, FIRST_BYTE_SECONDS, INFLIGHT,
-        TOKENS, KEYS_ADOPTED, WATERMARKED,
+        TOKENS, KEYS_ADOPTED, WATERMARKED, WATERMARK_DROPPED,
         SHADOW, ACTIONS, FALLBACK, STATE_UP, FALLBACK_ACTIVE, EVENTS_APPENDED, EVENTS_SPOOLED, SPOOL_BYTES,
         SPOOL_LIMIT_BYTES,
     ),
