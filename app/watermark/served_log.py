@@ -46,6 +46,10 @@ HELD = 1 << 25
 """Contexts in memory before sets are written: 512 MiB, for they are in a key's set and in the model's."""
 
 MAX_NAME = 512
+KEY_FIELDS = ("key", "tenant")
+ANSWER_FIELDS = ("", "answer")
+"""Without a name, a corpus is read by `text`, or else `tokens`."""
+
 _BATCH = 512
 
 
@@ -117,7 +121,7 @@ def build(
     profile: MarkProfile,
     secret: MasterSecret,
     tokenizer: Path | None = None,
-    key_field: str = "key",
+    key_field: str = "",
     field: str = "",
     meter: Meter | None = None,
     held: int = HELD,
@@ -130,8 +134,8 @@ def build(
         profile: that the answers were marked with.
         secret: of the profile's epoch.
         tokenizer: the profile's tokenizer file, where the archive holds texts and the profile does not count words.
-        key_field: that holds the name of the key, as the codewords were issued to it.
-        field: that holds the text or the tokens; empty: `text`, or else `tokens`.
+        key_field: that holds the name of the key, as the codewords were issued to it; empty: `key`, or else `tenant`.
+        field: that holds the text or the tokens; empty: `text`, or else `tokens`, or else `answer`.
         meter: told how far it is, in answers.
         held: contexts in memory before sets are written.
 
@@ -142,7 +146,8 @@ def build(
     """
     make = Tokens(profile, tokenizer)
     meter = meter or Silent()
-    names, answers = _corpora(archive, key_field, field)
+    key_field = _present(archive, key_field, KEY_FIELDS)
+    names, answers = _corpora(archive, key_field, _present(archive, field, ANSWER_FIELDS))
     with _writing(folder) as before:
         if before is None:
             before = Manifest(
@@ -177,6 +182,19 @@ def build(
         )
         _settle(folder, manifest)
     return ServedLog(folder, manifest)
+
+
+def _present(archive: Path, field: str, usual: tuple[str, ...]) -> str:
+    """The field that is asked for, or the first of the usual ones that the first record has."""
+    if field:
+        return field
+    for name in usual:
+        try:
+            next(Corpus(archive, Reading(field=name)).documents(), None)
+        except BadInput:
+            continue  # if all fail, what is wrong is said of the first one
+        return name
+    return usual[0]
 
 
 def _corpora(archive: Path, key_field: str, field: str) -> tuple[Corpus, Corpus]:

@@ -67,11 +67,14 @@ def test_forms_of_an_archive_give_the_same_sets(tmp_path: Path, monkeypatch: pyt
         served_log.build(path, tmp_path / path.stem, PROFILE, SECRET)
         built[path.name] = _files(tmp_path / path.stem)
     served_log.build(table, tmp_path / "log-c", PROFILE, SECRET, key_field="who", field="answer")
+    named = tmp_path / "f.jsonl"
+    named.write_text("".join(json.dumps({"tenant": key, "answer": text}) + "\n" for key, text in ANSWERS))
+    served_log.build(named, tmp_path / "log-f", PROFILE, SECRET)
     monkeypatch.setattr(served_log, "_BATCH", 1)
     served_log.build(plain, tmp_path / "log-e", PROFILE, SECRET, held=1)
     expected = built.pop("a.jsonl")
     assert all(found == expected for found in built.values())
-    assert _files(tmp_path / "log-c") == _files(tmp_path / "log-e") == expected
+    assert all(_files(tmp_path / f"log-{name}") == expected for name in "cef")
 
 
 def test_folder_is_extended_by_the_next_archive(tmp_path: Path) -> None:
