@@ -6,6 +6,8 @@ description of the API (OpenAPI) does too. An application with a route that decl
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Depends, FastAPI
 
 from app.admin import (
@@ -28,6 +30,8 @@ from app.admin import (
     routes_reports,
     routes_service,
     routes_tokens,
+    routes_watermark,
+    routes_watermark_investigations,
 )
 from app.admin.acting import Acting
 from app.admin.auditing import Auditor, failures_recorded
@@ -38,10 +42,13 @@ from app.admin.guard import Guard
 from app.admin.lifting import Lifting
 from app.admin.methods import Methods
 from app.admin.permissions import check_declared
+from app.admin.watermark_folders import Folders
+from app.admin.watermark_runs import Runs
 from app.settings import Settings
 from app.state.accounts import AccountStore
 from app.state.audit import AuditLog
 from app.state.erasures import Erasures
+from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.tokens import TokenStore
@@ -62,6 +69,7 @@ def create_admin(
     erasures: Erasures,
     acting: Acting,
     casebook: Casebook,
+    mark_groups: MarkGroups,
     *,
     model: Model | None = None,
 ) -> FastAPI:
@@ -77,6 +85,7 @@ def create_admin(
         erasures: of keys, which the workers carry out.
         acting: orders and whatever else people do; it is started and stopped by the caller.
         casebook: what explains it: flags, reasons, appeals, labels, exchanges.
+        mark_groups: tenants that share a watermark.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
@@ -105,6 +114,10 @@ def create_admin(
     guarded.include_router(routes_kill.router(acting, auditor))
     guarded.include_router(routes_reports.router(acting))
     guarded.include_router(routes_looks.router(settings, looks))
+    folders = Folders(settings)
+    runs = Runs(settings, folders)
+    guarded.include_router(routes_watermark.router(acting, mark_groups, auditor))
+    guarded.include_router(routes_watermark_investigations.router(acting, mark_groups, folders, runs, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, looks, audit, acting.control, model))
@@ -121,6 +134,7 @@ def create_admin(
     app.state.access = access
     app.state.auditor = auditor
     app.state.casebook = casebook
+    app.state.runs = runs
     app.include_router(guarded)
     app.include_router(routes_service.open_router())
     check_declared(app, routes_service.OPEN_PATHS)
@@ -135,5 +149,6 @@ def create_admin(
             routes_orders.PREVIEW_PATH: routes_orders.MAX_ORDER_BYTES,
         },
         body_timeout_sec=settings.gateway.body_timeout_sec,
+        streamed=partial(routes_watermark_investigations.streamed, settings),
     )
     return app

@@ -16,6 +16,8 @@ from app.admin import (
     models_orders,
     models_policy,
     models_reasons,
+    models_watermark,
+    watermark_upload,
 )
 
 _CURSOR = "must be the next_cursor of the page before, or empty"
@@ -37,6 +39,12 @@ PATTERNS: dict[str, str] = {
     models_policy.SINCE: "must be a time such as 2026-11-24T08:00Z, or so long before now: 30m, 12h, 7d",
     models_policy.VERSION: "must be the version that was read before, a whole number",
     models_reasons.REFERENCE: "must be the reference of an action, such as sw-b3x7qk2m5aduc",
+    models_watermark.PROFILE_ID: "must be the id of a profile, as 'stillwatch watermark profiles' shows it",
+    models_watermark.INVESTIGATION_ID: "must be the id of an investigation, such as wi-q7m2kd5xw3aha",
+    models_watermark.GROUP: "must be 1 to 64 letters, digits and _ . : -",
+    models_watermark.SHA256: "must be a SHA-256 in 64 hex digits in lower case, as sha256sum prints it",
+    models_watermark.FIELD: "must be at most 128 characters that print",
+    watermark_upload.CONTENT_RANGE: "must be bytes FIRST-LAST/ALL, such as bytes 1048576-2097151/5000000",
 }
 """Every pattern of the API → what it says. A test finds those that are missing."""
 

@@ -1,7 +1,7 @@
 """Outermost layer of the admin application: bounds a request's body, makes the answer safe to hold, counts it.
 
 Pure ASGI: the body is counted as it is read, so a body without a length is bounded too. A body has a time as well: one that
-stalls would hold its connection for ever.
+stalls would hold its connection for ever. A large one that a route takes as a stream has it for each of its pieces.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -35,10 +36,27 @@ _ANSWER_HEADERS = {
 class Guard:
     """Answers 413 to a body above the limit of its route, 415 to a compressed one, 408 to a slow one, 500 to a fault."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, larger: dict[str, int], body_timeout_sec: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        larger: dict[str, int],
+        body_timeout_sec: float,
+        streamed: Callable[[str], int | None] = lambda path: None,
+    ) -> None:
+        """Around an application.
+
+        Args:
+            app: the application.
+            max_bytes: of a body.
+            larger: path → another limit.
+            body_timeout_sec: of a whole body; of a streamed one, between two of its pieces.
+            streamed: path → limit of a body that the route there takes piece by piece; None for other paths.
+        """
         self._app = app
         self._max_bytes = max_bytes
         self._larger = larger
+        self._streamed = streamed
         self._body_timeout_sec = body_timeout_sec
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,8 +65,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["request_id"] = request_id = secrets.token_hex(8)
-        limit = self._larger.get(scope["path"], self._max_bytes)
-        body = _Body(receive, limit, self._body_timeout_sec)
+        streamed = self._streamed(scope["path"])
+        limit = self._larger.get(scope["path"], self._max_bytes) if streamed is None else streamed
+        body = _Body(receive, limit, self._body_timeout_sec, by_piece=streamed is not None)
         answer = _Answer(scope, send, body, request_id)
         refusal = _refusal(scope, limit)
         if refusal:
@@ -68,8 +87,9 @@ class Guard:
 class _Body:
     """A request's body, counted and timed while it is read. The application makes problems of what is raised here."""
 
-    def __init__(self, receive: Receive, limit: int, timeout_sec: float) -> None:
+    def __init__(self, receive: Receive, limit: int, timeout_sec: float, *, by_piece: bool) -> None:
         self._receive = receive
+        self._by_piece = by_piece
         self._limit = limit
         self._seen = 0
         self._ended = False
@@ -80,7 +100,7 @@ class _Body:
         """The next message; behind the body it is the client's leaving, for which there is no deadline."""
         if self._ended:
             return await self._receive()
-        if self._until is None:
+        if self._until is None or self._by_piece:
             self._until = asyncio.get_running_loop().time() + self._timeout_sec
         try:
             async with asyncio.timeout_at(self._until):

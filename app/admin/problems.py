@@ -107,7 +107,7 @@ def field_error(fault: dict[str, Any]) -> FieldError:
     return FieldError(field=_place(fault["loc"]), rule=rule_of(fault))
 
 
-_FIELD_NAME = re.compile(r"[a-z][a-z_]{0,31}|body line \d+")
+_FIELD_NAME = re.compile(r"[a-z][a-z_]{0,31}|sha256|body line \d+")
 _SENTENCES = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 
 

@@ -32,6 +32,9 @@ Permission = Literal[
     "tokens.write",
     "audit.read",
     "health.read",
+    "watermark.read",  # profiles, investigations and what they found: scores that no tenant may see
+    "watermark.investigate",
+    "watermark.tag",  # a tenant's codeword, and which campaigns share one
 ]
 Role = Literal["viewer", "analyst", "approver", "admin", "auditor"]
 
@@ -40,14 +43,23 @@ PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 _VIEWER: frozenset[Permission] = frozenset(
     ("api.read", "health.read", "keys.read", "accounts.read", "plans.read", "policy.read", "allow.read", "kill.read")
 )
-_ANALYST: frozenset[Permission] = _VIEWER | {"events.read", "orders.write", "appeals.read", "appeals.write"}
+_ANALYST: frozenset[Permission] = _VIEWER | {
+    *("events.read", "orders.write", "appeals.read", "appeals.write"),
+    *("watermark.read", "watermark.investigate"),
+}
 # The kill switch only ever makes the service do less, and whoever is on call needs it at night.
-_APPROVER: frozenset[Permission] = _ANALYST | {"orders.suspend", "orders.approve", "allow.write", "kill.write"}
+_APPROVER: frozenset[Permission] = _ANALYST | {
+    "orders.suspend",
+    "orders.approve",
+    "allow.write",
+    "kill.write",
+    "watermark.tag",
+}
 
 ROLES: dict[Role, frozenset[Permission]] = {
     "viewer": _VIEWER,
     "analyst": _ANALYST,
     "approver": _APPROVER,
     "admin": frozenset(PERMISSIONS),
-    "auditor": _VIEWER | {"events.read", "appeals.read", "tokens.read", "audit.read"},
+    "auditor": _VIEWER | {"events.read", "appeals.read", "tokens.read", "audit.read", "watermark.read"},
 }

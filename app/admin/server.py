@@ -22,6 +22,7 @@ from app.state.audit import AuditLog
 from app.state.calls import Client
 from app.state.erasures import Erasures
 from app.state.factory import background_client
+from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.server import StateServer
@@ -81,6 +82,7 @@ class AdminServer:
         self._task = await self._server.start(self._sock)
         self._heads = asyncio.create_task(self.app.state.auditor.tell_heads())
         self.app.state.casebook.clock.start()
+        self.app.state.runs.start()
 
     async def stop(self) -> None:
         """Stop accepting, let running answers end, then let go of the state server."""
@@ -90,6 +92,7 @@ class AdminServer:
         if self._heads is not None:
             await end(self._heads)
         await self.app.state.casebook.clock.stop()
+        await self.app.state.runs.stop()
         self._sock.close()
         await self._acting.stop()
         await self._client.aclose()
@@ -130,7 +133,10 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         acting = Acting(settings, client, reader, accounts, orders)
         casebook = Casebook(client, acting)
         tokens = TokenStore(client)
-        app = create_admin(settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, model=model)
+        groups = MarkGroups(client)
+        app = create_admin(
+            settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, groups, model=model
+        )
         await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, acting, state)

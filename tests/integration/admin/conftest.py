@@ -38,6 +38,7 @@ from detectors.features import features
 from detectors.fingerprint import fingerprint
 from detectors.model import rules_only
 from detectors.profile import Profile
+from detectors.watermark.registry import WORDS, MarkProfile, Registry
 
 TOKEN = "admin-token-of-the-tests-0123456789"
 START_US = 1_790_000_000_000_000
@@ -243,10 +244,22 @@ class Desk:
         await store.commit(batch)
 
 
+PROFILES = (
+    MarkProfile(id="words", scheme="gumbel", tokenizer=WORDS, epoch="2026q4", context_width=2),
+    MarkProfile(id="tokens", scheme="gumbel", tokenizer="0" * 64, epoch="2026q4"),
+    MarkProfile(id="old", scheme="green", tokenizer=WORDS, epoch="2026q1", valid_until="2026-03-31"),
+)
+EPOCH_SECRET = "5e" * 32
+
+
 def settings_for(folder: Path, **more: str) -> Settings:
-    """A small deployment whose admin API listens on a free port."""
+    """A small deployment whose admin API listens on a free port. It knows profiles of marks, and marks nothing."""
+    profiles = folder / "profiles.json"
+    profiles.write_text(Registry(PROFILES).dumped())
     return load(
         environ={
+            "STILLWATCH_WATERMARK__PROFILES_FILE": str(profiles),
+            "STILLWATCH_WATERMARK__SECRETS": json.dumps({"2026q4": EPOCH_SECRET}),
             "STILLWATCH_STATE__DATA_DIR": str(folder),
             "STILLWATCH_STATE__PARTITIONS": str(PARTITIONS),
             "STILLWATCH_ADMIN__TOKEN": TOKEN,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -25,13 +26,15 @@ from app.state.accounts import Account, AccountStore
 from app.state.audit_file import parse_head, verify
 from app.state.campaigns import CampaignStore, Written
 from app.state.keys import AUDIT, AUDIT_CHAIN, PartitionKeys, partition_of
+from app.state.mark_groups import MarkGroups
 from app.state.server import StateServer
 from app.worker.inherit import Inheritance, inherit
 from detectors.campaign.contract import Campaign, Member
 from detectors.contract import Level
 
 KEY, OTHER, THIRD, FOURTH = "0123456789abcdef" * 2, "fedcba9876543210" * 2, "aabb" * 8, "ccdd" * 8
-CAMPAIGN, ACTED = "c-0123456789ab", "c-ba9876543210"
+CAMPAIGN, ACTED, SHARING, SHARED = "c-0123456789ab", "c-ba9876543210", "c-00000000000a", "c-00000000000b"
+CORPUS = b'{"text": "as common as words are"}\n'
 WHY = "what an auditor will want to know"
 
 
@@ -95,7 +98,10 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     await _campaigns(desk, {CAMPAIGN: members[:1], ACTED: members[1:2]})
     await desk.call("POST", f"/v1/campaigns/{ACTED}:act", json=act)
     # Two keys have joined the one that was acted about, and inherit.
-    await _campaigns(desk, {CAMPAIGN: members[:1], ACTED: members[1:]})
+    await _campaigns(desk, {CAMPAIGN: members[:1], ACTED: members[1:], SHARING: [KEY]})
+    await MarkGroups(desk.state).put(OTHER, SHARED)
+    waiting, uploaded, erased = [await _investigation(desk, name) for name in ("waits", "is here", "is over")]
+    await desk.call("PUT", f"{uploaded}/corpus", content=CORPUS)
     found = await CampaignStore(desk.state).all()
     await inherit(Inheritance(desk.state, desk.settings), found, EnforcementSettings(), time.time_ns() // 1000)
 
@@ -143,7 +149,26 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("DELETE", "/v1/policy"): versioned,
         ("POST", "/v1/tokens"): _call("/v1/tokens", json={"name": "made here", "role": "viewer"}),
         ("DELETE", "/v1/tokens/{token_id}"): _call(f"/v1/tokens/{token[3:11]}"),
+        ("POST", "/v1/watermark/tags"): _call("/v1/watermark/tags", json={"tenant": KEY, "profile": "words", **DECIDED}),
+        ("PUT", "/v1/watermark/groups/{campaign_id}"): _call(f"/v1/watermark/groups/{SHARING}", json=DECIDED),
+        ("DELETE", "/v1/watermark/groups/{campaign_id}"): _call(f"/v1/watermark/groups/{SHARED}", params=DECIDED),
+        ("POST", "/v1/watermark/investigations"): _call("/v1/watermark/investigations", json=_announced("another")),
+        ("PUT", "/v1/watermark/investigations/{investigation_id}/corpus"): _call(f"{waiting}/corpus", content=CORPUS),
+        ("POST", "/v1/watermark/investigations/{investigation_id}:run"): _call(f"{uploaded}:run", json={}),
+        ("DELETE", "/v1/watermark/investigations/{investigation_id}"): _call(erased, params=DECIDED),
     }
+
+
+def _announced(name: str) -> dict[str, Any]:
+    digest = hashlib.sha256(CORPUS).hexdigest()
+    about = {"name": name, "profile": "words", "format": "jsonl", "bytes": len(CORPUS), "sha256": digest}
+    return {**about, "reason": WHY}
+
+
+async def _investigation(desk: Any, name: str) -> str:
+    """The address of a new one."""
+    made = await desk.call("POST", "/v1/watermark/investigations", json=_announced(name))
+    return f"/v1/watermark/investigations/{made.json()['id']}"
 
 
 async def _campaigns(desk: Any, held: dict[str, list[str]]) -> None:
@@ -153,7 +178,17 @@ async def _campaigns(desk: Any, held: dict[str, list[str]]) -> None:
     for name, keys in held.items():
         members = tuple(Member(key_id, key_id, at_us, 0.9, ("wording",), 40, 7, at_us) for key_id in keys)
         made.append(
-            Campaign(name, Level.SUSPECT, 0.99, at_us, at_us, at_us, flagged_us=at_us, members=members, requests=80)
+            Campaign(
+                name,
+                Level.CONFIRMED if name == SHARING else Level.SUSPECT,
+                0.99,
+                at_us,
+                at_us,
+                at_us,
+                flagged_us=at_us,
+                members=members,
+                requests=80,
+            )
         )
     store = CampaignStore(desk.state)
     joined = [(name, key_id) for name, keys in held.items() for key_id in keys]

@@ -43,6 +43,9 @@ MAY = {
     "tokens.read": {"admin", "auditor"},
     "tokens.write": {"admin"},
     "audit.read": {"admin", "auditor"},
+    "watermark.read": {"analyst", "approver", "admin", "auditor"},
+    "watermark.investigate": {"analyst", "approver", "admin"},
+    "watermark.tag": {"approver", "admin"},
 }
 """Written out here a second time on purpose: a slip in the code's table shows."""
 
