@@ -36,6 +36,7 @@ from app.cli import (
     tokens,
     train,
     watermark,
+    watermark_student,
 )
 
 program = typer.Typer(
@@ -72,6 +73,8 @@ program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.command("reasons", rich_help_panel=_LOOK)(reasons.reasons)
 keys.group.command("events")(key_history.events)
 keys.group.command("flags")(key_history.flags)
+watermark.group.command("served")(watermark_student.served)
+watermark.group.command("student")(watermark_student.student)
 program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
 program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
 program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)

@@ -110,7 +110,9 @@ Group = Annotated[
 ]
 
 
-class _Marks(NamedTuple):
+class Marks(NamedTuple):
+    """What marks are looked for with: a profile, and its epoch's secret."""
+
     profile: MarkProfile
     secret: MasterSecret
 
@@ -144,7 +146,7 @@ def tag(
     from app.watermark.engines.request import MarkRequest
     from detectors.watermark.keys import issued
 
-    marks = _marks(config, sets, profile, profiles, secrets)
+    marks = marks_of(config, sets, profile, profiles, secrets)
     found = marks.profile
     if found.scheme == "choice":
         raise ConfigError(f"--profile {found.id}: the gateway itself chooses among answers; no engine is told anything")
@@ -191,7 +193,7 @@ def scan(
 
     Example: [bold]stillwatch watermark scan suspect.jsonl.gz --tokenizer tokenizer.json --out evidence[/bold]
     """
-    marks = _marks(config, sets, profile, profiles, secrets)
+    marks = marks_of(config, sets, profile, profiles, secrets)
     stored = _scanned(corpus, target, marks, tokenizer, _reading(field, form, texts, limit_kib), filter_mib, quiet)
     facts = stored.manifest.corpus
     if as_json:
@@ -285,7 +287,7 @@ def attribute(
 
     roll = read_roll(tenants, groups)
     is_store = source.is_dir() and (source / store.MANIFEST).exists()
-    marks = _marks(config, sets, profile or (_profile_of(source) if is_store else ""), profiles, secrets)
+    marks = marks_of(config, sets, profile or (_profile_of(source) if is_store else ""), profiles, secrets)
     if is_store:
         stored = store.load(source)
         if store.profile_fields(marks.profile) != stored.manifest.profile:
@@ -331,10 +333,10 @@ def verify(
 
     Example: [bold]stillwatch watermark verify answer.txt --tenant acme --tokenizer tokenizer.json[/bold]
     """
-    from app.watermark import report
+    from app.watermark.chances import power
     from app.watermark.verify import verify as verified
 
-    marks = _marks(config, sets, profile, profiles, secrets)
+    marks = marks_of(config, sets, profile, profiles, secrets)
     done = verified(marks.profile, marks.secret, tenant, group_name, _tokens(text, marks.profile, tokenizer, listed))
     if as_json:
         print_json({"tenant": tenant, "profile": marks.profile.id, "carries_mark": done.through_key} | asdict(done))
@@ -342,17 +344,17 @@ def verify(
     out.print(done.said(tenant), soft_wrap=True, markup=False)
     out.print(
         f"  {done.tokens:,} tokens, {done.ngrams:,} n-grams, {done.model_ngrams:,} of them on the channel of the model\n"
-        f"  this key against the other symbols: p = {report.power(done.log10_key)}\n"
-        f"  our model at all: p = {report.power(done.log10_model)}\n"
-        f"  both together, exact tail: p = {report.power(done.log10_together)}",
+        f"  this key against the other symbols: p = {power(done.log10_key)}\n"
+        f"  our model at all: p = {power(done.log10_model)}\n"
+        f"  both together, exact tail: p = {power(done.log10_together)}",
         soft_wrap=True,
         markup=False,
     )
 
 
-def _marks(
+def marks_of(
     config: Path | None, sets: Sequence[str] | None, profile: str, profiles: Path | None, secrets: Path | None
-) -> _Marks:
+) -> Marks:
     """The profile and its epoch's secret."""
     from app.watermark.sources import read_sources
 
@@ -365,7 +367,7 @@ def _marks(
         profile = names[0]
     try:
         found = sources.registry.of(profile)
-        return _Marks(found, sources.ring.of(found.epoch))
+        return Marks(found, sources.ring.of(found.epoch))
     except ValueError as error:
         raise ConfigError(f"--profile: {str(error).removeprefix('profile: ')}") from None
 
@@ -388,7 +390,7 @@ def _reading(field: str, form: Form | None, texts: Texts, limit_kib: int) -> Rea
 def _scanned(
     corpus: Path,
     folder: Path,
-    marks: _Marks,
+    marks: Marks,
     tokenizer: Path | None,
     reading: Reading,
     filter_mib: int | None,

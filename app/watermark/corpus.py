@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, get_args
+from typing import IO, Any, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from app.errors import BadInput
 from app.watermark import parquet
-from app.watermark.tokens import token_list
+from app.watermark.tokens import content
 
 Form = Literal["jsonl", "parquet", "text"]
 Texts = Literal["auto", "blank-lines", "file"]
@@ -181,11 +181,11 @@ class Corpus:
         for number, file in enumerate(self.files):
             self._within = 0.0
             seen = 0
-            for line, content, cut in self._read(file, skip):
+            for line, said, cut in self._read(file, skip):
                 seen += 1
-                if content is None:
+                if said is None:
                     continue
-                yield Document(number, line, content, cut)
+                yield Document(number, line, said, cut)
             skip = max(0, skip - seen)
             self._before += self._sizes[number]
             self._within = 0.0
@@ -211,33 +211,19 @@ class Corpus:
 
     def _record(self, file: File, number: int, line: bytes) -> tuple[str | NDArray[np.uint32], bool]:
         place = f"{file.name}: line {number}"
-        _utf8(place, line)
-        try:
-            record = _record.decode(line)
-            field = self.reading.field or next((name for name in FIELDS if name in record), FIELDS[0])
-            if field not in record:
-                either = "" if self.reading.field else f" and no {FIELDS[1]!r}"
-                raise BadInput(f"{place}: has no field {field!r}{either}; --field names another")
-            value = msgspec.json.decode(record[field])
-        except msgspec.ValidationError:
-            raise BadInput(f"{place}: must be a JSON object") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            cut = "truncated" in str(error)
-            raise BadInput(
-                f"{place}: is cut off in the middle of its JSON" if cut else f"{place}: is no JSON ({_plain(error)})"
-            ) from None
-        return self._content(place, field, value)
+        record = _decoded(place, line)
+        field = self.reading.field or next((name for name in FIELDS if name in record), FIELDS[0])
+        if field not in record:
+            either = "" if self.reading.field else f" and no {FIELDS[1]!r}"
+            raise BadInput(f"{place}: has no field {field!r}{either}; --field names another")
+        return self._content(place, field, value_of(place, record[field]))
 
     def _content(self, place: str, field: str, value: Any) -> tuple[str | NDArray[np.uint32], bool]:
         limit = self.reading.limit_bytes
-        if value is None:
-            return "", False
-        if isinstance(value, str):
-            return _shortened(value, limit)
-        if isinstance(value, list):
-            tokens = token_list(place, field, value)
-            return tokens[: limit // 4], len(tokens) > limit // 4
-        raise BadInput(f"{place}: {field}: must be a string or a list of whole numbers")
+        found = content(place, field, value)
+        if isinstance(found, str):
+            return _shortened(found, limit)
+        return found[: limit // 4], len(found) > limit // 4
 
     def _rows(self, file: File, skip: int) -> Iterator[tuple[int, str | NDArray[np.uint32] | None, bool]]:
         for row in range(1, min(skip, parquet.rows(file.path)) + 1):
@@ -289,8 +275,55 @@ class Corpus:
         return found
 
 
+def records(path: Path, told: Callable[[float, int], None] | None = None) -> Iterator[tuple[str, dict[str, msgspec.Raw]]]:
+    """(place, fields) of each line of a JSON Lines file, plain or gzip; `value_of` decodes a field.
+
+    Args:
+        path: of the file.
+        told: hears how far it is: share of the file, and lines so far.
+
+    Raises:
+        BadInput: as `Corpus.documents`.
+    """
+    file = File(path.name, path, "jsonl")
+    size = _stat(path)[0]
+    with _opened(path) as (raw, stream):
+        for number, line in _guarded(file, _lines(file, stream)):
+            if line.strip():
+                place = f"{file.name}: line {number}"
+                yield place, _decoded(place, line)
+            if told is not None:
+                told(min(1.0, raw.tell() / max(1, size)), number)
+
+
+def value_of(place: str, raw: msgspec.Raw) -> Any:
+    """A field's value.
+
+    Raises:
+        BadInput: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"{place}: is no JSON ({_plain(error)})") from None
+
+
+def _decoded(place: str, line: bytes) -> dict[str, msgspec.Raw]:
+    _utf8(place, line)
+    try:
+        return _record.decode(line)
+    except msgspec.ValidationError:
+        raise BadInput(f"{place}: must be a JSON object") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        cut = "truncated" in str(error)
+        raise BadInput(
+            f"{place}: is cut off in the middle of its JSON" if cut else f"{place}: is no JSON ({_plain(error)})"
+        ) from None
+
+
 _Content = tuple[str | NDArray[np.uint32], bool]
 _Make = Callable[[], _Content]
+_Item = TypeVar("_Item")
 
 
 class _opened:  # noqa: N801 - a context
@@ -312,7 +345,7 @@ class _opened:  # noqa: N801 - a context
         self._raw.close()
 
 
-def _guarded(file: File, items: Iterator[tuple[int, _Make]]) -> Iterator[tuple[int, _Make]]:
+def _guarded(file: File, items: Iterator[_Item]) -> Iterator[_Item]:
     try:
         yield from items
     except EOFError:

@@ -13,6 +13,7 @@ from typing import Any
 from app.errors import BadInput
 from app.offline.report import cell
 from app.watermark import plot
+from app.watermark.chances import odds, power
 from app.watermark.findings import FINDINGS, Findings, Key, dumped
 
 REPORT = "report.md"
@@ -287,19 +288,6 @@ def _settings(profile: dict[str, Any]) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {cell(str(value))}" for name, value in profile.items() if name not in left_out
     )
-
-
-def power(log10_p: float) -> str:
-    """A p-value as people write it; never smaller than it is."""
-    if log10_p > -4:
-        return f"{math.ceil(10 ** (log10_p + 4)) / 1e4:.4f}".rstrip("0").rstrip(".")
-    return f"10^-{math.floor(-log10_p * 10) / 10:.1f}"
-
-
-def odds(log10_p: float) -> str:
-    """A probability in words; never smaller than it is."""
-    digits = -log10_p + 1e-9
-    return f"1 in {math.floor(10**digits):,}" if digits < 9 else f"1 in 10^{math.floor(digits)}"
 
 
 def _kind(key: Key) -> str:

@@ -98,6 +98,19 @@ def token_list(place: str, field: str, values: list[Any]) -> NDArray[np.uint32]:
     return np.array(values, np.uint32)
 
 
+def content(place: str, field: str, value: Any) -> str | NDArray[np.uint32]:
+    """A field that holds a text, a list of tokens, or nothing.
+
+    Raises:
+        BadInput: it is something else.
+    """
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list):
+        return token_list(place, field, value)
+    raise BadInput(f"{place}: {field}: must be a string or a list of whole numbers")
+
+
 def sum_of(file: Path) -> str:
     """SHA-256 of a tokenizer file, as a profile names it.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.watermark.report import odds
+from app.watermark.chances import odds
 from detectors.watermark.conditional import ConditionalNull
 from detectors.watermark.evidence import Evidence
 from detectors.watermark.keys import MasterSecret, issued

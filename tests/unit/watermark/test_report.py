@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from app.watermark import report
+from app.watermark.chances import odds, power
 from app.watermark.findings import Findings
 from app.watermark.investigate import Ask, investigate
-from app.watermark.report import odds, power
 from app.watermark.roll import roll
 from app.watermark.scan import ScanJob, scan
 from app.watermark.verify import verify

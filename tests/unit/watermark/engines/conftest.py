@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.watermark.engines import keys
 from app.watermark.engines.keys import EngineKeys
@@ -74,3 +77,12 @@ def environment(
     keys.of_this_process.cache_clear()
     yield made
     keys.of_this_process.cache_clear()
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def tensor(request: pytest.FixtureRequest) -> Callable[[NDArray[Any]], Any]:
+    """A numpy array → what an engine has: the array itself, or a tensor of torch where that is installed."""
+    if request.param == "numpy":
+        return np.array
+    torch = pytest.importorskip("torch", reason="torch is not installed here; `./run engines` runs this with it")
+    return lambda made: torch.from_numpy(np.array(made))
