@@ -8,7 +8,7 @@ import msgspec
 
 from app.enforcement.wire_errors import Headers, Refuse
 from app.gateway.capture import StreamFilter
-from app.gateway.concealing import conceal_whole
+from app.gateway.concealing import conceal_whole, conceals
 from app.gateway.core import Core, Message, Scope
 from app.gateway.dialects.shape import JsonObject
 from app.gateway.exchange import Exchange
@@ -31,7 +31,11 @@ class _Marked(Exchange):
     def _mark_request(self, body: JsonObject | None) -> JsonObject | None:
         """The body with the caller's mark and no other; None where it stays as it is."""
         route, identity, marking = self.route, self.identity, self.core.marking
-        if body is None or identity is None or marking is None or not route.generates:
+        if identity is None or marking is None:
+            return None
+        if body is None or not route.generates:
+            if conceals(route, self.scope["path"]):
+                self.mark = RequestMark.of_stored(marking)  # type: ignore[misc]
             return None
         if self.mark is None:
             tenant = marking.tenant(identity.key_id, identity.org_id)
@@ -75,7 +79,7 @@ class _Marked(Exchange):
     def _settle(self, identity: Identity, ended_us: int, refund: bool) -> None:
         super()._settle(identity, ended_us, refund)
         mark = self.mark
-        if mark is not None:
+        if mark is not None and mark.reason:
             marked = mark.ended(self.answer)
             self.core.tally.count(metrics.WATERMARKED, "marked" if marked else "unmarked", mark.reason)
 

@@ -41,7 +41,7 @@ class RequestMark:
 
     Attributes:
         profile: of the mark; None where the answer gets none.
-        reason: for the metric: what marks it, or why nothing does.
+        reason: for the metric: what marks it, or why nothing does; "" for what is not counted.
         stage: what changes the answer; None where nothing has to.
         tokens: marked tokens that the client got, once the answer is over.
         nats: evidence in them, expected or measured.
@@ -73,6 +73,13 @@ class RequestMark:
         self.stage: Stage | None = None
         self.tokens = 0
         self.nats = 0.0
+
+    @classmethod
+    def of_stored(cls, marking: Marking) -> RequestMark:
+        """Of a request that reads an earlier answer again: what the engine reports of its mark is taken out there, too."""
+        made = cls(marking, "")
+        made.stage, made.reason = Reported(), ""
+        return made
 
     def request(self, route: Route, body: JsonObject, level: int) -> JsonObject | None:
         """The body as it is forwarded; None where it stays as it is. Asked again, it begins again.

@@ -68,13 +68,14 @@ class Chooser:
         if not len(seeds):
             return Score(float(np.log(lot)), 0.0, 0)
         after = tokens[self._prf.context_width :]
-        pairs = np.column_stack((seeds, after.astype(np.uint64)))
-        first = np.unique(pairs, axis=0, return_index=True)[1]
-        seeds, positions, after = seeds[first], positions[first], after[first]
+        order = np.lexsort((after, seeds))
+        seeds, positions, after = seeds[order], positions[order], after[order]
+        new = np.append(True, (seeds[1:] != seeds[:-1]) | (after[1:] != after[:-1]))
+        seeds, positions, after = seeds[new], positions[new], after[new]
         symbols = np.where(positions < 0, self._prf.model_symbol, self._word[positions])
-        uniform = scored(seeds, after, self._symbols)[np.arange(len(first)), symbols]
-        total = float(-np.log1p(-uniform).sum())
-        return Score(log_gamma_tail(len(first), total), total - len(first), len(first))
+        numbers = scored(seeds, after, self._symbols)[np.arange(len(seeds)), symbols]
+        total = float(-np.log1p(-numbers).sum())
+        return Score(log_gamma_tail(len(seeds), total), total - len(seeds), len(seeds))
 
 
 def best(scores: Sequence[Score]) -> int:

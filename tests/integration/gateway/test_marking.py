@@ -222,6 +222,11 @@ class Engine:
         self.bodies: list[Any] = []
         self.api = FastAPI()
         self.api.add_api_route("/v1/chat/completions", self.chat, methods=["POST"])
+        self.api.add_api_route("/v1/responses/r1", self.stored, methods=["GET"])
+
+    async def stored(self) -> Any:
+        """An answer that was made in the background."""
+        return JSONResponse({"id": "r1", "usage": {"output_tokens": 8, "watermark_evidence": 3.25}})
 
     async def chat(self, request: Request) -> Any:
         """A whole answer or a stream, with its evidence."""
@@ -270,6 +275,21 @@ def test_a_client_does_not_see_how_strongly_it_is_marked(
     event = gateway.events.of(gateway.key_id(key))[0]
     assert (event.output_tokens, event.outcome) == (8, "complete")
     assert (event.mark_profile, event.mark_epoch, event.mark_tokens, event.mark_unats) == ("live", "e1", 8, 3_250_000)
+
+
+def test_an_answer_that_is_read_again_does_not_show_it_either(
+    rig: Any, sources: Any, engine: Any, key: str, raw: Any
+) -> None:
+    """As of a response that was made in the background; reading it marks nothing, and is not counted."""
+    gateway = rig.gateway(upstream=engine[1], sections={"watermark": sources})
+    before = counted("unmarked", "no_answer"), counted("unmarked", "not_sent")
+    reply = raw(
+        gateway.url, f"GET /v1/responses/r1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    ).reply
+    assert reply.json == {"id": "r1", "usage": {"output_tokens": 8}}
+    (event,) = gateway.events.of(gateway.key_id(key))
+    assert event.mark_profile == ""
+    assert (counted("unmarked", "no_answer"), counted("unmarked", "not_sent")) == before
 
 
 @pytest.mark.parametrize("stream", [False, True])
