@@ -32,6 +32,7 @@ from app.admin import (
     routes_tokens,
     routes_watermark,
     routes_watermark_investigations,
+    routes_watermark_ledger,
 )
 from app.admin.acting import Acting
 from app.admin.auditing import Auditor, failures_recorded
@@ -118,6 +119,7 @@ def create_admin(
     runs = Runs(settings, folders)
     guarded.include_router(routes_watermark.router(acting, mark_groups, auditor))
     guarded.include_router(routes_watermark_investigations.router(acting, mark_groups, folders, runs, auditor))
+    guarded.include_router(routes_watermark_ledger.router(reader.marks()))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, looks, audit, acting.control, model))

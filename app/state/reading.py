@@ -23,6 +23,7 @@ from app.state.gateways import LiveGateways, count
 from app.state.health import StateHealth, measure
 from app.state.keys import GATEWAYS, PartitionKeys, partition_of
 from app.state.looks import LookStore
+from app.state.mark_ledger import MarkLedger
 from app.state.orders import Order, read_order
 from app.state.partition import KIND_LETTER
 from detectors.analysis import stored_verdict
@@ -203,6 +204,10 @@ class StateReader:
     def looks(self, model_id: str) -> LookStore:
         """Looks at the whole fleet, under a model."""
         return LookStore(self._client, len(self._all), model_id)
+
+    def marks(self) -> MarkLedger:
+        """Evidence that keys have taken away under marks."""
+        return MarkLedger(self._client, len(self._all))
 
     async def health(self) -> StateHealth:
         """Queues, owners and counts of every partition, the workers and the gateways."""
