@@ -6,6 +6,7 @@ enforcement  what a verdict does to a request, and the words it is answered with
 state        the only room that talks to Redis
 worker       event stream → profiles, verdicts, archive
 admin        HTTP for operators, on its own port
+intel        what is shared with other providers: TAXII
 offline      replay of a log through the same analysis, and its report
 simulate     a model API to test against, and traffic for the demonstration
 telemetry    every metric once, and logging without secrets

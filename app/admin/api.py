@@ -19,6 +19,7 @@ from app.admin import (
     routes_campaigns,
     routes_erasure,
     routes_events,
+    routes_intel_groups,
     routes_keys,
     routes_kill,
     routes_looks,
@@ -29,6 +30,7 @@ from app.admin import (
     routes_reasons,
     routes_reports,
     routes_service,
+    routes_taxii,
     routes_tokens,
     routes_watermark,
     routes_watermark_investigations,
@@ -72,6 +74,7 @@ def create_admin(
     casebook: Casebook,
     mark_groups: MarkGroups,
     *,
+    shelf: routes_taxii.Shelf,
     model: Model | None = None,
 ) -> FastAPI:
     """The admin application.
@@ -87,6 +90,7 @@ def create_admin(
         acting: orders and whatever else people do; it is started and stopped by the caller.
         casebook: what explains it: flags, reasons, appeals, labels, exchanges.
         mark_groups: tenants that share a watermark.
+        shelf: what is shared with other providers.
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
@@ -120,6 +124,7 @@ def create_admin(
     guarded.include_router(routes_watermark.router(acting, mark_groups, auditor))
     guarded.include_router(routes_watermark_investigations.router(acting, mark_groups, folders, runs, auditor))
     guarded.include_router(routes_watermark_ledger.router(reader.marks()))
+    guarded.include_router(routes_intel_groups.router(shelf, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, looks, audit, acting.control, model))
@@ -153,4 +158,5 @@ def create_admin(
         body_timeout_sec=settings.gateway.body_timeout_sec,
         streamed=partial(routes_watermark_investigations.streamed, settings),
     )
+    app.add_middleware(routes_taxii.TaxiiDoor, taxii=routes_taxii.create_taxii(settings, access, shelf, auditor))
     return app

@@ -95,6 +95,9 @@ class Access:
         settings: with the bootstrap token.
         tokens: the other ones.
 
+    Attributes:
+        failures: wrong tokens by where they came from.
+
     Raises:
         ConfigError: as `check_bootstrap`.
     """
@@ -105,7 +108,7 @@ class Access:
         self._bootstrap = Token(BOOTSTRAP, digest, BOOTSTRAP, "admin", 0, _NEVER_SEC, BOOTSTRAP)
         self._tokens = tokens
         self._good: OrderedDict[bytes, tuple[float, Token]] = OrderedDict()
-        self._failures = Failures()
+        self.failures = Failures()
 
     async def caller(self, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
         """The caller of a request.
@@ -120,9 +123,9 @@ class Access:
         # Starlette reads header bytes as Latin-1; encoding them so gives the client's bytes back.
         given = credentials.credentials.encode("latin-1") if credentials and one else b""
         digest = hashlib.sha256(given).digest()
-        if given and (wait := self._failures.wait_sec(place)) and self._remembered(digest) is None:
+        if given and (wait := self.failures.wait_sec(place)) and self._remembered(digest) is None:
             metrics.AUTH_FAILURES.labels(kind="limited").inc()
-            self._failures.tell(place)
+            self.failures.tell(place)
             raise HTTPException(429, "Too many wrong tokens came from this address.", headers={"retry-after": str(wait)})
         if _is_good(self._bootstrap, digest):
             token: Token | None = self._bootstrap
@@ -131,7 +134,7 @@ class Access:
             token = await self._stored(given, digest)
         if token is None:
             if given:  # as often at most as the place is limited to
-                self._failures.note(place)
+                self.failures.note(place)
                 log.warning("a wrong token was refused: %s", token_id_of(given.decode("latin-1")) or "none of ours")
             metrics.AUTH_FAILURES.labels(kind="wrong" if credentials else "missing").inc()
             raise HTTPException(

@@ -32,6 +32,8 @@ Permission = Literal[
     "tokens.write",
     "audit.read",
     "health.read",
+    "intel.read",  # what is shared with other providers, and what they sent
+    "intel.write",  # trust groups, members and their credentials; what members sent
     "watermark.read",  # profiles, investigations and what they found: scores that no tenant may see
     "watermark.investigate",
     "watermark.tag",  # a tenant's codeword, and which campaigns share one
@@ -45,7 +47,7 @@ _VIEWER: frozenset[Permission] = frozenset(
 )
 _ANALYST: frozenset[Permission] = _VIEWER | {
     *("events.read", "orders.write", "appeals.read", "appeals.write"),
-    *("watermark.read", "watermark.investigate"),
+    *("watermark.read", "watermark.investigate", "intel.read"),
 }
 # The kill switch only ever makes the service do less, and whoever is on call needs it at night.
 _APPROVER: frozenset[Permission] = _ANALYST | {
@@ -61,5 +63,5 @@ ROLES: dict[Role, frozenset[Permission]] = {
     "analyst": _ANALYST,
     "approver": _APPROVER,
     "admin": frozenset(PERMISSIONS),
-    "auditor": _VIEWER | {"events.read", "appeals.read", "tokens.read", "audit.read", "watermark.read"},
+    "auditor": _VIEWER | {"events.read", "appeals.read", "tokens.read", "audit.read", "watermark.read", "intel.read"},
 }

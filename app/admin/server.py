@@ -13,6 +13,7 @@ from app.admin.acting import Acting
 from app.admin.api import create_admin
 from app.admin.auth import check_bootstrap
 from app.admin.casebook import Casebook
+from app.admin.routes_taxii import Shelf
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
 from app.settings import Settings
@@ -22,6 +23,7 @@ from app.state.audit import AuditLog
 from app.state.calls import Client
 from app.state.erasures import Erasures
 from app.state.factory import background_client
+from app.state.intel_groups import IntelGroups
 from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
 from app.state.reading import StateReader
@@ -134,8 +136,9 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         casebook = Casebook(client, acting)
         tokens = TokenStore(client)
         groups = MarkGroups(client)
+        shelf = Shelf(client, IntelGroups(client))
         app = create_admin(
-            settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, groups, model=model
+            settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, groups, shelf=shelf, model=model
         )
         await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)

@@ -91,6 +91,9 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     await desk.call("PUT", "/v1/allow/org:birch", json=allow)
     await desk.call("PUT", "/v1/kill", json={"scope": "actions", "reason": WHY})
     await desk.call("PUT", "/v1/plans/old", json={"key": {"requests_per_min": 7}})
+    for group in ("labs", "old"):
+        await desk.call("PUT", f"/v1/intel/groups/{group}", json={"title": "a group"})
+    await desk.call("PUT", "/v1/intel/groups/labs/members/acme", json={})
 
     act = {"action": "throttle", "mode": "real", "ttl_sec": 3600, "reason_code": "extraction", "reason": WHY}
     members = [f"{number:032x}" for number in range(900, 904)]
@@ -147,6 +150,10 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("DELETE", "/v1/plans/{name}"): _call("/v1/plans/old"),
         ("PUT", "/v1/policy"): lambda: versioned(json={"mode": "enforce"}),
         ("DELETE", "/v1/policy"): versioned,
+        ("PUT", "/v1/intel/groups/{group}"): _call("/v1/intel/groups/new", json={"title": "made here"}),
+        ("PUT", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/birch", json={}),
+        ("DELETE", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/acme"),
+        ("DELETE", "/v1/intel/groups/{group}"): _call("/v1/intel/groups/old"),
         ("POST", "/v1/tokens"): _call("/v1/tokens", json={"name": "made here", "role": "viewer"}),
         ("DELETE", "/v1/tokens/{token_id}"): _call(f"/v1/tokens/{token[3:11]}"),
         ("POST", "/v1/watermark/tags"): _call("/v1/watermark/tags", json={"tenant": KEY, "profile": "words", **DECIDED}),

@@ -43,6 +43,8 @@ MAY = {
     "tokens.read": {"admin", "auditor"},
     "tokens.write": {"admin"},
     "audit.read": {"admin", "auditor"},
+    "intel.read": {"analyst", "approver", "admin", "auditor"},
+    "intel.write": {"admin"},
     "watermark.read": {"analyst", "approver", "admin", "auditor"},
     "watermark.investigate": {"analyst", "approver", "admin"},
     "watermark.tag": {"approver", "admin"},
