@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 from app.admin.deadline import answered
@@ -11,6 +13,7 @@ from app.admin.proposals import Bulks
 from app.admin.subjects import Finder
 from app.admin.traffic import Traffic
 from app.enforcement.control import Control
+from app.errors import StateUnavailable
 from app.settings import Settings
 from app.state.accounts import AccountStore
 from app.state.bulks import BulkStore
@@ -22,7 +25,10 @@ from app.state.order_records import OrderRecords
 from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.replies import Replies
+from app.state.waiting import end
 from app.worker.inherit import Inheritance
+
+log = logging.getLogger(__name__)
 
 RESOLVE_SEC = 10.0
 """More time than an ordinary question has, to find out which keys an organisation or a match stands for."""
@@ -59,6 +65,7 @@ class Acting:
         self.traffic = Traffic(settings.archive_dir)
         self.campaigns = CampaignStore(client)
         self.inheritance = Inheritance(client, settings)
+        self._behind: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def patiently(self, more_sec: float = RESOLVE_SEC) -> AsyncIterator[None]:
@@ -72,6 +79,19 @@ class Acting:
         async with answered(more_sec):
             yield
 
+    def behind(self, work: Coroutine[object, object, None], what: str) -> None:
+        """Goes on behind the answer. For what another process finishes where this one stops or the server is away."""
+
+        async def run() -> None:
+            try:
+                await work
+            except StateUnavailable as error:
+                log.warning("%s is left to the worker that links: %s", what, error)
+
+        task = asyncio.create_task(run())
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
     async def start(self) -> None:
         """Follow what is in force, and carry out what is approved.
 
@@ -82,6 +102,8 @@ class Acting:
         self.bulks.start()
 
     async def stop(self) -> None:
-        """Stop both."""
+        """Stop both, and what goes on behind answers."""
+        for task in list(self._behind):
+            await end(task)
         await self.bulks.stop()
         await self.control.stop()

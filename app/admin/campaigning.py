@@ -19,7 +19,7 @@ from app.admin.caller import Caller
 from app.admin.deadline import answered
 from app.admin.giving import KEYS_PER_SEC
 from app.admin.models_campaigns import ActOut, CampaignActed, CampaignActIn, CampaignEffect
-from app.admin.models_orders import OrderAction, OrderIn, Subjects
+from app.admin.models_orders import SECOND_PERSON_ABOVE, OrderAction, OrderIn, Subjects
 from app.admin.ordering import now_us
 from app.admin.preview import effect
 from app.admin.subjects import Subject
@@ -112,7 +112,8 @@ async def preview(acting: Acting, campaign: Campaign, action: OrderAction) -> Ca
 async def act_out(acting: Acting, found: Act) -> ActOut:
     """An action as it is now."""
     bulk = await acting.bulks.get(found.bulk) if found.bulk else None
-    return views_campaigns.act(found, bulk, now_us())
+    left = await acting.inheritance.acts.count(found.id) if found.ended_us and found.mode == "real" else 0
+    return views_campaigns.act(found, bulk, now_us(), left)
 
 
 async def take(
@@ -121,7 +122,7 @@ async def take(
     """(status, what was done): shadow is known at once, few keys are acted about at once, many are proposed.
 
     Raises:
-        HTTPException: 404 and 409 as `living`; 409 too while another action stands.
+        HTTPException: 404 and 409 as `living`; 409 too while another action stands, or is being taken back.
         BadInput: every member is left out.
     """
     async with acting.patiently():
@@ -129,6 +130,10 @@ async def take(
         before = await acting.inheritance.acts.of(campaign_id)
         standing = None if before is None else await act_out(acting, before)
         found = await whom(acting, campaign)
+    if standing is not None and standing.status == "ending":
+        raise HTTPException(
+            409, f"{standing.action} about this campaign is still being taken back; wait until it has ended."
+        )
     if before is not None and standing is not None and standing.status != "ended" and before.mode == "real":
         raise HTTPException(409, f"{before.action} by {before.by} is {standing.status} about this campaign; undo it first.")
     if not found.subjects:
@@ -180,8 +185,11 @@ async def take(
 
 async def take_back(
     acting: Acting, auditor: Auditor, caller: Caller, request: Request, campaign_id: str, note: str
-) -> CampaignActed:
-    """The action that stands about a campaign ends, with the orders of all who have a share in it.
+) -> tuple[int, CampaignActed]:
+    """(status, what was done): the action about a campaign ends, with the orders of all who have a share in it.
+
+    Many keys are gone through behind the answer. What a stop breaks off there, the bulk order's next process and the worker
+    that links finish.
 
     Raises:
         HTTPException: 404 where there is none; 409 where it has ended.
@@ -202,12 +210,25 @@ async def take_back(
         reason=note,
         before={"act": found.id, "action": found.action, "mode": found.mode, "bulk": found.bulk, "keys": len(shares)},
     )
-    async with acting.patiently(len(shares) / KEYS_PER_SEC):
+    many = found.mode == "real" and len(shares) > SECOND_PERSON_ABOVE
+    note, at_us = note or "taken back", now_us()
+    async with acting.patiently(0.0 if many else len(shares) / KEYS_PER_SEC):
         if bulk is not None and bulk.status in ("proposed", "applying", "done"):
             status = "refused" if bulk.status == "proposed" else "undoing"
-            await acting.bulks.decide(bulk, status, caller, note or "taken back")
-            await acting.bulks.finish(found.bulk)
-        await acting.inheritance.end(found, caller.name, note or "taken back", now_us())
-        ended = structs.replace(found, ended_us=now_us(), ended_by=caller.name)
-        told = await act_out(acting, ended)
-    return CampaignActed(campaign=campaign_id, act=told, keys=len(shares), left_out=0)
+            await acting.bulks.decide(bulk, status, caller, note)
+        ended = structs.replace(found, ended_us=at_us, ended_by=caller.name)
+        if many:
+            await acting.inheritance.acts.put(ended)
+            told = await act_out(acting, ended)
+            acting.behind(_end(acting, ended, note, at_us), f"the undo about campaign {campaign_id}")
+        else:
+            await _end(acting, found, note, at_us, caller.name)
+            told = await act_out(acting, ended)
+    return 202 if many else 200, CampaignActed(campaign=campaign_id, act=told, keys=len(shares), left_out=0)
+
+
+async def _end(acting: Acting, act: Act, note: str, at_us: int, by: str = "") -> None:
+    """Those that the bulk order was about first, then those who joined; who has ended it is kept where it is known."""
+    if act.bulk:
+        await acting.bulks.finish(act.bulk)
+    await acting.inheritance.end(act, by or act.ended_by, note, at_us)

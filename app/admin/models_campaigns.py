@@ -50,7 +50,9 @@ class ActOut(Out):
     id: str
     action: str
     mode: ActModeName = Field(description="shadow: nothing is done, it is only known whom it would be about")
-    status: Literal["proposed", "standing", "ended"]
+    status: Literal["proposed", "standing", "ending", "ended"] = Field(
+        description="ending: it is being taken back about one key after the other"
+    )
     since: datetime
     until: datetime = Field(description="ends by itself then")
     by: str = Field(description="who took it; linker: policy did")

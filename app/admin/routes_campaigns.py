@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 
 from app.admin import views_campaigns
 from app.admin.acting import Acting
@@ -98,12 +98,24 @@ def router(acting: Acting, auditor: Auditor) -> APIRouter:
                 await reply.keep(status, made)
         return reply.answer()
 
-    @routes.delete("/campaigns/{campaign_id}:act", dependencies=[permit("orders.write")])
+    @routes.delete(
+        "/campaigns/{campaign_id}:act",
+        dependencies=[permit("orders.write")],
+        responses={202: {"model": CampaignActed, "description": "More than 100 keys: it is being taken back"}},
+    )
     async def undo_campaign(
-        campaign_id: CampaignId, request: Request, query: Annotated[ReasonQuery, Query()], caller: CallerDep
+        campaign_id: CampaignId,
+        request: Request,
+        response: Response,
+        query: Annotated[ReasonQuery, Query()],
+        caller: CallerDep,
     ) -> CampaignActed:
-        """Take the action back about every key that has a share in it; what stood before about each is done again."""
-        return await take_back(acting, auditor, caller, request, campaign_id, query.reason)
+        """Take the action back about every key that has a share in it; what stood before about each is done again.
+
+        About more than 100 keys it goes on behind the answer, which is then 202; the action's `status` says when it ended.
+        """
+        response.status_code, made = await take_back(acting, auditor, caller, request, campaign_id, query.reason)
+        return made
 
     @routes.post(
         "/campaigns/{campaign_id}/members/{key_id}:confirm",

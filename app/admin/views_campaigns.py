@@ -21,19 +21,25 @@ from app.state.campaigns import Head
 from detectors.campaign.contract import Campaign, Member
 
 
-def act(found: Act, bulk: Bulk | None, now_us: int) -> ActOut:
-    """An action; `bulk` is the bulk order that carries it out, as it is now."""
+def act(found: Act, bulk: Bulk | None, now_us: int, left: int = 0) -> ActOut:
+    """An action.
+
+    Args:
+        bulk: the bulk order that carries it out, as it is now.
+        left: keys that still have a share in one that has ended.
+    """
     start_us = found.since_us if bulk is None or not bulk.start_us else bulk.start_us
     until_us = start_us + found.ttl_sec * 1_000_000
     over = bool(found.ended_us) or now_us >= until_us
     if found.bulk and bulk is not None:
         over = over or bulk.status not in ("proposed", "applying", "done")
     proposed = bulk is not None and bulk.status == "proposed"
+    ending = left > 0 or (bulk is not None and bulk.status == "undoing")
     return ActOut(
         id=found.id,
         action=found.action,
         mode=found.mode,
-        status="ended" if over else "proposed" if proposed else "standing",
+        status="ending" if ending else "ended" if over else "proposed" if proposed else "standing",
         since=moment(start_us),
         until=moment(until_us),
         by=found.by,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from app.cli.acting import ORDERS, Yes, counted, print_json, span_sec, sure, tell, when
 from app.cli.api import AdminUrl, Api, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
-from app.cli.order_words import effect_lines
+from app.cli.order_words import POLL_SEC, effect_lines, follow
 from app.cli.orders import ActionName, LevelName
 from app.cli.whole import whole_key
 
@@ -228,10 +229,22 @@ def undo_campaign(
     api = connect(config, sets, url)
     sure(f"Undo what is done about campaign {campaign}?", yes)
     done = api.call("DELETE", f"/v1/campaigns/{part(campaign)}:act", query={"reason": reason or None}, wait_sec=120.0)
+    if done["act"]["status"] == "ending":
+        done["act"] = _until_ended(api, campaign, done["act"])
     if as_json:
         print_json(done)
     else:
         out.print(f"{campaign}: {done['act']['action']} ended for {counted(done['keys'], 'key')}")
+
+
+def _until_ended(api: Api, campaign: str, act: dict[str, Any]) -> dict[str, Any]:
+    """Waits until an action is taken back about every key, and tells how far it is."""
+    if act["bulk"]:
+        follow(api, act["bulk"])
+    while act["status"] == "ending":  # those who joined come last
+        time.sleep(POLL_SEC)
+        act = api.get(f"/v1/campaigns/{part(campaign)}")["act"]
+    return act
 
 
 @group.command("confirm")

@@ -125,6 +125,11 @@ class Acts:
             found: Any = await self._client.hgetall(campaign_shares(act_id))
         return {name.decode(): share for name, data in found.items() if (share := _read_share(data)) is not None}
 
+    async def count(self, act_id: str) -> int:
+        """How many keys have a share."""
+        with reachable("campaign shares"):
+            return int(await self._client.hlen(campaign_shares(act_id)))
+
     async def shares_of(self, act_id: str, key_ids: Sequence[str]) -> dict[str, Share]:
         """The same of some keys."""
         if not key_ids:

@@ -97,8 +97,9 @@ class Inheritance:
         if not act.ended_us:
             await self.acts.put(structs.replace(act, ended_us=at_us, ended_by=by))
         shares = await self.acts.shares(act.id)
-        start_us = await self.start(act)
-        ended = await self._undo(list(shares), start_us, note, by)
+        ended = 0
+        if act.mode == "real":  # nobody has an order by an action in shadow
+            ended = await self._undo(list(shares), await self.start(act), note, by)
         await self.acts.drop_shares(act.id, list(shares))
         if done is not None:
             done.ended += ended

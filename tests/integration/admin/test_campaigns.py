@@ -13,6 +13,7 @@ from msgspec import structs
 from app.admin.ordering import now_us
 from app.settings import EnforcementSettings
 from app.state.campaigns import CampaignStore, Written
+from app.state.orders import Orders
 from app.worker import worker as worker_module
 from app.worker.inherit import Inheritance, inherit
 from detectors.campaign.contract import Campaign, Evidence, Member, Turn
@@ -213,8 +214,57 @@ async def test_many_keys_wait_for_a_second_person(desk: Any) -> None:
     await settle(desk)
     assert (await shares(desk))[KEYS[-1]] == "shadow"
     undone = await desk.as_(bob, "DELETE", f"/v1/campaigns/{ID}:act")
-    assert undone.status_code == 200
+    assert (undone.status_code, undone.json()["act"]["status"], undone.json()["keys"]) == (202, "ending", len(KEYS))
+    refused = await act(desk)
+    assert (refused.status_code, "still being taken back" in refused.json()["detail"]) == (409, True)
+    await until_ended(desk)
     assert await ordered(desk) == {}
+    assert set((await shares(desk)).values()) == {None}
+    assert (await act(desk)).status_code == 202
+
+
+async def until_ended(desk: Any) -> None:
+    """Behind the answer an action is taken back about one key after the other."""
+    async with asyncio.timeout(60):
+        while (await desk.get(f"/v1/campaigns/{ID}"))["act"]["status"] != "ended":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_two_thousand_keys_are_acted_about_and_let_go_behind_answers_that_come_at_once(desk: Any) -> None:
+    """Whoever joined meanwhile is let go too, and what an admin process that stops has not done, the linker does."""
+    keys = [f"{number:032x}" for number in range(1, 2_101)]
+    lines = "".join(f'{{"key_id": "{key_id}", "org_id": "org{at % 700}"}}\n' for at, key_id in enumerate(keys))
+    kind = {"content-type": "application/x-ndjson"}
+    assert (await desk.call("POST", "/v1/accounts:import", content=lines, headers=kind)).status_code == 200
+    await store(desk, group(keys[:2000]))
+    effect = (await desk.call("POST", f"/v1/campaigns/{ID}:preview", json={"action": "throttle"})).json()
+    assert (effect["keys"], effect["organisations"]) == (2000, 700)
+    assert (await act(desk, mode="shadow")).json()["keys"] == 2000
+    made = await act(desk)
+    assert (made.status_code, made.json()["keys"]) == (202, 2000)
+    bulk, bob = made.json()["act"]["bulk"], await desk.token("approver", "bob")
+    assert (await desk.as_(bob, "POST", f"/v1/proposals/{bulk}:approve", json=WHY)).status_code == 202
+    seen = set()
+    async with asyncio.timeout(60):
+        while (found := await desk.get(f"/v1/proposals/{bulk}"))["status"] != "done":
+            seen.add(found["done"])
+            await asyncio.sleep(0.02)
+    assert len(seen) > 3  # it tells how far it is
+    await store(desk, group(keys))
+    quick = EnforcementSettings.model_validate({"campaigns": {"inherit_shadow_sec": 0}})
+    assert (await settle(desk, quick)).given == 100
+    assert len(await Orders(desk.state).get_many(keys)) == 2100
+    undone = await desk.call("DELETE", f"/v1/campaigns/{ID}:act", params={"reason": "wrong"})
+    assert (undone.status_code, undone.json()["keys"]) == (202, 2100)
+    acting = desk.server._acting
+    await acting.stop()  # it is stopped in the middle
+    assert await Orders(desk.state).get_many(keys) != {}
+    await settle(desk)
+    assert await Orders(desk.state).get_many(keys) == {}
+    assert (await desk.get(f"/v1/campaigns/{ID}"))["act"]["ended_by"] == "bootstrap"
+    await acting.start()
+    await until_ended(desk)
 
 
 async def test_a_key_that_joins_inherits_in_shadow_first_and_one_that_leaves_loses_it(five: Any) -> None:

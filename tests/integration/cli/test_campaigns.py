@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -27,8 +27,8 @@ WHY = ("--reason", "one operation of November")
 Say = Callable[..., tuple[int, str, str]]
 
 
-async def _store(url: str) -> None:
-    """A campaign of three keys, as the linker stores it."""
+async def _store(url: str, keys: Sequence[str] = KEYS) -> None:
+    """A campaign of these keys, as the linker stores it."""
     client = background_client(url, load())
     try:
         held = CampaignStore(client)
@@ -39,13 +39,13 @@ async def _store(url: str) -> None:
             first_us=T0,
             since_us=T0,
             at_us=T0,
-            members=tuple(Member(key_id, "acme", T0, 0.9, ("template",), 40, 7, T0) for key_id in KEYS),
+            members=tuple(Member(key_id, "acme", T0, 0.9, ("template",), 40, 7, T0) for key_id in keys),
             evidence=(Evidence("template", "what", 5.5, 0.97, 0.001, "97 % of the keys share a template"),),
             organisations=1,
             leaked=123,
-            history=(Turn(T0, "formed", 3),),
+            history=(Turn(T0, "formed", len(keys)),),
         )
-        written = Written(T0, [made], [(ID, key_id) for key_id in KEYS], [], [ID])
+        written = Written(T0, [made], [(ID, key_id) for key_id in keys], [], [ID])
         assert await held.write(await held.state(), written) is not None
     finally:
         await client.aclose()
@@ -109,3 +109,25 @@ def test_keys_show_says_which_campaign_and_why(say: Say, tmp_path: Any) -> None:
     status, page, errors = say("keys", "show", KEYS[0])
     assert status == 0, errors
     assert f"campaign: {ID}, confirmed, 3 keys; strength 0.90 by template" in page
+
+
+def test_the_undo_about_many_keys_is_waited_for(
+    say: Say, redis_db: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells how far it is, and ends when nothing stands any more."""
+    keys = [f"{number:032x}" for number in range(1, 151)]
+    path = tmp_path / "accounts.jsonl"
+    path.write_text("".join(json.dumps({"key_id": key_id, "org_id": "acme"}) + "\n" for key_id in keys))
+    assert say("accounts", "import", str(path))[0] == 0
+    asyncio.run(_store(redis_db, keys))
+    ann, bob = (say("tokens", "make", name, "--role", "approver")[1].strip() for name in ("ann", "bob"))
+    monkeypatch.setenv("STILLWATCH_ADMIN__TOKEN", ann)
+    act = say("campaigns", "act", ID, "--action", "throttle", "--mode", "real", "--for", "2h", *WHY, "--yes", "--json")
+    monkeypatch.setenv("STILLWATCH_ADMIN__TOKEN", bob)
+    approved = say("proposals", "approve", json.loads(act[1])["act"]["bulk"], *WHY, "--yes")
+    assert approved[0] == 0, approved
+    assert len(json.loads(say("orders", "list", "--json", "--limit", "500")[1])) == 150
+    status, told, progress = say("campaigns", "undo", ID, "--reason", "one customer's own", "--yes")
+    assert (status, told) == (0, f"{ID}: throttle ended for 150 keys\n")
+    assert "of 150 keys" in progress
+    assert json.loads(say("orders", "list", "--json")[1]) == []
