@@ -1,6 +1,7 @@
 """A group of keys as one entity: what its members did, added up, in the features that every scorer reads.
 
-Sums of counters, pools and accounts merge exactly, up to the rounding of a trace. What would need more than a trace holds
+Sums of counters, pools and accounts merge exactly, up to the rounding of a trace; counters fade from the time of each
+trace on, as those of a key do. What would need more than a trace holds
 (gaps, repeats, chains, hours of several keys together) is absent, and scorers take absent features for what they are.
 """
 
@@ -51,10 +52,10 @@ def pooled(traces: Sequence[Trace], now_us: int) -> FeatureRow:
     profile.first_at_us = min(trace.first_us for trace in read)
     profile.last_at_us = now_us
     fade = WEEK.fade(now_us, profile.landmarks[2])
-    profile.week = sums(read).astype(np.float64) / fade
+    profile.week = sums(read, now_us) / fade
     profile.plan = max((trace.plan for trace in read), key=[trace.plan for trace in read].count)
     _fill_pool(profile, read)
-    _fill_tops(profile, read, fade)
+    _fill_tops(profile, read, now_us)
     profile.account.taken = sum(trace.account[0] for trace in read)
     profile.account.responses = sum(trace.account[1] for trace in read)
     row = features(profile, now_us)
@@ -64,11 +65,18 @@ def pooled(traces: Sequence[Trace], now_us: int) -> FeatureRow:
     return FeatureRow(values, present, row.evidence, row.groups, row.pool)
 
 
-def sums(traces: Sequence[Trace]) -> NDArray[np.float32]:
-    """Counters of all, float32 of shape (len(COUNTERS),), in their order."""
+def sums(traces: Sequence[Trace], now_us: int) -> NDArray[np.float64]:
+    """Counters of the week before a time, of all together, in their order; float64 of shape (len(COUNTERS),)."""
     whole = unpacked(b"".join(trace.sums for trace in traces)).reshape(-1, len(COUNTERS))
-    found: NDArray[np.float32] = whole.sum(axis=0, dtype=np.float64).astype(np.float32)
+    found: NDArray[np.float64] = _faded(traces, now_us) @ whole.astype(np.float64)
     return found
+
+
+def _faded(traces: Sequence[Trace], now_us: int) -> NDArray[np.float64]:
+    """What is left of the counters of each trace: a key that fell silent has cast none since."""
+    age_us = np.fromiter((now_us - trace.at_us for trace in traces), np.float64, len(traces))
+    left: NDArray[np.float64] = np.exp2(-age_us / WEEK.half_life_us)
+    return left
 
 
 def _fill_pool(profile: Profile, traces: Sequence[Trace]) -> None:
@@ -82,11 +90,11 @@ def _fill_pool(profile: Profile, traces: Sequence[Trace]) -> None:
     profile.pool.counts = [min(total, 2.0 * scale) for scale in SCALES]
 
 
-def _fill_tops(profile: Profile, traces: Sequence[Trace], fade: float) -> None:
-    generated = COUNTER["generated"]
+def _fill_tops(profile: Profile, traces: Sequence[Trace], now_us: int) -> None:
+    generated, fade = COUNTER["generated"], WEEK.fade(now_us, profile.landmarks[2])
     totals: dict[tuple[str, int], float] = {}
     for trace in traces:
-        own = float(sums([trace])[generated])
+        own = float(sums([trace], now_us)[generated])
         for mark, share in marks_of(trace):
             name = _TOPS.get(Kind(mark >> 32))
             if name is not None:

@@ -18,6 +18,7 @@ from detectors.event import Event
 from detectors.fingerprint import Fingerprint, fingerprint
 from detectors.pooled.rows import WIDTH
 from detectors.profile import Profile
+from detectors.sketch.decay import DAY_US, WEEK
 from detectors.sketch.templates import Template
 from detectors.tally import COUNTERS
 
@@ -168,3 +169,22 @@ def test_shares_of_a_group_are_means_weighted_by_exchanges(make_trace: MakeTrace
     assert group.evidence == sum(one.evidence for one in alone) == 40
     pool = np.array([one.pool[:, 1:] for one in (*alone, group)])
     assert pool[2] == pytest.approx(0.25 * pool[0] + 0.75 * pool[1], abs=0.01)
+
+
+def test_exchanges_of_a_group_fade_from_the_time_of_each_trace(make_trace: MakeTrace, now_us: int) -> None:
+    """Sixteen turns of a key that fell silent a half-life ago weigh as much as eight of now, as in its own profile."""
+
+    def key(name: str, answered: int, single: int, at_us: int) -> Trace:
+        sums = np.zeros(len(COUNTERS), "<f4")
+        for counter in ("requests", "answered", "generated"):
+            sums[COUNTERS.index(counter)] = answered
+        sums[COUNTERS.index("single_turn")] = single
+        return make_trace(name, exchanges=answered, sums=traces.packed(sums), at_us=at_us)
+
+    silent, busy = key("silent", 16, 16, now_us - WEEK.half_life_us), key("busy", 8, 0, now_us)
+    row = pooled([silent, busy], now_us)
+    assert row.values[INDEX["single_turn_ratio"]] == pytest.approx(0.5, abs=0.01)
+    assert row.evidence == 16
+    assert pooled([silent], silent.at_us).evidence == 16
+    assert pooled([silent], now_us).evidence == 8
+    assert pooled([silent], now_us + 30 * DAY_US).evidence == 0
