@@ -36,6 +36,7 @@ from app.cli import (
     tokens,
     train,
     watermark,
+    watermark_example,
     watermark_student,
 )
 
@@ -73,6 +74,7 @@ program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.command("reasons", rich_help_panel=_LOOK)(reasons.reasons)
 keys.group.command("events")(key_history.events)
 keys.group.command("flags")(key_history.flags)
+watermark.group.command("example")(watermark_example.example)
 watermark.group.command("served")(watermark_student.served)
 watermark.group.command("student")(watermark_student.student)
 program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
