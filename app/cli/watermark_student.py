@@ -27,8 +27,7 @@ def served(
         typer.Argument(
             metavar="LOG",
             exists=True,
-            dir_okay=False,
-            help="Own answers: JSON Lines with tenant and answer, plain or gzip.",
+            help="Own answers: JSON Lines, plain or gzip, or Parquet, with tenant and answer; a file or a folder of them.",
         ),
     ],
     target: Annotated[
@@ -51,15 +50,15 @@ def served(
     Example: [bold]stillwatch watermark served answers.jsonl.gz --tokenizer tokenizer.json --out served[/bold]
     """
     from app.offline.progress import meter
-    from app.watermark.served_files import add
+    from app.watermark.served_log import build
 
     marks = marks_of(config, sets, profile, profiles, secrets)
     with meter(None if quiet else err, "answers") as progress:
-        made = add(log, target, marks.profile, marks.secret, tokenizer, progress)
+        made = build(log, target, marks.profile, marks.secret, tokenizer, meter=progress).manifest
     if as_json:
-        print_json({"folder": str(target), "answers": made.answers, "tenants": len(made.files)})
+        print_json({"folder": str(target), "answers": made.answers, "tenants": len(made.keys)})
         return
-    out.print(f"{made.answers:,} answers to {len(made.files):,} tenants so far.", soft_wrap=True)
+    out.print(f"{made.answers:,} answers to {len(made.keys):,} tenants so far.", soft_wrap=True)
     out.print(f"  {target}", soft_wrap=True, markup=False)
 
 
@@ -123,7 +122,7 @@ def student(
     from app.offline.progress import meter
     from app.watermark.chances import power
     from app.watermark.roll import Roll, read_roll, roll
-    from app.watermark.served_files import Folder
+    from app.watermark.served_log import load
     from app.watermark.student import examine, sentences
 
     asked: Roll
@@ -135,7 +134,7 @@ def student(
     else:
         asked = roll(tenant or ())
     marks = marks_of(config, sets, profile, profiles, secrets)
-    folder = Folder(served_folder, marks.profile, marks.secret) if served_folder is not None else None
+    folder = load(served_folder, marks.profile, marks.secret) if served_folder is not None else None
     with meter(None if quiet else err, "lines") as progress:
         found = examine(said, mode.value, marks.profile, marks.secret, asked, tokenizer, folder, fwer, progress)
     if as_json:

@@ -96,7 +96,7 @@ class ServedLog:
         Raises:
             BadInput: the file is missing or damaged.
         """
-        return _read(_path(self.folder, key)) if key in self.manifest.keys else Contexts(64)
+        return _read(_path(self.folder, key)) if key in self.manifest.keys else Contexts(KEY_BYTES)
 
 
 def load(folder: Path, profile: MarkProfile, secret: MasterSecret) -> ServedLog:
@@ -108,7 +108,9 @@ def load(folder: Path, profile: MarkProfile, secret: MasterSecret) -> ServedLog:
     """
     manifest = _manifest(folder)
     if manifest is None:
-        raise BadInput(f"{folder}: is no log of served contexts: it has no {MANIFEST}")
+        raise BadInput(
+            f"{folder}: is no log of served contexts: it has no {MANIFEST}; 'watermark served' makes it of answers"
+        )
     _demand_same(folder, manifest, profile, secret)
     if not manifest.whole:
         raise BadInput(f"{folder}: its build has not reached the end; build it again from the same archive")
@@ -148,6 +150,10 @@ def build(
     meter = meter or Silent()
     key_field = _present(archive, key_field, KEY_FIELDS)
     names, answers = _corpora(archive, key_field, _present(archive, field, ANSWER_FIELDS))
+    rows = _rows(names, answers, key_field)
+    batch = list(islice(rows, _BATCH))
+    if not batch:
+        raise BadInput(f"{archive}: holds no answer")
     with _writing(folder) as before:
         if before is None:
             before = Manifest(
@@ -159,8 +165,7 @@ def build(
         keys, count, contexts, unwritten = set(before.keys), 0, 0, 0
         served = Served(prf, KEY_BYTES, DEFAULT_BYTES)
         meter.stage("which contexts were served")
-        rows = _rows(names, answers, key_field)
-        while batch := list(islice(rows, _BATCH)):
+        while batch:
             places = [f"{answers.files[answer.part].name}: line {answer.line}" for _, answer in batch]
             for (name, _), tokens in zip(batch, make.of([answer.content for _, answer in batch], places), strict=True):
                 unwritten += served.add(name, tokens)
@@ -171,6 +176,7 @@ def build(
                 keys |= set(served.keys)
                 served = Served(prf, KEY_BYTES, DEFAULT_BYTES)
             meter.at(answers.share, count)
+            batch = list(islice(rows, _BATCH))
         _extend(folder, served)
         os.sync()  # once for all sets: one by one takes minutes for many keys, and until now a build begins anew
         manifest = _with(

@@ -20,7 +20,7 @@ from app.telemetry.exposition import version
 from app.watermark.chances import odds, power
 from app.watermark.corpus import records, value_of
 from app.watermark.roll import Roll
-from app.watermark.served_files import Folder
+from app.watermark.served_log import ServedLog
 from app.watermark.store import profile_fields
 from app.watermark.tokens import Tokens, content
 from detectors.watermark.keys import MasterSecret, codewords, group_codewords
@@ -120,7 +120,7 @@ def examine(
     secret: MasterSecret,
     roll: Roll,
     tokenizer: Path | None,
-    served: Folder | None,
+    served: ServedLog | None,
     fwer: float,
     meter: Meter,
 ) -> StudentFindings:
@@ -201,7 +201,7 @@ def sentences(findings: StudentFindings) -> str:
 
 
 def _verdicts(
-    heard: Heard, asked: Sequence[tuple[str, Asked]], roll: Roll, served: Folder | None, fwer: float, meter: Meter
+    heard: Heard, asked: Sequence[tuple[str, Asked]], roll: Roll, served: ServedLog | None, fwer: float, meter: Meter
 ) -> list[tuple[str, KeyVerdict]]:
     meter.stage("keys")
     correction = math.log10(len(asked))
@@ -223,7 +223,7 @@ def _verdicts(
     return made
 
 
-def _contexts(kind: str, name: str, roll: Roll, served: Folder | None) -> Contexts | None:
+def _contexts(kind: str, name: str, roll: Roll, served: ServedLog | None) -> Contexts | None:
     if served is None:
         return None
     if kind != "group":

@@ -138,7 +138,24 @@ def test_bad_line_is_named(tmp_path: Path, line: str, rule: str) -> None:
     archive.write_text(json.dumps({"key": "a", "text": "one two three"}) + "\n" + line + "\n")
     with pytest.raises(BadInput) as caught:
         served_log.build(archive, tmp_path / "log", PROFILE, SECRET)
+    assert not (tmp_path / "log").exists()
     assert rule in str(caught.value)
+
+
+def test_sets_of_keys_that_were_never_served_can_be_merged(tmp_path: Path) -> None:
+    """The empty set of a key that was never served takes in another key's without loss: a group's members together."""
+    log = served_log.build(_jsonl(tmp_path / "answers.jsonl"), tmp_path / "log", PROFILE, SECRET)
+    together = log.of("never")
+    together.merge(log.of("alpha"))
+    assert together.exact
+    assert len(together) == len(log.of("alpha")) > 0
+
+
+def test_archive_without_an_answer_is_refused(tmp_path: Path) -> None:
+    """An archive without an answer is an error, and leaves no folder."""
+    with pytest.raises(BadInput, match="holds no answer"):
+        served_log.build(_jsonl(tmp_path / "answers.jsonl", []), tmp_path / "log", PROFILE, SECRET)
+    assert not (tmp_path / "log").exists()
 
 
 def test_plain_text_is_refused(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.errors import BadInput
+from app.errors import BadInput, ConfigError
 from app.offline.progress import Silent
 from app.watermark.roll import Roll, roll
-from app.watermark.served_files import Folder, add
+from app.watermark.served_log import ServedLog, build, load
 from app.watermark.student import StudentFindings, examine, sentences
 from detectors.watermark.keys import MasterSecret
 from detectors.watermark.registry import MarkProfile
@@ -72,20 +72,20 @@ def student(lessons: dict[str, list[str]], tell: Tell) -> Student:
 
 
 @pytest.fixture
-def served(lessons: dict[str, list[str]], profile: MarkProfile, secret: MasterSecret, tmp_path: Path) -> Folder:
+def served(lessons: dict[str, list[str]], profile: MarkProfile, secret: MasterSecret, tmp_path: Path) -> ServedLog:
     """Contexts of all our answers, from two days' logs."""
     for tenant, answers in lessons.items():
         log = tmp_path / f"{tenant}.jsonl"
         log.write_text("".join(json.dumps({"tenant": tenant, "answer": answer}) + "\n" for answer in answers))
-        add(log, tmp_path / "served", profile, secret, None, Silent())
-    return Folder(tmp_path / "served", profile, secret)
+        build(log, tmp_path / "served", profile, secret)
+    return load(tmp_path / "served", profile, secret)
 
 
 @pytest.fixture
 def ask(profile: MarkProfile, secret: MasterSecret, tmp_path: Path) -> Examine:
     """Examine rows of a file."""
 
-    def _ask(rows: list[dict[str, object]], mode: str = "closed", served: Folder | None = None, of: Roll | None = None):  # type: ignore[no-untyped-def]
+    def _ask(rows: list[dict[str, object]], mode: str = "closed", served: ServedLog | None = None, of: Roll | None = None):  # type: ignore[no-untyped-def]
         said = tmp_path / "said.jsonl"
         said.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return examine(said, mode, profile, secret, of or roll(TENANTS), None, served, 1e-3, Silent())  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def ask(profile: MarkProfile, secret: MasterSecret, tmp_path: Path) -> Examine:
     return _ask
 
 
-def test_the_key_that_a_student_learned_from_is_named_alone(student: Student, ask: Examine, served: Folder) -> None:
+def test_the_key_that_a_student_learned_from_is_named_alone(student: Student, ask: Examine, served: ServedLog) -> None:
     """Closed mode; with the served contexts what it never saw is left out, and what it repeats of us weighs more."""
     rows = [{"prompt": "say on", "answer": student.write(seed)} for seed in range(40)]
     plain, filtered = ask(rows), ask(rows, served=served)
@@ -107,7 +107,7 @@ def test_the_key_that_a_student_learned_from_is_named_alone(student: Student, as
     assert filtered.model.z > plain.model.z
 
 
-def test_a_student_of_other_text_names_nobody(tell: Tell, ask: Examine, served: Folder) -> None:
+def test_a_student_of_other_text_names_nobody(tell: Tell, ask: Examine, served: ServedLog) -> None:
     """Neither a key nor the model."""
     texts = [tell(seed) for seed in range(300, 320)]
     clean = Student(texts, texts[0].split())
@@ -119,7 +119,7 @@ def test_a_student_of_other_text_names_nobody(tell: Tell, ask: Examine, served: 
 
 
 def test_a_student_is_asked_by_what_it_predicts(
-    student: Student, lessons: dict[str, list[str]], ask: Examine, served: Folder
+    student: Student, lessons: dict[str, list[str]], ask: Examine, served: ServedLog
 ) -> None:
     """Reading mode: on texts of ours its predictions are the marked words."""
     rows: list[dict[str, object]] = [
@@ -146,20 +146,20 @@ def test_a_member_of_a_group_is_asked_on_its_half_and_the_group_on_the_other(
     answers = [tell(seed, "tenant-007", group="ring") for seed in range(40)]
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps({"tenant": "tenant-007", "answer": answer}) + "\n" for answer in answers))
-    add(log, tmp_path / "ring", profile, secret, None, Silent())
+    build(log, tmp_path / "ring", profile, secret)
     pupil = Student(answers, answers[0].split())
     grouped = Roll(TENANTS, {"tenant-007": "ring", "tenant-009": "ring"})
     rows: list[dict[str, object]] = [{"answer": pupil.write(seed)} for seed in range(60)]
-    found = ask(rows, served=Folder(tmp_path / "ring", profile, secret), of=grouped)
+    found = ask(rows, served=load(tmp_path / "ring", profile, secret), of=grouped)
     assert {(key.name, key.kind) for key in found.named} == {("tenant-007", "tenant"), ("ring", "group")}
     assert found.asked == len(TENANTS) + 1
 
 
-def test_no_word_of_an_answer_is_in_the_folder(served: Folder, lessons: dict[str, list[str]], tmp_path: Path) -> None:
+def test_no_word_of_an_answer_is_in_the_folder(served: ServedLog, lessons: dict[str, list[str]], tmp_path: Path) -> None:
     """Hashes alone, in files that only their owner reads; two logs add up."""
-    assert served.tenants == list(lessons)
-    files = list((tmp_path / "served").iterdir())
-    assert len(files) == 2 + len(lessons)
+    assert served.manifest.keys == list(lessons)
+    files = [path for path in (tmp_path / "served").rglob("*") if path.is_file()]
+    assert len(files) == 3 + len(lessons)
     for path in files:
         assert path.stat().st_mode & 0o077 == 0
         assert lessons["tenant-007"][0].split()[0].encode() + b" " not in path.read_bytes()
@@ -168,13 +168,13 @@ def test_no_word_of_an_answer_is_in_the_folder(served: Folder, lessons: dict[str
     assert len(served.of("nobody")) == 0
 
 
-def test_a_folder_of_another_secret_is_refused(served: Folder, profile: MarkProfile, tmp_path: Path) -> None:
+def test_a_folder_of_another_secret_is_refused(served: ServedLog, profile: MarkProfile, tmp_path: Path) -> None:
     """Its hashes would match nothing."""
-    assert served.tenants
-    with pytest.raises(BadInput, match="was made with another secret"):
-        Folder(tmp_path / "served", profile, MasterSecret(bytes(32)))
-    with pytest.raises(BadInput, match="holds no served"):
-        Folder(tmp_path, profile, MasterSecret(bytes(32)))
+    assert served.manifest.keys
+    with pytest.raises(ConfigError, match="was built with the secret"):
+        load(tmp_path / "served", profile, MasterSecret(bytes(32)))
+    with pytest.raises(BadInput, match="is no log of served contexts"):
+        load(tmp_path, profile, MasterSecret(bytes(32)))
 
 
 @pytest.mark.parametrize(
