@@ -237,9 +237,15 @@ def attribute(
         float, typer.Option("--fwer", min=1e-12, max=0.5, help="Probability that any innocent is named, at most.")
     ] = 1e-3,
     decoys: Annotated[
-        int,
-        typer.Option("--decoys", min=100, max=1_000_000, help="Codewords never issued that are scored beside the others."),
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            "--decoys",
+            min=100,
+            max=1_000_000,
+            help="Codewords never issued that are scored beside the others. Default: 10,000, fewer for more than 10,000 "
+            "documents.",
+        ),
+    ] = None,
     locate: Annotated[
         list[str] | None,
         typer.Option(

@@ -35,7 +35,10 @@ from detectors.watermark.single import log10_tails
 from detectors.watermark.tails import log_binomial_tail
 
 MODEL_DECOYS = 1000
-KEY_DECOYS = 10_000
+KEY_DECOYS, FEWEST_KEY_DECOYS = 10_000, 1000
+DECOY_PAIRS = 100_000_000
+"""Of a document and a decoy, about: what they cost stays below that of the issued codewords of a large provider."""
+
 POINTS = 400
 """Of a curve of p-values."""
 
@@ -49,13 +52,13 @@ class Ask:
 
     Attributes:
         fwer: probability that any innocent key is named, at most.
-        decoys: never-issued codewords that are scored beside the issued ones.
+        decoys: never-issued codewords that are scored beside the issued ones; None: 10,000, fewer for a large corpus.
         model_decoys: channels that nobody is marked with.
         best: keys that are told though they are not named.
     """
 
     fwer: float = 1e-3
-    decoys: int = KEY_DECOYS
+    decoys: int | None = None
     model_decoys: int = MODEL_DECOYS
     best: int = 20
 
@@ -91,7 +94,9 @@ def investigate(
         )
     if not 0 < ask.fwer < 1:
         raise BadInput("fwer: must be between 0 and 1")
-    if not (1 <= ask.decoys <= 1_000_000 and 1 <= ask.model_decoys <= 100_000):
+    few = min(KEY_DECOYS, max(FEWEST_KEY_DECOYS, DECOY_PAIRS // max(1, len(stored.evidence))))
+    number = few if ask.decoys is None else ask.decoys
+    if not (1 <= number <= 1_000_000 and 1 <= ask.model_decoys <= 100_000):
         raise BadInput("decoys: must be from 1 to 1,000,000")
     meter = meter or Silent()
     evidence = stored.evidence
@@ -100,7 +105,7 @@ def investigate(
     kinds = roll.rosters(secret, stored.profile)
     rosters = [roster for _, roster in kinds]
     judged = _attributed("all keys", evidence, rosters, ask, meter)
-    decoys = _attributed("codewords never issued", evidence, [_never_issued(stored, ask.decoys)], ask, meter)
+    decoys = _attributed("codewords never issued", evidence, [_never_issued(stored, number)], ask, meter)
     named = judged.named
     marks = [(rosters[fit.roster].words[_at(rosters[fit.roster], fit)], rosters[fit.roster].positions) for fit in named]
     traces = trace(stored, marks, meter)
