@@ -91,9 +91,11 @@ def run(args: argparse.Namespace) -> int:
     school = _School(plan, args.seed)
     entropy = school.teacher.entropy(school.clean[:20])
     print(f"Teacher: {entropy:.2f} bits a token. z (log10 p); marked: share of the training text.\n")
-    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS), flush=True)
+    students = set(args.only) & {"n-gram", "neural"}
+    if students:
+        print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS), flush=True)
     rows = []
-    for mark in plan.marks if set(args.only) - {"innocents"} else ():
+    for mark in plan.marks if students else ():
         lesson = school.lesson(*mark)
         for kind, shares in (("n-gram", plan.ngram), ("neural", plan.neural[mark])):
             if kind not in args.only:
