@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from app.gateway.dialects.shape import JsonObject
 from app.settings import WatermarkSettings
+from app.watermark.engines.request import MarkRequest
 from app.watermark.sources import Sources, named, read_sources
-from detectors.watermark.keys import MasterSecret, issued, to_wire
+from detectors.watermark.keys import MasterSecret, issued
 from detectors.watermark.prf import Prf
 from detectors.watermark.registry import MarkProfile
 
@@ -140,8 +141,7 @@ class Marking:
         if self.settings.engine == "sglang":
             key = sglang_key(self._ring.of(profile.epoch), tenant)
             return {"watermark": {"enabled": True, "key": key, "context_window": profile.context_width}}
-        code = to_wire(self._make_word(profile, tenant, group), profile.symbols)
-        return {"vllm_xargs": {"wm_profile": profile.id, "wm_code": code}}
+        return dict(MarkRequest.of(profile, self._make_word(profile, tenant, group)).for_vllm())
 
     def __repr__(self) -> str:
         return f"Marking({', '.join(profile.id for profile in self._profiles)})"

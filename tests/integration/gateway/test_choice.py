@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from anthropic import Anthropic, PermissionDeniedError
 from openai import OpenAI
 
+from app.enforcement.wire_errors import blocked
 from app.gateway.core import Core
 from app.gateway.middleware import StillwatchMiddleware
 from app.limits.limiter import Decision
@@ -244,6 +246,46 @@ class Suspecting:
     def settle(self, reservation: Any, **told: Any) -> None:
         """Remembers."""
         self.settled.append(told)
+
+
+def test_a_capped_suspect_gets_one_answer_without_what_it_may_not_see(
+    limited: Any, redis_db: str, key: str, sections: Any, put: Any, sent: Any
+) -> None:
+    """What a cap takes out and what a choice puts in are in one body."""
+    policy = {"mode": "enforce", "automatic_up_to": "cap"}
+    gateway = limited(redis_db, {**sections, "enforcement": policy})
+    put(gateway.key_id(key), "cap", requests_per_min=None)
+    with client(gateway, key, **{"x-sim-words": "60"}) as gpt:
+        made = gpt.chat.completions.create(model=MODEL, messages=ASK, n=3, logprobs=True, top_logprobs=2)
+    assert sent(key) == [{"model": MODEL, "messages": ASK, "n": 4}]
+    assert [(choice.index, choice.logprobs) for choice in made.choices] == [(0, None)]
+
+
+def test_a_key_that_is_suspended_while_candidates_are_held_gets_nothing_of_them(rig: Any, key: str, sections: Any) -> None:
+    """The stream ends with the refusal that a new request would get."""
+    gateway = rig.gateway(sections=sections, limiter=Suspecting())
+    caught: list[Exception] = []
+    parts: list[Any] = []
+
+    def read() -> None:
+        with client(gateway, key, **{"x-sim-words": "3000", "x-sim-chunk-delay-ms": "20"}) as gpt:
+            try:
+                parts.extend(gpt.chat.completions.create(model=MODEL, messages=ASK, stream=True))
+            except openai.APIError as error:
+                caught.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    until = time.monotonic() + 5
+    while not any(running.started for running in gateway.core.active):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    for running in list(gateway.core.active):
+        rig.thread.loop.call_soon_threadsafe(running.stop, blocked("suspend", "sw-a", ""))
+    reader.join(10)
+    assert parts == []
+    assert [getattr(error, "code", "") for error in caught] == ["access_suspended"]
+    assert [call.ended for call in rig.api.calls if key in str(call.headers)] == ["disconnected"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.enforcement.wire_errors import Refuse
 from app.gateway import marking_choice
@@ -245,6 +247,39 @@ def test_the_client_is_billed_for_its_own_choice() -> None:
 def test_what_is_no_answer_stays_as_it_is(raw: bytes) -> None:
     """Byte for byte."""
     assert choice().whole(raw) == raw
+
+
+_MEMBERS = (
+    *("choices", "index", "delta", "message", "content", "text", "usage", "completion_tokens", "finish_reason"),
+    *("completion_tokens_details", "logprobs", "tokens", "error", "x"),
+)
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**70) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(_MEMBERS),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@given(st.lists(_ANY, max_size=8), st.sampled_from(["chat", "completions"]))
+def test_no_answer_at_all_breaks_a_choice(bodies: list[Any], route: str) -> None:
+    """Whatever JSON a server sends, something comes out, and a stream comes to its end."""
+    raw = []
+    for body in bodies:
+        try:
+            raw.append(orjson.dumps(body))
+        except TypeError:  # a number that is no number of JSON's parser
+            continue
+    for one in raw:
+        choice(route).whole(one)
+    events = b"".join(b"data: " + one + b"\n\n" for one in raw) + b"data: [DONE]\n\n"
+    assert passed(choice(route), events, 40).endswith(b"data: [DONE]\n\n")
 
 
 # Which requests
