@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +24,12 @@ from app.errors import ConfigError
 from app.gateway.core import Core
 from app.gateway.identity import Hasher
 from app.gateway.middleware import StillwatchMiddleware
-from app.settings import Settings
+from app.settings import Settings, load
 from app.simulate.rig import EventList, LoopThread, RunningGateway
+from app.state.factory import background_client
+from app.state.mark_ledger import Marked, MarkLedger
 from app.telemetry import metrics
+from app.worker.worker import Worker, load_analysis
 from detectors.watermark.keys import MasterSecret, issued, to_wire
 
 SECRET = "5e1f" * 16
@@ -332,3 +337,61 @@ def test_the_middleware_changes_nothing_without_marking(key: str, raw: Any) -> N
     finally:
         thread.stop()
     assert inside.bodies == [data]
+
+
+# From an answer to the ledger
+
+
+def test_what_the_gateway_tells_is_what_the_ledger_has(
+    limited: Any, redis_db: str, sources: Any, key: str, events_of: Any, tmp_path: Path
+) -> None:
+    """Five answers through a real gateway, state server and worker: their tokens, and the evidence expected of them."""
+    gateway = limited(redis_db, {"watermark": sources})
+    with OpenAI(base_url=gateway.url + "/v1", api_key=key, max_retries=0) as client:
+        for stream in (False, True, False, True, False):
+            made: Any = client.chat.completions.create(model="still-small-2", messages=ASK, stream=stream)
+            if stream:
+                list(made)
+        client.chat.completions.create(model="still-small-2", messages=ASK, temperature=0)
+    key_id = gateway.key_id(key)
+    events = [event for event in events_of(key_id, 6) if event.mark_profile]
+    assert len(events) == 5
+
+    async def worked() -> list[Marked]:
+        settings = load(
+            None, {}, {"state.data_dir": tmp_path, "worker.archive_dir": tmp_path / "archive", "worker.poll_ms": 10}
+        )
+        state = background_client(redis_db, settings)
+        stop, ledger = asyncio.Event(), MarkLedger(state, settings.state.partitions)
+        worker = asyncio.create_task(Worker(state, settings, load_analysis(settings)).run(stop))
+        try:
+            async with asyncio.timeout(20):
+                while sum(row.answers for row in await ledger.of_key(key_id)) < 5:  # noqa: ASYNC110 - the worker counts
+                    await asyncio.sleep(0.02)
+            return await ledger.of_key(key_id)
+        finally:
+            stop.set()
+            await worker
+            await state.aclose()
+
+    (row,) = asyncio.run(worked())
+    assert (row.profile, row.epoch, row.answers) == ("live", "e1", 5)
+    assert row.tokens == sum(event.output_tokens for event in events)
+    assert row.nats == pytest.approx(0.15 * row.tokens, abs=1e-5)
+
+
+def test_without_marking_nothing_of_it_is_loaded() -> None:
+    """Not even the modules: what is off costs no request anything."""
+    program = (
+        "import sys\n"
+        "from app.gateway.app import Gateway\n"
+        "from app.gateway.core import Core\n"
+        "from app.gateway.middleware import StillwatchMiddleware\n"
+        "from app.settings import Settings\n"
+        "tree = {'identity': {'pepper': 'a pepper for tests only'}, 'gateway': {'upstream': 'http://127.0.0.1:9'}}\n"
+        "settings = Settings.model_validate(tree)\n"
+        "Gateway(Core(settings), settings.gateway)\n"
+        "print([name for name in sys.modules if 'marking' in name or 'watermark' in name])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "[]"
