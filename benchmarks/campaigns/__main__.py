@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from app.errors import StillwatchError
 from benchmarks.campaigns import frames, left_out, tables
@@ -89,16 +89,17 @@ def _confounders(given: argparse.Namespace) -> Sequence[str]:
     return list(tables.confounders(_judged(names)))
 
 
-def _left_out(given: argparse.Namespace) -> Sequence[str]:
+def _left_out(given: argparse.Namespace) -> Iterator[str]:
     teaching = _teaching(given)
     whole = _judged(given.worlds, *_trees(NOTHING, teaching))
-    rows = []
-    for family in given.families:
-        names = [one.name for one in whole if tables.of_family([one], family)]
-        if names:
-            without = _judged(names, *_trees(family, teaching))
-            rows.append((family, tables.of_family(whole, family), tables.of_family(without, family)))
-    return list(tables.left_out(rows))
+
+    def rows() -> Iterator[tuple[str, Sequence[Judged], Sequence[Judged]]]:
+        for family in given.families:
+            known = [one for one in whole if tables.of_family([one], family)]
+            if known:
+                yield family, known, _judged([one.name for one in known], *_trees(family, teaching))
+
+    return tables.left_out(rows())
 
 
 def _teaching(given: argparse.Namespace) -> Teaching:

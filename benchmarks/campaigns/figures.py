@@ -123,14 +123,15 @@ def busy(truth: Table, known: Scored) -> frozenset[str]:
     )
 
 
-def precisions(attack: Mapping[str, str], home: Mapping[str, str]) -> list[float]:
-    """B-cubed precision of every key that is in a group: the share of its group that is of its campaign. An honest key is a
-    campaign of its own."""
+def precisions(attack: Mapping[str, str], home: Mapping[str, str], of: AbstractSet[str] | None = None) -> list[float]:
+    """B-cubed precision of every key that is in a group, or of those of some campaigns: the share of its group that is of
+    its campaign. An honest key is a campaign of its own."""
     clusters = _turned(home)
     classes = _turned(attack)
     return [
         len(clusters[group] & (classes[attack[key]] if key in attack else {key})) / len(clusters[group])
         for key, group in home.items()
+        if of is None or attack.get(key) in of
     ]
 
 

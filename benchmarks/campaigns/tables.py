@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from benchmarks.campaigns import figures
 from benchmarks.campaigns.figures import DIMENSIONS, Campaign, Group
@@ -152,26 +153,73 @@ def confounders(worlds: Sequence[Judged]) -> Iterator[str]:
     yield from by_stratum(worlds)
 
 
-def left_out(rows: Sequence[tuple[str, Sequence[Campaign], Sequence[Campaign]]]) -> Iterator[str]:
-    """Families that the trees know and do not know.
+def left_out(rows: Iterable[tuple[str, Sequence[Judged], Sequence[Judged]]]) -> Iterator[str]:
+    """Families that the trees know and do not know; each row as soon as it is judged.
 
     Args:
-        rows: family, its campaigns as judged by trees that know it, and by trees that do not.
+        rows: family, worlds as judged by trees that know it, and the same by trees that do not.
     """
     yield from _head(
         "Left out", "Campaigns", "Found, linked: known", "unknown", "per-key alone: known", "unknown",
-        "Members, linked: known", "unknown", "per-key alone: known", "unknown", "Before detection, unknown: linked",
-        "alone",
+        "Members, linked: known", "unknown", "per-key alone: known", "unknown", "B-cubed precision: known", "unknown",
+        "B-cubed recall, busy: known", "unknown", "False groups: known", "unknown",
+        "Before detection, unknown: linked", "alone",
     )  # fmt: skip
-    for family, known, unknown in rows:
-        cells: list[object] = []
-        for way in (0, 1):
-            cells += [sum(one.found[way] for one in part) for part in (known, unknown)]
-        for way in (0, 1):
-            cells += [_percent(figures.mean([one.members[way] for one in part])) for part in (known, unknown)]
-        for way in (0, 1):
-            cells.append(_percent(figures.quantile([one.before[way] for one in unknown if one.answered], 0.5)))
-        yield _row(family, len(unknown), *cells)
+    every: tuple[list[_Side], list[_Side]] = ([], [])
+    for family, *sides in rows:
+        both = [_Side.of(worlds, family) for worlds in sides]
+        for told, side in zip(every, both, strict=True):
+            told.append(side)
+        yield _left(family, both)
+    yield _left("all", [_Side.sum(told) for told in every])
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A family in some worlds, as some trees judge them."""
+
+    found: Sequence[Campaign]
+    precisions: Sequence[float]
+    recalls: Sequence[float]
+    false: int
+
+    @classmethod
+    def of(cls, worlds: Sequence[Judged], family: str) -> _Side:
+        precisions: list[float] = []
+        recalls: list[float] = []
+        false = 0
+        for one in worlds:
+            known, groups = figures.scored(one.truth), figures.groups(one.truth, one.campaigns)
+            names = {name for name, campaign in one.truth["campaigns"].items() if campaign["family"] == family}
+            home = figures.homes(groups)
+            precisions += figures.precisions(known.attack, home, names)
+            recalls += figures.recalls(known.attack, home, names & figures.busy(one.truth, known))
+            false += sum(group.false for group in groups) if names else 0
+        return cls(of_family(worlds, family), precisions, recalls, false)
+
+    @classmethod
+    def sum(cls, sides: Sequence[_Side]) -> _Side:
+        return cls(
+            [one for side in sides for one in side.found],
+            [one for side in sides for one in side.precisions],
+            [one for side in sides for one in side.recalls],
+            sum(side.false for side in sides),
+        )
+
+
+def _left(family: str, sides: Sequence[_Side]) -> str:
+    unknown = sides[-1].found
+    cells: list[object] = []
+    for way in (0, 1):
+        cells += [sum(one.found[way] for one in side.found) for side in sides]
+    for way in (0, 1):
+        cells += [_percent(figures.mean([one.members[way] for one in side.found])) for side in sides]
+    cells += [_number(figures.mean(side.precisions)) for side in sides]
+    cells += [_number(figures.mean(side.recalls)) for side in sides]
+    cells += [side.false for side in sides]
+    for way in (0, 1):
+        cells.append(_percent(figures.quantile([one.before[way] for one in unknown if one.answered], 0.5)))
+    return _row(family, len(unknown), *cells)
 
 
 def of_family(worlds: Sequence[Judged], family: str) -> list[Campaign]:

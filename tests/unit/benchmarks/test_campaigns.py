@@ -189,7 +189,7 @@ def test_every_table_has_as_many_cells_as_its_head() -> None:
         list(tables.everything([one])),
         list(tables.early(found)),
         list(tables.confounders([one, _judged([])])),
-        list(tables.left_out([("relay", found, found)])),
+        list(tables.left_out([("relay", [one], [one])])),
     ]
     for lines in printed:
         width = 0
@@ -199,6 +199,19 @@ def test_every_table_has_as_many_cells_as_its_head() -> None:
             if not before.startswith("|"):
                 width = line.count("|")
             assert line.count("|") == width, line
+
+
+def test_a_family_left_out_is_compared_by_its_own_keys_and_all_families_by_theirs_together() -> None:
+    """Precision over the family's keys in groups, recall over its busy campaigns, and false groups of its worlds."""
+    rows = [("relay", [_judged()], [_judged([])]), ("probe", [_judged()], [_judged()])]
+    head, _, relay, probe, every = ([cell.strip() for cell in line.split("|")[1:-1]] for line in tables.left_out(rows))
+    found = dict(zip(head, relay, strict=True))
+    at = head.index("B-cubed precision: known")
+    # Nine of ten in c-1 and the two of different campaigns in c-3; of the busy campaign nine, and three alone.
+    assert relay[at : at + 6] == [f"{(9 * 0.9 + 2 * 0.5) / 11:.3f}", "–", "0.583", "0.083", "1", "0"]
+    assert (found["Left out"], found["Campaigns"], found["Found, linked: known"]) == ("relay", "2", "1")
+    assert probe[1:4] == ["0", "0", "0"]
+    assert every[at : at + 6] == relay[at : at + 6]
 
 
 def test_a_world_without_operation_counts_every_group_as_one_too_many() -> None:
