@@ -154,6 +154,12 @@ class RunIn(BaseModel):
     )
 
 
+class TenantsNamed(Out):
+    """Who is asked about beside those that are known."""
+
+    tenants: int
+
+
 class ProgressOut(Out):
     """How far a run is."""
 

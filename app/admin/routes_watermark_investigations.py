@@ -25,12 +25,13 @@ from app.admin.models_watermark import (
     PictureQuery,
     ReportQuery,
     RunIn,
+    TenantsNamed,
 )
 from app.admin.permissions import permit
 from app.admin.watermark_folders import Folders, Investigation, Stage
 from app.admin.watermark_runs import Runs
 from app.admin.watermark_upload import CONTENT_RANGE, part_of, receive
-from app.admin.watermarking import configured, everybody, searchable
+from app.admin.watermarking import configured, everybody, searchable, tenants_in
 from app.errors import BadInput, ConfigError, Conflict
 from app.settings import Settings
 from app.state.mark_groups import MarkGroups
@@ -46,7 +47,10 @@ REPORT = "report.md"
 GATHER_SEC = 120.0
 """A million accounts are read in a minute."""
 
-_UPLOAD_PATH = re.compile(r"/v1/watermark/investigations/[^/]+/corpus")
+MAX_TENANTS_BYTES = 64 << 20
+"""Two million key ids."""
+
+_UPLOAD_PATH = re.compile(r"/v1/watermark/investigations/[^/]+/(corpus|tenants)")
 _UNKNOWN = "No investigation has this id, or it was erased."
 _NO_REPORT = "There is no such report or picture: no run of this investigation has come to its end, or nobody is named."
 _EXAMPLE = {
@@ -63,6 +67,7 @@ _BYTES = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_TENANTS = {"requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}}
 _REPORT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/markdown": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}}}
 }
@@ -73,7 +78,10 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 
 def streamed(settings: Settings, path: str) -> int | None:
     """Limit of an upload, for the guard; None for every other path."""
-    return settings.watermark.investigations_max_mb << 20 if _UPLOAD_PATH.fullmatch(path) else None
+    found = _UPLOAD_PATH.fullmatch(path)
+    if found is None:
+        return None
+    return MAX_TENANTS_BYTES if found[1] == "tenants" else settings.watermark.investigations_max_mb << 20
 
 
 class _Desk:
@@ -150,7 +158,7 @@ def router(acting: Acting, groups: MarkGroups, folders: Folders, runs: Runs, aud
             await asyncio.to_thread(_demand_searchable, folders, one)
             await configured(settings)
             async with acting.patiently(GATHER_SEC):
-                asked_about = await everybody(acting, groups)
+                asked_about = await everybody(acting, groups, await asyncio.to_thread(folders.named, one))
             if not asked_about.tenants:
                 raise Conflict("no tenant is known: no account, and no key that was seen")
             after = {"fwer": asked.fwer, "tenants": len(asked_about.tenants)}
@@ -240,6 +248,25 @@ def router(acting: Acting, groups: MarkGroups, folders: Folders, runs: Runs, aud
                     )
                 stage = "uploaded"
             return await desk.told(await asyncio.to_thread(lambda: folders.put(one, stage=stage)))
+
+    @routes.put(
+        "/investigations/{investigation_id}/tenants",
+        dependencies=[permit("watermark.investigate")],
+        openapi_extra=_TENANTS,
+    )
+    async def name_tenants(investigation_id: InvestigationId, request: Request, caller: CallerDep) -> TenantsNamed:
+        """Name tenants, one a line, that are asked about beside those that are known: in place of those named before.
+
+        Known are accounts, keys seen within the last 30 days, and members of campaigns that share a mark.
+        """
+        async with desk.changing(investigation_id) as one:
+            if one.stage in ("queued", "running"):
+                raise Conflict(f"this investigation is {one.stage}; name tenants when that is over, and run it again")
+            named = await asyncio.to_thread(tenants_in, await request.body())
+            after = {"tenants": len(named)}
+            await auditor.record(caller, request, "investigation.tenants", f"investigation:{one.id}", after=after)
+            await asyncio.to_thread(folders.write_named, one, named)
+        return TenantsNamed(tenants=len(named))
 
     @routes.get("/investigations/{investigation_id}", dependencies=[permit("watermark.read")])
     async def get_investigation(investigation_id: InvestigationId) -> InvestigationOut:

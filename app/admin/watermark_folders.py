@@ -2,6 +2,7 @@
 
     investigation.json        what is asked of which data set, and how far it is
     corpus.jsonl|parquet|txt  what was uploaded; gone once it was scanned
+    named.txt                 tenants that somebody named beside those that are known
     tenants.txt groups.txt    who was asked about in the last run
     store/                    the evidence, `app.watermark.store`
     report/                   findings.json, report.md and its pictures
@@ -230,6 +231,17 @@ class Folders:
     def store(self, one: Investigation) -> Path:
         """The folder of its evidence."""
         return self.root / one.id / "store"
+
+    def write_named(self, one: Investigation, tenants: list[str]) -> None:
+        """Tenants beside those that are known; in place of those before."""
+        _write_private(self.root / one.id / "named.txt", "".join(f"{tenant}\n" for tenant in tenants).encode())
+
+    def named(self, one: Investigation) -> list[str]:
+        """Those of `write_named`."""
+        try:
+            return (self.root / one.id / "named.txt").read_text().split("\n")[:-1]
+        except FileNotFoundError:
+            return []
 
     def write_roll(self, one: Investigation, tenants: list[str], groups: dict[str, str]) -> None:
         """Who is asked about, in the form that `app.watermark.roll` reads."""

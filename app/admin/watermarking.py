@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from fastapi import HTTPException
 
 from app.admin import views_watermark
 from app.admin.acting import Acting
+from app.admin.models import NAME, RULES
 from app.admin.models_watermark import Engine, GroupOut, ProfileList, TagOut
 from app.errors import BadInput, ConfigError
 from app.gateway.marking import in_force, sglang_key
@@ -25,6 +27,8 @@ from detectors.campaign.contract import Campaign
 from detectors.contract import Level
 from detectors.watermark.keys import KeyRing, MasterSecret, issued
 from detectors.watermark.registry import MarkProfile
+
+_NAME = re.compile(NAME.encode())
 
 TENANTS_PER_SEC = 5_000
 """Reading who there is, or giving so many a mark, takes a second, about."""
@@ -138,8 +142,25 @@ def changes(group: str, tenants: Iterable[str], present: Mapping[str, str]) -> t
     return give, take, GroupOut(group=group, tenants=len(wanted), added=len(give), removed=len(take), moved=moved)
 
 
-async def everybody(acting: Acting, groups: MarkGroups) -> Everybody:
-    """All tenants that are known: accounts, keys that were seen, members of campaigns with a mark."""
+def tenants_in(data: bytes) -> list[str]:
+    """The tenants of a list, one a line; empty lines are passed over, and who comes twice counts once.
+
+    Raises:
+        BadInput: a line is none; it is named, and not repeated.
+    """
+    found: dict[str, None] = {}
+    for number, line in enumerate(data.split(b"\n"), 1):
+        name = line.strip()
+        if not name:
+            continue
+        if not _NAME.fullmatch(name):
+            raise BadInput(f"body line {number}: {RULES[NAME]}")
+        found[name.decode()] = None
+    return list(found)
+
+
+async def everybody(acting: Acting, groups: MarkGroups, named: Iterable[str]) -> Everybody:
+    """All tenants that are known: accounts, keys that were seen, members of campaigns with a mark; and those named."""
     organisations = acting.settings.watermark.tenant == "organisation"
     found: dict[str, None] = {}
     cursor = 0
@@ -159,7 +180,7 @@ async def everybody(acting: Acting, groups: MarkGroups) -> Everybody:
             break
         page = await acting.reader.list_keys(limit=MAX_PAGE, cursor=page.cursor)
     shared = await groups.all()
-    for tenant in shared:
+    for tenant in (*shared, *named):
         found[tenant] = None
     return Everybody(list(found), shared)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Any
 
@@ -38,6 +39,9 @@ def map_path_parameters(_: Any, path_parameters: dict[str, Any] | None) -> dict[
     campaign_id = (path_parameters or {}).get("campaign_id")
     if isinstance(campaign_id, str) and re.fullmatch("c-[0-9a-f]{12}", campaign_id) and int(campaign_id[2:], 16) % 2:
         path_parameters = {**(path_parameters or {}), "campaign_id": CAMPAIGN}
+    investigation = (path_parameters or {}).get("investigation_id")
+    if isinstance(investigation, str) and re.fullmatch("wi-[a-z2-7]{13}", investigation) and ord(investigation[-1]) % 2:
+        path_parameters = {**(path_parameters or {}), "investigation_id": os.environ["KNOWN_INVESTIGATION"]}
     key_id = (path_parameters or {}).get("key_id")
     if isinstance(key_id, str) and re.fullmatch("[0-9a-f]{32}", key_id):
         choice = int(key_id, 16) % 3

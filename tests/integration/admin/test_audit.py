@@ -161,6 +161,7 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("DELETE", "/v1/watermark/groups/{campaign_id}"): _call(f"/v1/watermark/groups/{SHARED}", params=DECIDED),
         ("POST", "/v1/watermark/investigations"): _call("/v1/watermark/investigations", json=_announced("another")),
         ("PUT", "/v1/watermark/investigations/{investigation_id}/corpus"): _call(f"{waiting}/corpus", content=CORPUS),
+        ("PUT", "/v1/watermark/investigations/{investigation_id}/tenants"): _call(f"{waiting}/tenants", content=b"acme\n"),
         ("POST", "/v1/watermark/investigations/{investigation_id}:run"): _call(f"{uploaded}:run", json={}),
         ("DELETE", "/v1/watermark/investigations/{investigation_id}"): _call(erased, params=DECIDED),
     }

@@ -48,6 +48,8 @@ async def test_the_api_is_as_its_description_says(
     await desk.judged(OTHER, Level.WATCH, 0.4)
     await desk.call("PUT", f"/v1/accounts/{KEY}", json={"plan": "team", "org_id": "acme"})
     await with_campaign(desk, (KEY, OTHER))
+    announced = {"name": "shard", "profile": "words", "format": "text", "bytes": 1000, "sha256": "0" * 64}
+    made = await desk.call("POST", "/v1/watermark/investigations", json={**announced, "reason": "to be asked about"})
     seed = [] if "ADMIN_FUZZ_SEC" in os.environ else ["--seed", "20261125"]
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
@@ -63,7 +65,12 @@ async def test_the_api_is_as_its_description_says(
         "--no-color",
         *seed,
         cwd=tmp_path,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(Path(__file__).parent)},
+        env={
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+            "KNOWN_INVESTIGATION": made.json()["id"],
+            "PYTHONPATH": str(Path(__file__).parent),
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

@@ -271,6 +271,20 @@ async def test_an_investigation_can_be_run_again_for_tenants_that_came_since(des
     assert [key["name"] for key in second["findings"]["keys"] if key["named"]] == [GUILTY]
 
 
+async def test_tenants_that_nobody_knows_any_more_can_be_named(desk: Any) -> None:
+    """A key without an account that was not seen for long is asked about when it is on the list; a bad line is named."""
+    await AccountStore(desk.state).import_many({INNOCENT: Account()})
+    path = await _uploaded(desk, _corpus(40, 30))
+    answer = await desk.call("PUT", f"{path}/tenants", content=f"{GUILTY}\n\nacme\n{GUILTY}\n".encode())
+    assert (answer.status_code, answer.json()) == (200, {"tenants": 2})
+    answer = await desk.call("PUT", f"{path}/tenants", content=b"acme\ntwo words\n")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"field": "body line 2", "rule": "must be 1 to 128 letters, digits and _ . : @ -"}]
+    found = await _run(desk, path)
+    assert found["tenants"] == 3
+    assert [key["name"] for key in found["findings"]["keys"] if key["named"]] == [GUILTY]
+
+
 async def test_keys_that_were_only_seen_are_asked_about_and_campaigns_are_named(desk: Any) -> None:
     """A key without an account is a tenant; where its campaign shares a mark, tenant and campaign are both named."""
     from detectors.contract import Level
