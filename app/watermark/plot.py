@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.offline import drawing  # noqa: F401 - before matplotlib, whose first import writes into the user's home
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
@@ -23,7 +25,7 @@ MOST = 7
 """Named keys that have a colour of their own; the others share one."""
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A400")
-OTHERS = "#555555"
+OTHERS = "#7B4FA3"
 _MODEL, _NOTHING, _DECOY = "#8C8C8C", "#ECECEC", "#999999"
 _SHARES = 20
 _FULL = 15.0
@@ -43,13 +45,6 @@ def keys(findings: Findings, path: Path) -> None:
     for rank, key in enumerate(named, 1):
         x = _expected(rank, total)
         axes.plot([x], [-key.log10_p], marker="D", color=_colour(rank - 1), markersize=7, linestyle="", zorder=4)
-    told = _told(named)
-    left = min((_expected(rank, total) for rank, _ in told), default=0.0)
-    for _, key in told:
-        axes.annotate(
-            label(key.name), (left, -key.log10_p), xytext=(-9, 0), textcoords="offset points",
-            ha="right", va="center", fontsize=8, color=INK, parse_math=False, zorder=5,
-        )  # fmt: skip
     right = max(_expected(1, total), _expected(1, findings.decoys.total))
     axes.plot([0, right], [0, right], color=INK, linewidth=0.8, linestyle="--", label="what chance gives, at most")
     bound = math.log10(total / findings.fwer)
@@ -74,8 +69,9 @@ def keys(findings: Findings, path: Path) -> None:
         Line2D([], [], color=INK, linestyle="--", linewidth=0.8, label="what chance gives"),
     ]
     if named:
-        marks.insert(0, Line2D([], [], color=COLOURS[0], marker="D", linestyle="", label=f"named ({len(named):,})"))
+        marks.insert(0, Line2D([], [], color=INK, marker="D", linestyle="", label=f"named ({len(named):,})"))
     axes.set_title("How well each key fits the text, beside codewords that were never issued", fontsize=10, pad=24)
+    axes.add_artist(_who(axes, named))
     axes.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=8)
     save(figure, path)
 
@@ -102,7 +98,7 @@ def shares(findings: Findings, path: Path) -> None:
 def documents(findings: Findings, path: Path) -> None:
     """The documents in the corpus's order, row by row, in the colour of the key whose mark they carry."""
     cells = findings.cells
-    columns = min(80, max(10, math.ceil(math.sqrt(3.2 * max(1, len(cells))))))
+    columns = min(80, max(20, math.ceil(math.sqrt(3.2 * max(1, len(cells))))))
     rows = -(-max(1, len(cells)) // columns)
     figure = blank(9, 1.35 + 0.105 * rows * 80 / columns)
     axes = figure.subplots()
@@ -117,6 +113,20 @@ def documents(findings: Findings, path: Path) -> None:
     figure.suptitle(f"Documents in their order, row by row; {what}; the darker, the stronger", fontsize=10)
     _legend(figure, findings)
     save(figure, path)
+
+
+def _who(axes: Axes, named: Sequence[Key]) -> Legend:
+    """The names, on the left, where no p-value can be."""
+    marks = [
+        Line2D([], [], color=_colour(number), marker="D", linestyle="", label=label(key.name))
+        for number, key in enumerate(named[:MOST])
+    ]
+    if len(named) > MOST:
+        marks.append(Line2D([], [], color=OTHERS, marker="D", linestyle="", label=f"{len(named) - MOST:,} more"))
+    made = axes.legend(handles=marks, loc="upper left", frameon=False, fontsize=8, labelspacing=0.25, handletextpad=0.2)
+    for text in made.get_texts():
+        text.set_parse_math(False)
+    return made
 
 
 def _legend(figure: Figure, findings: Findings) -> None:
@@ -155,16 +165,6 @@ def _points(axes: Axes, curve: Curve, colour: str, marker: str, name: str, skip:
 
 def _expected(rank: int, total: int) -> float:
     return -math.log10((rank - 0.5) / total)
-
-
-def _told(named: list[Key]) -> list[tuple[int, Key]]:
-    """Of the named, those with a colour of their own; a label that would lie over the one before is left out."""
-    told: list[tuple[int, Key]] = []
-    for rank, key in enumerate(named[:MOST], 1):
-        height = math.log(max(-key.log10_p, 1.0))
-        if not told or math.log(max(-told[-1][1].log10_p, 1.0)) - height > 0.12:
-            told.append((rank, key))
-    return told
 
 
 def _colour(number: int) -> str:
