@@ -221,7 +221,7 @@ class ForwardExchange(Exchange):
         assert self._link is not None
         assert self._cycle is not None
         assert self._headers is not None
-        data = connection.take()
+        data = self._taken(connection) if self.changes else connection.take()
         status = connection.status
         self._connection = None
         connection.listener = None
@@ -232,6 +232,10 @@ class ForwardExchange(Exchange):
         if data:
             capture.feed(data)
         return None
+
+    def _taken(self, connection: Connection) -> bytes:
+        """A complete answer as it is sent at once."""
+        return connection.take()
 
     async def _by_messages(self, data: bytes) -> None:
         """Send a complete answer as ASGI has it."""

@@ -109,7 +109,21 @@ class MarkedProxy(_Marked, ProxyExchange):
         return headers
 
     def _can_be_whole(self, connection: Connection) -> bool:
-        return not self._conceals and super()._can_be_whole(connection)
+        return (not self._conceals or self._at_once) and super()._can_be_whole(connection)
+
+    @property
+    def _at_once(self) -> bool:
+        """A complete answer only loses the engine's report, if there is one in it: it needs no task of its own."""
+        cap = self.cap
+        return self.mark is not None and self.mark.light and (cap is None or cap.reasoning == "keep")
+
+    def _taken(self, connection: Connection) -> bytes:
+        raw = connection.take()
+        staged = self._staged(raw) if self._conceals else raw
+        if staged is not raw and self._headers is not None:
+            self._headers = [pair for pair in self._headers if pair[0] != b"content-length"]
+            self._headers.append((b"content-length", b"%d" % len(staged)))
+        return staged
 
     def _for_client(self, raw: bytes) -> bytes:
         assert self.capture is not None

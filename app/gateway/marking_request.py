@@ -81,6 +81,11 @@ class RequestMark:
         made.stage, made.reason = Reported(), ""
         return made
 
+    @property
+    def light(self) -> bool:
+        """All that has to be changed of the answer is a report of the engine, if there is one."""
+        return self._choice is None
+
     def request(self, route: Route, body: JsonObject, level: int) -> JsonObject | None:
         """The body as it is forwarded; None where it stays as it is. Asked again, it begins again.
 
