@@ -212,12 +212,19 @@ def _limits(centred: NDArray[np.float32], least: float) -> NDArray[np.float32]:
 
     Chernoff: P[S ≥ t] ≤ exp(K(λ) − λt) for every λ, so t = min over λ of (K(λ) + least) / λ suffices.
     """
-    limit = np.full(len(centred), np.inf, np.float32)
-    for tilt in _TILTS / max(float(centred.std()) * 10.0, 1e-9):
-        # The largest entry is taken out first, so that no power overflows.
-        top = centred.max(axis=2, keepdims=True)
-        cumulant = np.log(np.exp(tilt * (centred - top)).mean(axis=2)) + tilt * top[:, :, 0]
-        np.minimum(limit, (cumulant.sum(axis=1) + least) / tilt, out=limit)
+    documents, positions, symbols = centred.shape
+    limit = np.full(documents, np.inf, np.float32)
+    # The largest entry is taken out first, so that no power overflows.
+    top = centred.max(axis=2, keepdims=True)
+    below = (centred - top).reshape(-1, symbols)
+    tops = top.sum(axis=(1, 2))
+    powers = np.empty_like(below)
+    # A product with ones is the mean of short rows in a tenth of the time of `mean`.
+    ones = np.full(symbols, 1.0 / symbols, np.float32)
+    for tilt in (_TILTS / max(float(centred.std()) * 10.0, 1e-9)).astype(np.float32):
+        np.exp(np.multiply(below, tilt, out=powers), out=powers)
+        cumulant = np.log(powers @ ones).reshape(documents, positions).sum(axis=1) + tilt * tops
+        np.minimum(limit, (cumulant + least) / tilt, out=limit)
     return limit
 
 
