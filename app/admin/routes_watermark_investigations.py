@@ -51,6 +51,7 @@ MAX_TENANTS_BYTES = 64 << 20
 """Two million key ids."""
 
 _UPLOAD_PATH = re.compile(r"/v1/watermark/investigations/[^/]+/(corpus|tenants)")
+_PICTURES = re.compile(rb"\]\((keys|shares|documents)\.png\)")
 _UNKNOWN = "No investigation has this id, or it was erased."
 _NO_REPORT = "There is no such report or picture: no run of this investigation has come to its end, or nobody is named."
 _EXAMPLE = {
@@ -283,7 +284,8 @@ def router(acting: Acting, groups: MarkGroups, folders: Folders, runs: Runs, aud
         """The report of the last run, as Markdown, or everything it is drawn from as JSON."""
         if query.form == "json":
             return Response(await desk.report(investigation_id, FINDINGS), media_type="application/json")
-        return Response(await desk.report(investigation_id, REPORT), media_type="text/markdown; charset=utf-8")
+        page = _PICTURES.sub(rb"](report.png?picture=\1)", await desk.report(investigation_id, REPORT))
+        return Response(page, media_type="text/markdown; charset=utf-8")
 
     @routes.get(
         "/investigations/{investigation_id}/report.png",

@@ -153,6 +153,7 @@ async def test_a_marked_data_set_names_its_key(desk: Any) -> None:
     assert GUILTY in report.text
     assert "first shard" in report.text
     assert "## Within documents" in report.text
+    assert "](report.png?picture=keys)" in report.text
     whole = (await desk.call("GET", f"{path}/report", params={"form": "json"})).json()
     assert whole["corpus"]["name"] == "first shard"
     assert whole["stretches"]
