@@ -303,7 +303,16 @@ INTEL_MEMBERS = f"{PREFIX}:{{int}}:members"
 """Hash token id → a member's credential, without its secret; at most app.state.intel_groups.MAX_CREDENTIALS; no TTL."""
 
 INTEL_POLLS = f"{PREFIX}:{{int}}:polls"
-"""Hash "<peer> <collection>" → how far it was read, JSON; at most app.state.intel_polls.MAX_POLLS; TTL from the last poll."""
+"""Hash "<peer> <collection>" → how far it was read, JSON; at most intel_polls.MAX_POLLS; TTL from the last poll."""
+
+INTEL_INDICATORS = f"{PREFIX}:{{ints}}:i"
+"""Hash "<group> <STIX id>" → an indicator and what was said about it; at most intel_indicators.MAX_INDICATORS; no TTL."""
+
+INTEL_REPORTERS = f"{PREFIX}:{{ints}}:r"
+"""Hash "<group> <member>" → how it stands as a reporter; at most app.state.intel_indicators.MAX_REPORTERS; no TTL."""
+
+INTEL_REVISION = f"{PREFIX}:{{ints}}:n"
+"""A number that grows with every change of the two."""
 
 INTEL_POLLER = f"{PREFIX}:{{int}}:poller"
 """String, process that polls peers; PX lease."""
@@ -318,7 +327,7 @@ def intel_received(group: str, member: str) -> str:
 
 
 class CollectionKeys:
-    """The key names of one collection of a trust group, all in the group's slot; TTL of each a day longer than objects stay.
+    """The key names of a collection of a trust group, all in the group's slot; TTL of each a day longer than objects stay.
 
     A version of an object is named `<object id>|<version, 16 digits of µs, or nothing>`.
     """
@@ -346,7 +355,7 @@ def intel_statuses(group: str, member: str) -> tuple[str, str]:
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
     *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact", "{ctl}:wmgrp"),
-    *("{apl}:open", "{apl}:done", "{lbl}:z", "{int}:groups", "{int}:members"),
+    *("{apl}:open", "{apl}:done", "{lbl}:z", "{int}:groups", "{int}:members", "{ints}:i", "{ints}:r", "{ints}:n"),
 )
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or
 at most so many entries."""

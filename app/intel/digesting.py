@@ -1,0 +1,199 @@
+"""What members have sent becomes what is looked for: versions, words of others, retractions, and whom to believe.
+
+Objects may come again, in any order, from whoever: so every step looks at what is held and writes what follows, and
+doing it twice changes nothing. Only the member that sent an indicator first can change it or take it back; the others'
+opinions and sightings are words about it. Whatever an object says about its author counts for nothing: the credential
+says who sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import orjson
+from msgspec import structs
+
+from app.errors import BadInput
+from app.intel.parse import Meaning, Opinion, Revoked, Seen, Told, meaning
+from app.state.intel_indicators import Held, Indicators, Standing, Word
+from app.state.intel_received import Received, ReceivedQueue
+from detectors.sharing.trust import Report, Reporter
+
+AT_A_TIME = 500
+
+MAX_WORDS = 50
+"""Members that have a word about one indicator."""
+
+_DISAGREE = ("strongly-disagree", "disagree")
+_AGREE = ("strongly-agree", "agree")
+
+
+@dataclass(slots=True)
+class Digest:
+    """What became of objects.
+
+    Attributes:
+        taken: indicators that are new or changed.
+        retracted: taken back by who sent them.
+        words: of others about indicators.
+        known: came again, or were older than what is held.
+        nothing: said nothing to us, or spoke of what is not held.
+        refused: broke a rule.
+    """
+
+    taken: int = 0
+    retracted: int = 0
+    words: int = 0
+    known: int = 0
+    nothing: int = 0
+    refused: int = 0
+
+
+class Digester:
+    """Takes what waits and writes what follows.
+
+    Args:
+        queue: of received objects.
+        indicators: that are held.
+        organisation_of: (group, member) → organisation, as the operator said when it let the member in; the member's own
+            name where nothing was said.
+    """
+
+    def __init__(
+        self, queue: ReceivedQueue, indicators: Indicators, organisation_of: Callable[[str, str], str] | None = None
+    ) -> None:
+        self._queue = queue
+        self._indicators = indicators
+        self._organisation_of = organisation_of or (lambda group, member: member)
+
+    async def step(self, now_us: int) -> Digest:
+        """A turn over all senders: at most AT_A_TIME objects of each, so that a long queue holds up nobody else."""
+        done = Digest()
+        for source in await self._queue.sources():
+            waiting = await self._queue.read(source.group, source.member, AT_A_TIME)
+            if not waiting:
+                continue
+            await self._known(source.group, source.member, now_us)
+            await self._take(source.group, source.member, waiting, now_us, done)
+            await self._queue.done(source.group, source.member, waiting[-1].entry_id)
+        return done
+
+    async def forget_ended(self, now_us: int) -> int:
+        """Drops what ended."""
+        ended = [one for one in await self._indicators.all() if one.indicator.valid_until_us <= now_us]
+        return await self._indicators.drop(ended)
+
+    async def _known(self, group: str, member: str, now_us: int) -> None:
+        if (group, member) not in await self._indicators.standings():
+            organisation = self._organisation_of(group, member)
+            await self._indicators.put_standing(Standing(group, member, organisation, since_us=now_us))
+
+    async def _take(self, group: str, member: str, waiting: Sequence[Received], now_us: int, done: Digest) -> None:
+        said: list[tuple[Meaning, int]] = []
+        for one in waiting:
+            try:
+                found = meaning(orjson.loads(one.data), now_us)
+            except (ValueError, TypeError, RecursionError):
+                done.refused += 1
+                continue
+            if found is None:
+                done.nothing += 1
+            else:
+                said.append((found, one.received_us))
+        held = await self._indicators.get(group, {about for found, _ in said for about in _about(found)})
+        changed: dict[str, Held] = {}
+        for found, received_us in said:
+            for about in _about(found):
+                before = changed.get(about, held.get(about))
+                after = _after(before, found, about, group, member, received_us)
+                if after is None:
+                    done.nothing += 1
+                elif after == before:
+                    done.known += 1
+                else:
+                    changed[about] = after
+                    _count(done, found)
+        if changed:
+            try:
+                await self._indicators.put(changed.values())
+            except BadInput:
+                done.refused += len(changed)
+
+
+def reports(held: Held, standings: dict[tuple[str, str], Standing]) -> list[Report]:
+    """The reports of an indicator by those who stand behind it, for `detectors.sharing.trust`; none where it is revoked.
+
+    Whoever says that it is wrong takes one voice away from it: the weakest.
+    """
+    if held.revoked:
+        return []
+    found, against = [], 0
+    for word in held.words:
+        standing = standings.get((held.group, word.member))
+        if standing is None:
+            continue
+        who = Reporter(
+            f"{held.group}/{word.member}", standing.organisation, standing.since_us, standing.confirmed, standing.disputed
+        )
+        if word.agrees:
+            found.append(Report(who, held.indicator.kind, word.confidence, min(word.at_us, word.received_us)))
+        else:
+            against += 1
+    found.sort(key=lambda report: -report.reporter.trust)
+    return found[: max(0, len(found) - against)]
+
+
+def _about(found: Meaning) -> tuple[str, ...]:
+    if isinstance(found, Told):
+        return (found.indicator.id,)
+    return found.object_ids if isinstance(found, Opinion) else (found.object_id,)
+
+
+def _after(before: Held | None, found: Meaning, about: str, group: str, member: str, received_us: int) -> Held | None:
+    """What is held about an indicator then; None where it says nothing about anything held."""
+    if isinstance(found, Told):
+        word = Word(member, found.version_us, received_us, found.indicator.confidence)
+        if before is None:
+            return Held(found.indicator, group, member, found.version_us, found.tlp, (word,))
+        if before.owner != member:  # the same id from somebody else: a copy at best
+            return _worded(before, structs.replace(word, confidence=min(50, word.confidence)))
+        if found.version_us <= before.version_us:
+            return before
+        # A retraction is an object's last word: STIX knows no version after it.
+        if before.revoked:
+            return before
+        changed = structs.replace(before, indicator=found.indicator, version_us=found.version_us, tlp=found.tlp)
+        return _worded(changed, word)
+    if before is None:
+        return None
+    if isinstance(found, Revoked):
+        if before.owner != member or before.revoked:
+            return before
+        return structs.replace(before, revoked=True, version_us=max(before.version_us, found.version_us))
+    if isinstance(found, Seen):
+        return before if before.owner == member else _worded(before, Word(member, found.version_us, received_us))
+    if found.word in _DISAGREE:
+        return _worded(before, Word(member, found.version_us, received_us, 50, agrees=False))
+    if found.word in _AGREE and before.owner != member:
+        return _worded(before, Word(member, found.version_us, received_us))
+    return before
+
+
+def _worded(held: Held, word: Word) -> Held:
+    """With a member's newest word in place of its older one."""
+    old = next((one for one in held.words if one.member == word.member), None)
+    if old is not None and old.at_us >= word.at_us:
+        return held
+    if old is None and len(held.words) >= MAX_WORDS:
+        return held
+    return structs.replace(held, words=(*(one for one in held.words if one.member != word.member), word))
+
+
+def _count(done: Digest, found: Meaning) -> None:
+    if isinstance(found, Told):
+        done.taken += 1
+    elif isinstance(found, Revoked):
+        done.retracted += 1
+    else:
+        done.words += 1
