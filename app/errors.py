@@ -23,6 +23,10 @@ class BadInput(StillwatchError):
     """A file or request body from outside is malformed; the message names the place and the rule."""
 
 
+class PeerFault(StillwatchError):
+    """Another provider's server could not be reached, refused, or broke the protocol; the message quotes nothing it sent."""
+
+
 class LeaseLost(StillwatchError):
     """Another worker owns the partition now; nothing was written."""
 

@@ -9,7 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.state.intel_groups import GROUP, MEMBER
 
-__all__ = ["GROUP", "MEMBER", "TITLE", "GroupIn", "GroupList", "GroupOut", "MemberIn", "MemberMade", "MemberOut"]
+__all__ = [
+    "GROUP",
+    "MEMBER",
+    "TITLE",
+    "GroupIn",
+    "GroupList",
+    "GroupOut",
+    "MemberIn",
+    "MemberMade",
+    "MemberOut",
+    "PeerList",
+    "PeerOut",
+]
 
 TITLE = r"^[ -~]{1,80}$"
 MAX_DAYS = 366
@@ -68,6 +80,24 @@ class GroupOut(BaseModel):
     submitted: int = Field(description="versions of objects that members sent, as far as they are kept")
     waiting: int = Field(description="objects of members with which nothing was done yet")
     members: list[MemberOut] = Field(description="those that count; a member has two while one is replaced")
+
+
+class PeerOut(BaseModel):
+    """How far a collection of a peer was read."""
+
+    peer: str
+    collection: str = Field(description="its id; empty: the peer itself, its discovery and its list of collections")
+    polled: datetime = Field(description="when it was last read")
+    added_after: str = Field(description="where the next poll goes on: the peer's own date of the last object")
+    objects: int = Field(description="objects that were taken over until now, repetitions counted")
+    dropped: int = Field(description="entries that were no objects, or too large or too deep")
+    fault: str = Field(description="what went wrong at the last poll; empty: nothing")
+
+
+class PeerList(BaseModel):
+    """What is known of every poll, by peer and collection."""
+
+    peers: list[PeerOut]
 
 
 class GroupList(BaseModel):

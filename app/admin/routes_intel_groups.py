@@ -13,9 +13,21 @@ from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
 from app.admin.caller import CallerDep
 from app.admin.deadline import answered
-from app.admin.models_intel import GROUP, MEMBER, GroupIn, GroupList, GroupOut, MemberIn, MemberMade, MemberOut
+from app.admin.models_intel import (
+    GROUP,
+    MEMBER,
+    GroupIn,
+    GroupList,
+    GroupOut,
+    MemberIn,
+    MemberMade,
+    MemberOut,
+    PeerList,
+    PeerOut,
+)
 from app.admin.permissions import permit
 from app.admin.routes_taxii import Shelf
+from app.admin.views import moment
 from app.intel.taxii.resources import PATH
 from app.state.intel_groups import Credential, Group
 from app.state.intel_received import Source
@@ -129,6 +141,26 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
         await auditor.record(caller, request, "intel.member_end", f"group:{group}", before=before)
         async with answered():
             await groups.end(group, member)
+
+    @routes.get("/peers", dependencies=[permit("intel.read")])
+    async def list_peers() -> PeerList:
+        """Peers whose collections are read: how far, and what went wrong."""
+        async with answered():
+            found = await shelf.polls.all()
+        return PeerList(
+            peers=[
+                PeerOut(
+                    peer=peer,
+                    collection=collection,
+                    polled=moment(poll.at_us),
+                    added_after=poll.added_after,
+                    objects=poll.objects,
+                    dropped=poll.dropped,
+                    fault=poll.fault,
+                )
+                for (peer, collection), poll in sorted(found.items())
+            ]
+        )
 
     return routes
 

@@ -35,7 +35,7 @@ from app.settings import Settings
 from app.state.calls import Client
 from app.state.intel import Collection, Entry, Page
 from app.state.intel_groups import Group, IntelGroups
-from app.state.intel_polls import Statuses
+from app.state.intel_polls import Polls, Statuses
 from app.state.intel_received import ReceivedQueue
 
 PAGE_BYTES = 8 * 1024 * 1024
@@ -58,6 +58,7 @@ class Shelf:
         self.groups = groups
         self.queue = ReceivedQueue(client)
         self.statuses = Statuses(client)
+        self.polls = Polls(client)
         self._client = client
 
     def collection(self, group: Group, kind: str) -> Collection:

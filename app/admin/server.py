@@ -16,6 +16,8 @@ from app.admin.casebook import Casebook
 from app.admin.routes_taxii import Shelf
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
+from app.intel.taxii.peers import load as load_peers
+from app.intel.taxii.poller import Poller, Polling
 from app.settings import Settings
 from app.state import meta
 from app.state.accounts import AccountStore
@@ -24,6 +26,7 @@ from app.state.calls import Client
 from app.state.erasures import Erasures
 from app.state.factory import background_client
 from app.state.intel_groups import IntelGroups
+from app.state.intel_polls import Polls
 from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
 from app.state.reading import StateReader
@@ -85,6 +88,7 @@ class AdminServer:
         self._heads = asyncio.create_task(self.app.state.auditor.tell_heads())
         self.app.state.casebook.clock.start()
         self.app.state.runs.start()
+        self.app.state.polling.start()
 
     async def stop(self) -> None:
         """Stop accepting, let running answers end, then let go of the state server."""
@@ -95,6 +99,7 @@ class AdminServer:
             await end(self._heads)
         await self.app.state.casebook.clock.stop()
         await self.app.state.runs.stop()
+        await self.app.state.polling.stop()
         self._sock.close()
         await self._acting.stop()
         await self._client.aclose()
@@ -110,10 +115,11 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         state_url: address of a state server that is already running; None resolves one from the settings.
 
     Raises:
-        ConfigError: a setting does not fit, the model cannot be read, or the port is taken.
+        ConfigError: a setting does not fit, the model or the file of peers cannot be read, or the port is taken.
     """
     check_bootstrap(settings.admin)  # before anything is opened
     model = _load_model(settings)
+    peers = load_peers(settings.intel.peers_file) if settings.intel.peers_file else ()
     sock = listen(settings.admin.host, settings.admin.port, "admin.port")
     state: StateServer | None = None
     client: Client | None = None
@@ -140,6 +146,7 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         app = create_admin(
             settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, groups, shelf=shelf, model=model
         )
+        app.state.polling = Polling(Poller(peers, Polls(client), shelf.queue))
         await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, acting, state)

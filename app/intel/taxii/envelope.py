@@ -79,6 +79,30 @@ def depth_over(data: bytes, most: int) -> bool:
     return bool(brackets)
 
 
+def packed(one: dict[str, Any]) -> bytes:
+    """An object as JSON.
+
+    Raises:
+        BadInput: it is too large or nested too deeply.
+    """
+    try:
+        data = orjson.dumps(one)
+    except orjson.JSONEncodeError:  # more than 254 levels
+        raise BadInput(f"must not be nested deeper than {MAX_DEPTH} levels") from None
+    if len(data) > MAX_OBJECT_BYTES:
+        raise BadInput(f"must not be larger than {MAX_OBJECT_BYTES:,} bytes")
+    if depth_over(data, MAX_DEPTH):
+        raise BadInput(f"must not be nested deeper than {MAX_DEPTH} levels")
+    return data
+
+
+def identified(one: Any) -> bool:
+    """Whether it is an object with an id of the right form, and of the type that the id says."""
+    object_id = one.get("id") if isinstance(one, dict) else None
+    found = OBJECT_ID.fullmatch(object_id) if isinstance(object_id, str) else None
+    return found is not None and one.get("type") == found[1]
+
+
 def _sent(number: int, one: Any) -> Sent:
     place = f"body.objects.{number}"
     if not isinstance(one, dict):
@@ -94,13 +118,9 @@ def _sent(number: int, one: Any) -> Sent:
     if fault:
         return Sent(object_id, None, fault)
     try:
-        data = orjson.dumps(one)
-    except orjson.JSONEncodeError:  # more than 254 levels
-        return Sent(object_id, None, f"must not be nested deeper than {MAX_DEPTH} levels")
-    if len(data) > MAX_OBJECT_BYTES:
-        return Sent(object_id, None, f"must not be larger than {MAX_OBJECT_BYTES:,} bytes")
-    if depth_over(data, MAX_DEPTH):
-        return Sent(object_id, None, f"must not be nested deeper than {MAX_DEPTH} levels")
+        data = packed(one)
+    except BadInput as error:
+        return Sent(object_id, None, str(error))
     stated = one.get("modified", one.get("created"))
     try:
         version_us = None if stated is None else times.parse(stated if isinstance(stated, str) else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,38 @@ class Site:
         return str(answer.json()["token"])
 
 
-@pytest.fixture
-async def site(redis_db: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """A provider with a trust group of two members."""
-    settings = load(
+def settings_for(folder: Path, **more: str) -> Settings:
+    """A small deployment whose admin API listens on a free port."""
+    return load(
         environ={
-            "STILLWATCH_STATE__DATA_DIR": str(tmp_path),
+            "STILLWATCH_STATE__DATA_DIR": str(folder),
             "STILLWATCH_STATE__PARTITIONS": "4",
             "STILLWATCH_ADMIN__TOKEN": TOKEN,
             "STILLWATCH_ADMIN__PORT": "0",
+            **more,
         }
     )
+
+
+@pytest.fixture
+def admin_of(redis_db: str, tmp_path: Path) -> Any:
+    """Runs an admin process with settings of its own over the same state: `async with admin_of(STILLWATCH_…="…")`."""
+
+    @asynccontextmanager
+    async def running(**more: str) -> AsyncIterator[AdminServer]:
+        server = await admin_server.start(settings_for(tmp_path, **more), state_url=redis_db)
+        try:
+            yield server
+        finally:
+            await server.stop()
+
+    return running
+
+
+@pytest.fixture
+async def site(redis_db: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """A provider with a trust group of two members."""
+    settings = settings_for(tmp_path)
     client = background_client(redis_db, settings)
     server = await admin_server.start(settings, state_url=redis_db)
     try:
