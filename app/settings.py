@@ -432,8 +432,8 @@ class WatermarkSettings(Section):
     )
     investigations_dir: Path | None = Field(
         None,
-        description="folder where the admin process keeps investigations: what was uploaded until it is scanned, the evidence "
-        "and the reports; default: <data_dir>/investigations",
+        description="folder where the admin process keeps investigations: what was uploaded until it is scanned, the "
+        "evidence and the reports; default: <data_dir>/investigations",
     )
     investigations_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         1024, description="largest data set that may be uploaded for an investigation, in MiB"
@@ -480,8 +480,8 @@ class IntelSettings(Section):
     )
     keys_dir: Path | None = Field(
         None,
-        description="folder with a file <trust group>.json for each group: epoch → secret of 64 hexadecimal digits that its "
-        "members share, 0600; without one nothing of that group is compared or published",
+        description="folder with a file <trust group>.json for each group: epoch → secret of 64 hexadecimal digits that "
+        "its members share, 0600; without one nothing of that group is compared or published",
     )
     warning_list_file: Path | None = Field(
         None,

@@ -96,6 +96,16 @@ def _profiles(place: str, names: Sequence[str], sources: Sources, schemes: tuple
     return found
 
 
+def private_text(path: Path, place: str) -> str:
+    """A file of secrets, which nobody but its owner may read.
+
+    Raises:
+        ConfigError: it cannot be read, others may read it, or it is no text; `place` names the setting.
+    """
+    _demand_private(place, path)
+    return _text(place, path)
+
+
 def _demand_private(place: str, path: Path) -> None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)

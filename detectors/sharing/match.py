@@ -40,20 +40,39 @@ class Hit:
     nats: float
 
 
+_PLAIN_NATS = 2.0
+"""What a shared network weighs: little, for honest customers sit in the same ones."""
+
+
 class Index:
     """Behaviour indicators by their tokens; unknown schemes and epochs are left out, others do not mind.
 
     Args:
         indicators: as received; other kinds are ignored.
         keys: epoch → key of the trust group.
+        marks: id of a plain indicator → marks of keys that show it, where the caller can tell them; any of them is enough.
     """
 
-    def __init__(self, indicators: Iterable[Indicator], keys: Mapping[str, GroupKey]) -> None:
+    def __init__(
+        self,
+        indicators: Iterable[Indicator],
+        keys: Mapping[str, GroupKey],
+        marks: Mapping[str, Iterable[int]] | None = None,
+    ) -> None:
         self._keys = dict(keys)
         self._of: dict[str, dict[str, list[tuple[int, float]]]] = {}
+        self._plain: dict[int, list[tuple[int, float]]] = {}
         self.indicators: list[Indicator] = []
         self._weight: list[float] = []
+        # The hash of a mark is asked for again and again: what most keys carry is carried by most keys.
+        self._known: dict[int, list[tuple[int, float]]] = {}
         for one in indicators:
+            if marks and one.id in marks:
+                self.indicators.append(one)
+                self._weight.append(_PLAIN_NATS)
+                for mark in marks[one.id]:
+                    self._plain.setdefault(mark, []).append((len(self.indicators) - 1, _PLAIN_NATS))
+                continue
             if one.kind not in BEHAVIOUR or one.scheme != SCHEME or one.epoch not in self._keys:
                 continue
             number = len(self.indicators)
@@ -62,8 +81,6 @@ class Index:
             place = self._of.setdefault(one.epoch, {})
             for token, weight in zip(one.tokens, one.weights, strict=True):
                 place.setdefault(token, []).append((number, weight))
-        # The hash of a mark is asked for again and again: what most keys carry is carried by most keys.
-        self._known: dict[int, list[tuple[int, float]]] = {}
 
     def __len__(self) -> int:
         return len(self.indicators)
@@ -91,7 +108,7 @@ class Index:
     def _shown(self, mark: int) -> list[tuple[int, float]]:
         found = self._known.get(mark)
         if found is None:
-            found = []
+            found = list(self._plain.get(mark, ()))
             for epoch, place in self._of.items():
                 found += place.get(self._keys[epoch].token(mark), ())
             if len(self._known) < 1 << 20:
