@@ -237,6 +237,15 @@ class KeyCampaign(Out):
     joined: datetime
 
 
+class KeyMarks(Out):
+    """Watermarked answers to a key, of all profiles together."""
+
+    answers: int
+    tokens: int = Field(description="that the client got under a mark")
+    evidence: float = Field(description="nats above text without the mark: what a search can be expected to find of it")
+    last: datetime
+
+
 class KeyDetail(Out):
     """Everything about one key."""
 
@@ -251,6 +260,10 @@ class KeyDetail(Out):
     asked_by_policy: str = Field(description="what policy asks for beside the order, or by itself; observe: nothing")
     allowed: AllowOut | None = Field(description="entry of the allow-list that the key, or its organisation, stands on")
     campaign: KeyCampaign | None = Field(description="the group of keys acting as one that it belongs to; null: none")
+    marks: KeyMarks | None = Field(
+        description="watermarked answers to it, see /v1/watermark/ledger; null: none, or the role lacks "
+        "watermark.read"
+    )
     counter_evidence: CounterEvidence
     flags: list[FlagRef] = Field(description="newest first")
     appeals: list[AppealRef] = Field(description="newest first")

@@ -27,7 +27,7 @@ from app.admin.models_keys import (
     OrgDetail,
     Timeline,
 )
-from app.admin.permissions import permit
+from app.admin.permissions import allowed, permit
 from app.admin.searching import Search
 from detectors.analysis import EntityState
 from detectors.model import Model
@@ -46,6 +46,7 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
     routes = APIRouter(prefix="/v1")
     acting = casebook.acting
     reader, accounts, settings = acting.reader, acting.accounts, acting.settings
+    marks = reader.marks()
     search = Search(reader, accounts, settings.state.partitions, settings.identity.default_plan)
 
     @routes.get("/keys", tags=["keys"], dependencies=[permit("keys.read")])
@@ -60,7 +61,7 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
         return KeyList(keys=keys, next_cursor=cursor or None)
 
     @routes.get("/keys/{key_id}", tags=["keys"], dependencies=[permit("keys.read")])
-    async def get_key(key_id: KeyId) -> KeyDetail:
+    async def get_key(key_id: KeyId, caller: CallerDep) -> KeyDetail:
         """One key: verdict and reasons, action in force and by whom, profile, every feature with its place among the peers.
 
         With what speaks for the key, and the references of its flags and appeals.
@@ -88,6 +89,7 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
                 labels=await casebook.labels.of_key(key_id),
                 now_us=now_us,
                 campaign=await _campaign(acting, key_id),
+                marked=await marks.of_key(key_id) if allowed(caller.role, "watermark.read") else (),
             )
         return views_keys.detail(page, model)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.admin import views, views_orders
 from app.admin.models_control import AllowOut
-from app.admin.models_keys import AppealRef, CounterEvidence, FlagRef, KeyCampaign, KeyDetail, level_or_none
+from app.admin.models_keys import AppealRef, CounterEvidence, FlagRef, KeyCampaign, KeyDetail, KeyMarks, level_or_none
 from app.admin.views import moment
 from app.enforcement.policy import decode_verdict, share_of
 from app.settings import EnforcementSettings
@@ -17,6 +17,7 @@ from app.state.control import AllowEntry
 from app.state.flags import FlagRecord
 from app.state.gateways import LiveGateways
 from app.state.labels import Label
+from app.state.mark_ledger import Marked
 from app.state.order_records import OrderRecord
 from app.state.orders import Order
 from app.state.reading import StoredKey
@@ -36,6 +37,7 @@ class Page:
         policy: in force at the admin process.
         now_us: the time.
         campaign: the one that the key belongs to.
+        marked: its ledger of marks, empty for who may not see that.
     """
 
     stored: StoredKey
@@ -51,6 +53,7 @@ class Page:
     labels: Sequence[Label]
     now_us: int
     campaign: KeyCampaign | None = None
+    marked: Sequence[Marked] = ()
 
 
 def detail(page: Page, model: Model | None) -> KeyDetail:
@@ -79,6 +82,7 @@ def detail(page: Page, model: Model | None) -> KeyDetail:
         asked_by_policy=_asked(stored.verdict if order is None else stored.asked, page.now_us),
         allowed=None if page.allowed is None else _allowed(page.allowed, page.now_us),
         campaign=page.campaign,
+        marks=marks(page.marked),
         counter_evidence=_counter_evidence(page),
         flags=[
             FlagRef(ref=one.ref, at=moment(one.at_us), level=one.level, action=one.measure.action, model_id=one.model_id)
@@ -90,6 +94,18 @@ def detail(page: Page, model: Model | None) -> KeyDetail:
         verdict=None if found is None else views.verdict(found),
         profile=None if state is None else views.profile(state.profile, model),
         features=[] if state is None else views.feature_list(state.profile, model),
+    )
+
+
+def marks(rows: Sequence[Marked]) -> KeyMarks | None:
+    """A key's ledger of marks in sum; None for an empty one."""
+    if not rows:
+        return None
+    return KeyMarks(
+        answers=sum(row.answers for row in rows),
+        tokens=sum(row.tokens for row in rows),
+        evidence=round(sum(row.nats for row in rows), 6),
+        last=moment(max(row.last_ms for row in rows) * 1000),
     )
 
 

@@ -10,7 +10,7 @@ from app.cli.api import Api, part
 from app.cli.whole import whole_key
 
 if TYPE_CHECKING:
-    from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, TimelineItem, VerdictOut
+    from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, KeyMarks, TimelineItem, VerdictOut
 
 PAGE = 500
 """Keys of one answer of the API, at most."""
@@ -48,6 +48,7 @@ class KeyPage:
     order: Ordered | None
     timeline: list[TimelineItem]
     campaign: KeyCampaign | None = None
+    marks: KeyMarks | None = None
 
     def json(self) -> dict[str, Any]:
         """For programs."""
@@ -59,6 +60,7 @@ class KeyPage:
             "action": self.action.model_dump(mode="json"),
             "hold": None if self.hold is None else self.hold.model_dump(mode="json"),
             "campaign": None if self.campaign is None else self.campaign.model_dump(mode="json"),
+            "marks": None if self.marks is None else self.marks.model_dump(mode="json"),
             "timeline": [item.model_dump(mode="json") for item in self.timeline],
         }
 
@@ -93,4 +95,5 @@ def shown(api: Api, start: str) -> KeyPage:
         order=found.order,
         timeline=changes.changes,
         campaign=found.campaign,
+        marks=found.marks,
     )

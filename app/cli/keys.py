@@ -27,10 +27,11 @@ from app.errors import BadInput, StateUnavailable
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, TimelineItem, VerdictOut
+    from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, KeyMarks, TimelineItem, VerdictOut
     from app.admin.searching import Search
     from app.state.campaigns import CampaignStore
     from app.state.gateways import Mode
+    from app.state.mark_ledger import Marked
     from app.state.reading import StateReader, StoredKey
     from detectors.campaign.contract import Campaign
 
@@ -175,6 +176,8 @@ def show_key(key_id: KeyId, as_json: AsJson = False, url: AdminUrl = "", config:
     out.print(_action_line(page.action, page.hold, verdict, page.order), soft_wrap=True, markup=False)
     if page.campaign is not None:
         out.print(_campaign_line(page.campaign), soft_wrap=True, markup=False)
+    if page.marks is not None:
+        out.print(_marks_line(page.marks), soft_wrap=True, markup=False)
     for reason in verdict.reasons if verdict else ():
         out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
     for item in page.timeline:
@@ -187,20 +190,22 @@ def _page(settings: Settings, key_id: str) -> KeyPage:
     Raises:
         BadInput: no key is known so, or several are, or another release wrote it.
     """
-    from app.admin import views, views_campaigns
+    from app.admin import views, views_campaigns, views_keys
     from app.admin.deadline import answered
     from app.admin.models_keys import level_or_none
     from detectors.analysis import EntityState
     from detectors.profile import BadProfile
 
-    async def read(desk: _Desk) -> tuple[StoredKey, list[dict[str, Any]], Mode, Campaign | None]:
+    async def read(desk: _Desk) -> tuple[StoredKey, list[dict[str, Any]], Mode, Campaign | None, list[Marked]]:
         async with answered():
             stored = await _find(desk.reader, key_id)
             name = (await desk.campaigns.of_keys([stored.key_id])).get(stored.key_id)
             group = None if name is None else await desk.campaigns.read(name)
-            return stored, await desk.reader.timeline(stored.key_id), (await desk.reader.gateways()).mode, group
+            mode = (await desk.reader.gateways()).mode
+            marked = await desk.reader.marks().of_key(stored.key_id)
+            return stored, await desk.reader.timeline(stored.key_id), mode, group, marked
 
-    stored, changes, mode, group = _ask(settings, read)
+    stored, changes, mode, group, marked = _ask(settings, read)
     try:
         state = None if stored.state is None else EntityState.from_bytes(stored.state)
     except BadProfile:
@@ -216,6 +221,7 @@ def _page(settings: Settings, key_id: str) -> KeyPage:
         order=stored.order,
         timeline=[views.timeline_item(item) for item in changes],
         campaign=None if group is None else views_campaigns.of_key(group, stored.key_id),
+        marks=views_keys.marks(marked),
     )
 
 
@@ -297,6 +303,14 @@ def _campaign_line(found: KeyCampaign) -> str:
     return (
         f"campaign: {found.id}, {found.level}, {found.keys:,} keys; strength {found.strength:.2f} by "
         f"{', '.join(found.channels) or 'its place among the others'}"
+    )
+
+
+def _marks_line(found: KeyMarks) -> str:
+    """How much watermarked text it has taken away."""
+    return (
+        f"marks: {found.tokens:,} tokens in {found.answers:,} answers, {found.evidence:,.1f} nats of evidence, "
+        f"the last {_when(found.last)}"
     )
 
 

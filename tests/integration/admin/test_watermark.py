@@ -11,8 +11,10 @@ import pytest
 
 from app.state.accounts import Account, AccountStore
 from app.state.campaigns import CampaignStore, Written
-from app.state.keys import AUDIT
+from app.state.keys import AUDIT, partition_of
 from app.state.mark_groups import MarkGroups
+from app.state.ownership import Ownership
+from app.state.partition import Batch, MarkSum, PartitionStore
 from detectors.campaign.contract import Campaign, Member
 from detectors.contract import Level
 from detectors.watermark.keys import MasterSecret, from_wire, issued
@@ -125,6 +127,17 @@ async def test_organisations_share_it_where_those_have_the_marks(new_desk: Any) 
         assert await MarkGroups(desk.state).all() == {"acme": CAMPAIGN, KEYS[2]: CAMPAIGN}
 
 
+async def test_everybody_who_may_have_a_mark_is_told(desk: Any) -> None:
+    """Accounts and members of campaigns with a mark of their own, each once; a viewer is not told."""
+    await AccountStore(desk.state).import_many({KEYS[0]: Account(org_id="acme"), KEYS[1]: Account()})
+    await MarkGroups(desk.state).put(KEYS[2], CAMPAIGN)
+    await MarkGroups(desk.state).put(KEYS[0], CAMPAIGN)
+    told = await desk.get("/v1/watermark/tenants")
+    assert sorted(told["tenants"]) == list(KEYS[:3])
+    assert told["groups"] == {KEYS[0]: CAMPAIGN, KEYS[2]: CAMPAIGN}
+    assert (await desk.as_(await desk.token("viewer"), "GET", "/v1/watermark/tenants")).status_code == 403
+
+
 async def test_codewords_and_campaigns_marks_are_for_operators(desk: Any) -> None:
     """An analyst may look at groups and make no tag; an approver may."""
     analyst, approver = [await desk.token(role) for role in ("analyst", "approver")]
@@ -146,3 +159,23 @@ def test_a_gateway_does_not_even_hold_what_finds_marks(module: str) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert found.stdout.strip() == "[]"
+
+
+async def test_a_keys_page_tells_its_marks_to_investigators(desk: Any) -> None:
+    """The sum of the ledger, to an analyst; a viewer sees the page without it, and nobody sees one that is empty."""
+    await desk.judged(KEYS[0], Level.WATCH, 0.5)
+    assert (await desk.get(f"/v1/keys/{KEYS[0]}"))["marks"] is None
+    lease = await Ownership(desk.state, "tester", 60_000).acquire(partition_of(KEYS[0], desk.settings.state.partitions))
+    assert lease is not None
+    store = PartitionStore(desk.state, lease)
+    at_ms = 1_790_000_000_000
+    sums = {
+        (KEYS[0], "live|2026q4"): MarkSum(3, 900, 135_000_000, at_ms, at_ms + 5000),
+        (KEYS[0], "live-2|2027q1"): MarkSum(1, 7, 500_000, at_ms, at_ms + 9000),
+    }
+    cursor = await store.cursor()
+    await store.commit(Batch(cursor, f"{int(cursor.partition('-')[0]) + 1}-0", marks=sums))
+    marks = {"answers": 4, "tokens": 907, "evidence": 135.5, "last": "2026-09-21T14:13:29Z"}
+    viewer, analyst = [await desk.token(role) for role in ("viewer", "analyst")]
+    assert (await desk.as_(analyst, "GET", f"/v1/keys/{KEYS[0]}")).json()["marks"] == marks
+    assert (await desk.as_(viewer, "GET", f"/v1/keys/{KEYS[0]}")).json()["marks"] is None
