@@ -37,6 +37,7 @@ from app.state.intel import Collection, Entry, Page
 from app.state.intel_groups import Group, IntelGroups
 from app.state.intel_polls import Polls, Statuses
 from app.state.intel_received import ReceivedQueue
+from app.telemetry import metrics
 
 PAGE_BYTES = 8 * 1024 * 1024
 """Objects of one page; a page of larger ones is shorter."""
@@ -262,6 +263,8 @@ def _changing(shelf: Shelf, auditor: Auditor) -> APIRouter:
             status = resources.status(str(uuid.uuid4()), at_us, [entry for entry, _ in added], faults)
             stored = orjson.dumps(status.model_dump(exclude_none=True))
             await shelf.statuses.keep(name, visitor.member, status.id, stored)
+        metrics.SHARED_OBJECTS.labels(way="taken").inc(status.success_count)
+        metrics.SHARED_OBJECTS.labels(way="refused").inc(status.failure_count)
         return _bytes(stored, 202)
 
     @routes.delete("/objects/{object_id}/", dependencies=[permit_member("intel.write")])
@@ -364,6 +367,7 @@ async def _envelope(collection: Collection, page: Page) -> Response:
 
 def _objects(parts: list[bytes], page: Page) -> Response:
     """An envelope around objects that are JSON already."""
+    metrics.SHARED_OBJECTS.labels(way="served").inc(len(parts))
     fields = [b'"%s":%s' % (name.encode(), orjson.dumps(value)) for name, value in _more(page).items()]
     if parts:
         fields.append(b'"objects":[' + b",".join(parts) + b"]")

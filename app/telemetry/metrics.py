@@ -241,6 +241,12 @@ APPEAL_OUTCOMES = _counter(
     "Decided appeals by outcome: the action was right, wrong, or right in part.",
     outcome=("upheld", "overturned", "partly"),
 )
+SHARED_OBJECTS = _counter(
+    "shared_objects_total",
+    "Objects that went between providers: read by members, taken from them or refused; taken from peers or dropped.",
+    way=("served", "taken", "refused", "polled", "dropped"),
+)
+PEER_POLLS = _counter("peer_polls_total", "Polls of peers and of their collections by result.", result=("read", "fault"))
 
 
 # A process shows what it can know: a gauge that only gateways set would stand at 0 in the worker, and look like a fault.
@@ -260,7 +266,7 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,
-        APPEAL_OUTCOMES,
+        APPEAL_OUTCOMES, SHARED_OBJECTS, PEER_POLLS,
     ),
 }  # fmt: skip
 PROCESSES = tuple(_ONLY)

@@ -22,6 +22,7 @@ from app.intel.taxii.peers import Peer
 from app.state.intel_polls import Poll, Polls
 from app.state.intel_received import ReceivedQueue
 from app.state.waiting import end
+from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -186,6 +187,9 @@ class Poller:
             fault=polled.fault,
         )
         await self._polls.put(peer.name, collection, note)
+        metrics.PEER_POLLS.labels(result="fault" if polled.fault else "read").inc()
+        metrics.SHARED_OBJECTS.labels(way="polled").inc(polled.objects)
+        metrics.SHARED_OBJECTS.labels(way="dropped").inc(polled.dropped)
         return polled
 
 

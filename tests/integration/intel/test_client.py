@@ -502,3 +502,21 @@ def test_a_file_of_peers_is_read_with_its_secrets_beside_it(tmp_path: Path) -> N
         peer.secret()
     assert http.parse_url(peer.url)[0].header == "taxii.example:8443"
     assert http.parse_url("https://[2001:db8::1]/x?y=1") == (http.Origin(True, "2001:db8::1", 443), "/x?y=1")
+
+
+async def test_what_goes_between_providers_is_counted(site: Any, peer: Peer) -> None:
+    """Objects taken, refused, served and polled, and polls by result, as the metrics of the process tell them."""
+
+    async def told() -> dict[str, float]:
+        lines = (await site.http.get("/metrics")).text.splitlines()
+        found = [line.rsplit(" ", 1) for line in lines if line.startswith(("stillwatch_shared", "stillwatch_peer"))]
+        return {name: float(value) for name, value in found if "_created" not in name}
+
+    before = await told()
+    await site.share(site.indicator(1), site.indicator(2))
+    body = orjson.dumps({"objects": [site.indicator(3), {**site.indicator(4), "spec_version": "2.0"}]})
+    await site.ask("POST", "/taxii2/labs/collections/submit/objects/", site.acme, content=body)
+    await Poller((), Polls(site.state), ReceivedQueue(site.state)).poll(peer)
+    after = await told()
+    grown = {name.split('"')[1]: after[name] - before[name] for name in after if after[name] != before[name]}
+    assert grown == {"taken": 1, "refused": 1, "served": 2, "polled": 2, "read": 2}
