@@ -105,6 +105,13 @@ class GroupList(Out):
     tenants: int = Field(description="with a group, in all")
 
 
+class TenantList(Out):
+    """Everybody whose answers may have been marked."""
+
+    tenants: list[str] = Field(description="keys, or organisations where those have the marks")
+    groups: dict[str, str] = Field(description="tenant: campaign whose mark it shares; only those that share one")
+
+
 class GroupOut(Out):
     """What was done about a campaign's mark."""
 

@@ -16,13 +16,16 @@ from app.admin.campaigning import living
 from app.admin.deadline import answered
 from app.admin.models_campaigns import CAMPAIGN_ID
 from app.admin.models_orders import ReasonQuery
-from app.admin.models_watermark import GroupIn, GroupList, GroupOut, GroupRow, ProfileList, TagIn, TagOut
+from app.admin.models_watermark import GroupIn, GroupList, GroupOut, GroupRow, ProfileList, TagIn, TagOut, TenantList
 from app.admin.permissions import permit
-from app.admin.watermarking import TENANTS_PER_SEC, changes, configured, profile_of, profiles, sharing, tag
+from app.admin.watermarking import TENANTS_PER_SEC, changes, configured, everybody, profile_of, profiles, sharing, tag
 from app.errors import ConfigError
 from app.state.mark_groups import MarkGroups
 
 CampaignId = Annotated[str, Path(pattern=CAMPAIGN_ID, description="id of the campaign")]
+
+GATHER_SEC = 120.0
+"""For the names of all tenants: half a million."""
 
 _TAG = {"tenant": "1e1c62b667e743a8fcef373929cf7839", "reason": "to compare with what the engine got"}
 
@@ -60,6 +63,13 @@ def router(acting: Acting, groups: MarkGroups, auditor: Auditor) -> APIRouter:
             found = await groups.all()
         counted = Counter(found.values()).most_common()
         return GroupList(groups=[GroupRow(group=name, tenants=count) for name, count in counted], tenants=len(found))
+
+    @routes.get("/tenants", dependencies=[permit("watermark.read")])
+    async def list_tenants() -> TenantList:
+        """Who a search outside of this process must ask about: all tenants that are known, and whose mark they share."""
+        async with acting.patiently(GATHER_SEC):
+            found = await everybody(acting, groups, ())
+        return TenantList(tenants=found.tenants, groups=found.groups)
 
     @routes.put(
         "/groups/{campaign_id}",

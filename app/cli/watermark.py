@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from app.cli.acting import print_json, read_bytes
+from app.cli.acting import counted, print_json, read_bytes
+from app.cli.api import AdminUrl, connect
 from app.cli.common import AsJson, Config, Sets, err, out, settle
 from app.cli.inputs import Quiet
 from app.errors import BadInput, ConfigError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 group = typer.Typer(help="Marks in answers: make one, search a data set for all of them, test a text or a student.")
 
 MOST_TEXT_BYTES = 1 << 26
+GATHER_SEC = 150.0
+"""Longest wait for everybody's names: longer than the admin process takes at most."""
 
 
 class Form(StrEnum):
@@ -356,6 +359,36 @@ def verify(
         soft_wrap=True,
         markup=False,
     )
+
+
+@group.command("tenants")
+def tenants(
+    target: Annotated[
+        Path, typer.Option("--out", "-o", dir_okay=False, metavar="FILE", help="File for the tenants, one a line.")
+    ],
+    groups: Annotated[
+        Path, typer.Option("--groups", dir_okay=False, metavar="FILE", help="File for those that share a group's mark.")
+    ],
+    url: AdminUrl = "",
+    config: Config = None,
+    sets: Sets = None,
+) -> None:
+    """Write down everybody whose answers may have been marked, as the admin API knows them, for 'attribute'.
+
+    Accounts, keys that were seen, and members of campaigns that share a mark.
+
+    Example: [bold]stillwatch watermark tenants --out tenants.txt --groups groups.csv[/bold]
+    """
+    found = connect(config, sets, url).call("GET", "/v1/watermark/tenants", wait_sec=GATHER_SEC)
+    if not found["tenants"]:
+        raise BadInput("no tenant is known: no account, and no key that was seen")
+    try:
+        target.write_text("".join(f"{name}\n" for name in found["tenants"]), encoding="utf-8")
+        groups.write_text("".join(f"{name},{of}\n" for name, of in found["groups"].items()), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{error.filename}: {error.strerror or 'cannot be written'}") from None
+    who = counted(len(found["tenants"]), "tenant")
+    out.print(f"{who}, {len(found['groups']):,} of them with a group's mark.", soft_wrap=True)
 
 
 def marks_of(

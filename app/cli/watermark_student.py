@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.acting import print_json
+from app.cli.acting import counted, print_json
 from app.cli.common import AsJson, Config, Sets, err, out, plain_table
 from app.cli.inputs import Quiet
 from app.cli.watermark import ProfileId, Profiles, Secrets, TokenizerFile, marks_of
@@ -58,7 +58,7 @@ def served(
     if as_json:
         print_json({"folder": str(target), "answers": made.answers, "tenants": len(made.keys)})
         return
-    out.print(f"{made.answers:,} answers to {len(made.keys):,} tenants so far.", soft_wrap=True)
+    out.print(f"{counted(made.answers, 'answer')} to {counted(len(made.keys), 'tenant')} so far.", soft_wrap=True)
     out.print(f"  {target}", soft_wrap=True, markup=False)
 
 

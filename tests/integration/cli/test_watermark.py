@@ -115,7 +115,7 @@ def test_a_student_is_asked_about_what_was_served(folder: Path, run: Any) -> Non
     )
     (folder / "said.jsonl").write_text("".join(json.dumps({"answer": one}) + "\n" for one in answers[:20]))
     kept = run("watermark", "served", "log.jsonl", "--out", "served")
-    assert kept.stdout.startswith("30 answers to 1 tenants so far."), kept.stderr
+    assert kept.stdout.startswith("30 answers to 1 tenant so far."), kept.stderr
     asked = run(
         "watermark", "student", "said.jsonl", "-t", "tenant-007", "-t", "tenant-008", "--served", "served", "--quiet"
     )  # fmt: skip
@@ -151,3 +151,20 @@ def test_what_cannot_be_is_one_sentence(
     assert done.stderr.splitlines()[-1] == sentence
     assert done.returncode == status
     assert done.stdout == ""
+
+
+def test_who_must_be_asked_comes_from_a_running_admin_process(start: Any, run: Any, tmp_path: Path) -> None:
+    """The accounts of a deployment, in the files that a search takes; with nobody known it says so."""
+    url = start("admin").addresses()["admin"]
+    files = ("--out", "who.txt", "--groups", "who.csv", "--admin-url", url)
+    nobody = run("watermark", "tenants", *files)
+    assert (nobody.returncode, nobody.stderr) == (
+        1,
+        "stillwatch: no tenant is known: no account, and no key that was seen\n",
+    )
+    key = "0123456789abcdef" * 2
+    assert run("accounts", "set", key, "--org", "acme", "--admin-url", url).returncode == 0
+    told = run("watermark", "tenants", *files)
+    assert told.stdout == "1 tenant, 0 of them with a group's mark.\n", told.stderr
+    assert (tmp_path / "who.txt").read_text() == f"{key}\n"
+    assert (tmp_path / "who.csv").read_text() == ""

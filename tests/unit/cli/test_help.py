@@ -45,7 +45,8 @@ def test_every_command_of_the_service_is_there() -> None:
         "campaigns lift",
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
         "watermark tag", "watermark scan", "watermark attribute", "watermark verify",
-        "watermark served", "watermark student", "watermark example",
+        "watermark served", "watermark student", "watermark example", "watermark tenants",
+        *(f"watermark investigations {name}" for name in ("start", "upload", "tenants", "run", "list", "show", "report", "erase")),
     }  # fmt: skip
 
 
