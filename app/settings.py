@@ -1,7 +1,7 @@
 """Settings: one frozen tree, read once, from a TOML file and the environment.
 
 Every field can be set in the file (`[gateway] upstream = "…"`) or as `STILLWATCH_<SECTION>__<FIELD>`; the environment wins.
-SHORT_NAMES are other names for the three that most deployments inject. Nothing is read at import. Units are in the names.
+SHORT_NAMES are other names for the few that most deployments inject. Nothing is read at import. Units are in the names.
 Bad values give one `ConfigError` that names each field and its rule. The file is long because the tree is in one place:
 whoever wants to know what can be set reads one file, and the page of settings is made from it.
 """
@@ -24,6 +24,10 @@ SHORT_NAMES = {
     "STILLWATCH_REDIS_URL": ("state", "redis_url"),
     "STILLWATCH_PEPPER": ("identity", "pepper"),
     "STILLWATCH_ADMIN_TOKEN": ("admin", "token"),
+    # As an engine that marks has them, so that a gateway inside it needs them once.
+    "STILLWATCH_WATERMARK_PROFILES_FILE": ("watermark", "profiles_file"),
+    "STILLWATCH_WATERMARK_SECRETS_FILE": ("watermark", "secrets_file"),
+    "STILLWATCH_WATERMARK_SECRETS": ("watermark", "secrets"),
 }
 OTHER_NAMES = frozenset(("STILLWATCH_ADMIN_URL", "STILLWATCH_CONFIG", "STILLWATCH_DEBUG", "STILLWATCH_BENCH"))
 """Names under the prefix that are no settings."""

@@ -36,10 +36,10 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
 
 @pytest.mark.parametrize("name", SHORT_NAMES)
 def test_short_names_set_what_most_deployments_inject(name: str) -> None:
-    """The address of the state server, the pepper and the admin token."""
+    """The address of the state server, the pepper, the admin token, and what marks are made with."""
     section, field = SHORT_NAMES[name]
     value = getattr(getattr(load(environ={name: SECRET}), section), field)
-    assert (value.get_secret_value() if isinstance(value, pydantic.SecretStr) else value) == SECRET
+    assert str(value.get_secret_value() if isinstance(value, pydantic.SecretStr) else value) == SECRET
 
 
 @pytest.mark.parametrize("name", FROM_FILES)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.gateway.dialects.shape import Answer
-from app.gateway.marking import HOLDERS, Marking, about_marks, in_force, merged, stripped
+from app.gateway.marking import HOLDERS, Marking, about_marks, in_force, merged, sglang_key, stripped
 from app.gateway.marking_evidence import Reported
 from app.gateway.marking_request import RequestMark
 from app.gateway.routes import classify
@@ -144,6 +144,7 @@ def test_sglang_gets_a_key_of_the_tenant() -> None:
             assert len(bytes.fromhex(made["watermark"]["key"])) == 8
             keys.add(made["watermark"]["key"])
     assert len(keys) == 4
+    assert sglang_key(SECRET, "k1") == "5c7f62fd56a6ccf0"  # as whoever searches makes it
 
 
 def test_tenants_are_keys_or_organisations() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from app.errors import ConfigError
 from app.preflight import problems
-from app.settings import Settings, WatermarkSettings, load
+from app.settings import Settings, WatermarkSettings, load, strangers
+from app.watermark.engines.keys import PROFILES_FILE, SECRETS, SECRETS_FILE
 from app.watermark.sources import named, read_sources
 
 SECRET = "5e" * 32
@@ -54,6 +55,22 @@ def test_secrets_may_come_as_text(files: dict[str, Any]) -> None:
     assert read_sources(settings.watermark).ring.epochs == ("e1",)
     assert SECRET not in repr(settings)
     assert settings.watermark.on
+    assert problems(settings) == []
+
+
+def test_a_gateway_reads_what_an_engine_beside_it_reads(files: dict[str, Any]) -> None:
+    """The same variables, so that a middleware inside an engine needs nothing twice; none of them is a stranger."""
+    environ = {
+        PROFILES_FILE: files["profiles_file"],
+        SECRETS_FILE: files["secrets_file"],
+        "STILLWATCH_WATERMARK__PROFILE": "g1",
+        "STILLWATCH_WATERMARK__ENGINE": "vllm",
+    }
+    settings = load(environ=environ)
+    assert strangers(environ) == ""
+    assert read_sources(settings.watermark).ring.epochs == ("e1",)
+    del environ[SECRETS_FILE]
+    settings = load(environ={**environ, SECRETS: json.dumps({"e1": SECRET})})
     assert problems(settings) == []
 
 
