@@ -23,6 +23,7 @@ _EVERYWHERE = {
     "body.ttl_sec": "--for",
     "header.idempotency_key": "--idempotency-key",
     "path.appeal_id": "ID",
+    "path.investigation_id": "ID",
     "path.bulk_id": "ID",
     "path.key_id": "ID",
     "path.name": "NAME",
@@ -61,6 +62,14 @@ _AT = {
     "/v1/policy": {"body": "the policy"},
     "/v1/plans": {"body": "the plan"},
     "/v1/tokens": {"body.name": "NAME", "body.days": "--days"},
+    "/v1/watermark": {
+        "body.bytes": "FILE",
+        "body.field": "--field",
+        "body.format": "--form",
+        "body.fwer": "--fwer",
+        "body.name": "--name",
+        "body.profile": "--profile",
+    },
 }
 _FILES = ("/v1/policy", "/v1/plans")
 """Addresses whose body is a file of the person: its fields are named as they stand there."""

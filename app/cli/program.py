@@ -37,6 +37,7 @@ from app.cli import (
     train,
     watermark,
     watermark_example,
+    watermark_investigations,
     watermark_student,
 )
 
@@ -77,6 +78,7 @@ keys.group.command("flags")(key_history.flags)
 watermark.group.command("example")(watermark_example.example)
 watermark.group.command("served")(watermark_student.served)
 watermark.group.command("student")(watermark_student.student)
+watermark.group.add_typer(watermark_investigations.group, name="investigations")
 program.add_typer(keys.group, name="keys", rich_help_panel=_LOOK)
 program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
 program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)

@@ -46,7 +46,9 @@ def test_every_command_of_the_service_is_there() -> None:
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
         "watermark tag", "watermark scan", "watermark attribute", "watermark verify",
         "watermark served", "watermark student", "watermark example", "watermark tenants",
-        *(f"watermark investigations {name}" for name in ("start", "upload", "tenants", "run", "list", "show", "report", "erase")),
+        "watermark investigations start", "watermark investigations upload", "watermark investigations tenants",
+        "watermark investigations run", "watermark investigations list", "watermark investigations show",
+        "watermark investigations report", "watermark investigations erase",
     }  # fmt: skip
 
 
