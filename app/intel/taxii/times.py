@@ -16,9 +16,12 @@ def parse(text: str) -> int:
         ValueError: it is no time of this form, or one before 1970 or after 2286 (whose microseconds have 17 digits).
     """
     found = _FORM.fullmatch(text)
-    if found is None:
-        raise ValueError("must be a time such as 2026-01-31T12:00:00.000Z")
-    whole = datetime.fromisoformat(f"{found[1]}+00:00") - _EPOCH
+    try:
+        if found is None:
+            raise ValueError
+        whole = datetime.fromisoformat(f"{found[1]}+00:00") - _EPOCH
+    except ValueError:  # such as the 30th of February
+        raise ValueError("must be a time such as 2026-01-31T12:00:00.000Z") from None
     micros = whole // timedelta(microseconds=1) + int((found[2] or "0")[:6].ljust(6, "0"))
     if not 0 <= micros < 10**16:
         raise ValueError("must be a time from 1970 to 2286")

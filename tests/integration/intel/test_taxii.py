@@ -16,8 +16,10 @@ import orjson
 import pytest
 
 from app.admin import failures, routes_taxii, visiting
+from app.admin import server as admin_server
 from app.admin.permissions import route_of
 from app.intel.taxii.envelope import MAX_BODY_BYTES, MAX_OBJECT_BYTES, MAX_OBJECTS
+from app.settings import load
 from app.state.audit_file import verify
 from app.state.intel_groups import Credential
 from app.state.intel_received import ReceivedQueue
@@ -510,3 +512,24 @@ async def test_many_members_send_at_once_and_nothing_is_lost(site: Any) -> None:
         path = f"{SUBMIT}objects/?limit=33&next={page['next']}"
     assert len(found) == len(set(found)) == 1000
     assert [one.objects for one in await ReceivedQueue(site.state).sources()] == [500, 500]
+
+
+async def test_without_the_state_server_nobody_is_let_in(site: Any, tmp_path: Path) -> None:
+    """Members and people get 503 in TAXII's form, and when to ask again; a wrong credential is still a wrong one."""
+    environ = {
+        "STILLWATCH_STATE__DATA_DIR": str(tmp_path),
+        "STILLWATCH_STATE__BACKGROUND_TIMEOUT_MS": "100",
+        "STILLWATCH_ADMIN__TOKEN": site.token,
+        "STILLWATCH_ADMIN__PORT": "0",
+    }
+    server = await admin_server.start(load(environ=environ), state_url="redis://127.0.0.1:1/0")
+    try:
+        async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30.0) as http:
+            for token, status in ((site.acme, 503), (site.token, 503), ("wrong", 401)):
+                head = {"authorization": f"Bearer {token}", "accept": TAXII}
+                for path in ("/taxii2/", f"{FEED}objects/"):
+                    answer = await http.get(path, headers=head)
+                    assert (answer.status_code, answer.headers["content-type"]) == (status, TAXII), answer.text
+                    assert (answer.headers.get("retry-after") == "5") is (status == 503)
+    finally:
+        await server.stop()
