@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 5
 """Processes at most for a run: what ends every one of them, as too little memory does, is a failure."""
 
+AGAIN_SEC = 30.0
+"""Pause where not even a failure can be recorded."""
+
 SWEEP_SEC = 3600.0
 """Between two looks at what has been kept long enough."""
 
@@ -130,10 +133,13 @@ class Runs:
             self._running, self._over = one.id, asyncio.Event()
             try:
                 await self._run(one)
-            except OSError as error:  # a full disk, too many processes: told, and not tried again at once
-                log.error("an investigation could not be run: %s", error.strerror or type(error).__name__)
-                with suppress(OSError):
-                    await self._failed(one, f"the run could not be started or recorded: {error.strerror or 'system error'}")
+            except Exception as error:  # a full disk, too many processes: told, and not tried again at once
+                what = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+                log.error("an investigation could not be run: %s", what)
+                try:
+                    await self._failed(one, f"the run could not be started or recorded: {what}")
+                except OSError:
+                    await asyncio.sleep(AGAIN_SEC)
             finally:
                 self._running = ""
                 self._progress.pop(one.id, None)

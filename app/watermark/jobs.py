@@ -22,7 +22,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from app.errors import BadInput, ConfigError, StillwatchError
+from app.errors import BadInput, ConfigError, Conflict, StillwatchError
 from app.settings import WatermarkSettings
 from app.watermark import store as stores
 from app.watermark.corpus import Corpus, Form, Reading, Texts
@@ -36,6 +36,11 @@ from detectors.watermark.registry import WORDS, MarkProfile
 
 NICE = 10
 """Answers to requests come first."""
+
+GONE_SEC = 10.0
+"""Longest wait for another process of the same investigation to be gone."""
+
+_LOOK_SEC = 0.25
 
 LOOKED = 20
 """Documents with the strongest marks in which marked stretches are looked for, while their texts are still here."""
@@ -193,7 +198,14 @@ def _evidence(job: Job, profile: MarkProfile, secret: MasterSecret, telling: Tel
 
     if not corpus.exists():
         raise BadInput("the data set is not held any more, and its evidence is not whole; make a new investigation")
-    return scan(ScanJob(corpus, folder, _reading(job), _tokenizer(job, profile)), profile, secret, telling)
+    todo = ScanJob(corpus, folder, _reading(job), _tokenizer(job, profile))
+    for _ in range(int(GONE_SEC / _LOOK_SEC)):
+        try:
+            return scan(todo, profile, secret, telling)
+        except Conflict:
+            # The process of an admin process that was killed ends with it, but not in the same moment.
+            time.sleep(_LOOK_SEC)
+    return scan(todo, profile, secret, telling)
 
 
 def _reading(job: Job) -> Reading:
