@@ -143,8 +143,13 @@ class Marking:
             return {"watermark": {"enabled": True, "key": key, "context_window": profile.context_width}}
         return dict(MarkRequest.of(profile, self._make_word(profile, tenant, group)).for_vllm())
 
+    @property
+    def names(self) -> str:
+        """Ids of the profiles that may be in force."""
+        return ", ".join(profile.id for profile in self._profiles)
+
     def __repr__(self) -> str:
-        return f"Marking({', '.join(profile.id for profile in self._profiles)})"
+        return f"Marking({self.names})"
 
 
 def in_force(profiles: Sequence[MarkProfile], day: str) -> MarkProfile | None:

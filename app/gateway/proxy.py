@@ -133,8 +133,8 @@ class ProxyExchange(ForwardExchange):
         if connection is None:
             self._go_on(self._forward)
             return
+        self._connection = connection  # before the request is made: where that is refused, it is given back
         body, head = self._request()
-        self._connection = connection
         connection.listener = self
         connection.send(head, body, self.scope["method"] == "HEAD")
 

@@ -113,6 +113,8 @@ class Services:
                 losing=events.losing if settings.gateway.on_log_loss == "closed" else None,
                 mark_group=control.mark_group,
             )
+            if core.marking is not None:
+                log.info("answers are marked under %s", core.marking.names)
             limiter.use_plans(control.plans)
             control.subscribe(lambda: limiter.use_plans(control.plans))
             services = cls(core, control, accounts, stack, checked=checked)

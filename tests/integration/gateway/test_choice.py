@@ -68,6 +68,14 @@ def dropped() -> float:
     return float(metrics.REGISTRY.get_sample_value("stillwatch_watermark_dropped_tokens_total") or 0)
 
 
+def stopped(rig: Any, key: str) -> None:
+    """Returns when the model server has noticed that nobody waits for this key's only answer."""
+    until = time.monotonic() + 5
+    while [call.ended for call in rig.api.calls if key in str(call.headers)] != ["disconnected"]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_a_suspect_gets_one_answer_of_four(
     limited: Any, redis_db: str, key: str, sections: Any, put: Any, sent: Any, events_of: Any
 ) -> None:
@@ -182,6 +190,38 @@ def test_a_suspect_may_be_refused_what_cannot_be_chosen(
         assert word not in str(caught.value).lower() + str(denied.value).lower()
 
 
+def test_a_refusal_costs_no_connection_to_the_model(
+    limited: Any, redis_db: str, key: str, sections: Any, put: Any, sent: Any, raw: Any
+) -> None:
+    """With one connection in all, which a refused request had been given already, the next request is served."""
+    sections["watermark"]["choice_otherwise"] = "refuse"
+    gateway = limited(redis_db, {**sections, "gateway": {"upstream_max_connections": 1, "upstream_connect_timeout_sec": 2}})
+    put(gateway.key_id(key), "throttle")
+    with client(gateway, key) as gpt:
+        for _ in range(3):
+            assert gpt.chat.completions.create(model=MODEL, messages=ASK).choices
+            data = orjson.dumps({"model": MODEL, "input": "hi"})  # in one piece, which needs no task of its own
+            head = f"POST /v1/responses HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n"
+            length = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            assert raw(gateway.url, f"{head}{length}".encode() + data).reply.status == 403
+    assert len(sent(key)) == 3
+
+
+def test_usage_that_the_gateway_asks_for_is_the_choice_s_own(
+    limited: Any, redis_db: str, key: str, sections: Any, put: Any, events_of: Any
+) -> None:
+    """The client did not ask for it and does not see it; the event has it."""
+    gateway = limited(redis_db, {**sections, "gateway": {"upstream_accepts_include_usage": True}})
+    put(gateway.key_id(key), "throttle")
+    with client(gateway, key, **{"x-sim-words": "60"}) as gpt:
+        parts = list(gpt.chat.completions.create(model=MODEL, messages=ASK, stream=True))
+    assert not any(part.usage for part in parts)
+    text = "".join(part.choices[0].delta.content or "" for part in parts)
+    (event,) = events_of(gateway.key_id(key))
+    assert not event.tokens_estimated
+    assert len(text) / 6 < event.output_tokens < len(text) / 3
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [({"x-sim-status": "429"}, openai.RateLimitError), ({"x-sim-status": "500"}, openai.InternalServerError)],
@@ -227,10 +267,7 @@ def test_whoever_leaves_while_candidates_are_held_stops_the_model(
     raw(gateway.url, [f"{head}{slow}Content-Length: {len(data)}\r\n\r\n".encode() + data, 0.2], leave=True)
     (event,) = events_of(gateway.key_id(key))
     assert (event.outcome, event.mark_profile) == ("disconnected", "")
-    until = time.monotonic() + 5
-    while [call.ended for call in rig.api.calls if key in str(call.headers)] != ["disconnected"]:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    stopped(rig, key)
 
 
 class Suspecting:
@@ -285,7 +322,7 @@ def test_a_key_that_is_suspended_while_candidates_are_held_gets_nothing_of_them(
     reader.join(10)
     assert parts == []
     assert [getattr(error, "code", "") for error in caught] == ["access_suspended"]
-    assert [call.ended for call in rig.api.calls if key in str(call.headers)] == ["disconnected"]
+    stopped(rig, key)
 
 
 @pytest.mark.parametrize("stream", [False, True])
