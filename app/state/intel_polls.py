@@ -15,8 +15,8 @@ MAX_POLLS = 1_000
 POLL_TTL_SEC = 90 * 86_400
 """After so long without any poll everything is read again; whoever takes the objects bears that."""
 
-MAX_STATUSES = 100
-"""Of one member; the oldest is forgotten first."""
+MAX_STATUSES = 20
+"""Of one member; the oldest is forgotten first. One about 1,000 objects has some 200 kB."""
 
 STATUS_TTL_SEC = 86_400
 

@@ -110,14 +110,18 @@ class Poller:
         return [await self._collection(peer, client, one, until) for one in readable]
 
     async def _keep_polling(self, peer: Peer, owner: str, stop: asyncio.Event) -> None:
+        told: dict[str, str] = {}  # faults by collection; each is logged when it comes and when it goes
         while not stop.is_set():
             wait_sec: float = peer.interval_sec
             try:
                 if await self._polls.lease(owner, LEASE_MS):
                     found = await self.poll(peer)
-                    for one in found:
-                        if one.fault:
-                            log.warning("peer %s could not be read: %s", peer.name, one.fault)
+                    faults = {one.collection: one.fault for one in found}
+                    for collection in sorted(told | faults):
+                        fault = faults.get(collection, "")
+                        if fault != told.get(collection, ""):
+                            log.warning("peer %s: %s", peer.name, fault or "is read again")
+                    told = faults
                     if any(one.unfinished for one in found):
                         wait_sec = 0.1
                 else:

@@ -423,6 +423,33 @@ async def test_one_peers_oddity_does_not_end_the_others(site: Any, peer: Peer, c
     assert "words of a peer" not in caplog.text
 
 
+async def test_a_fault_that_lasts_is_logged_once(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A peer that is away for many polls is one line, and one more when it is read again."""
+    caplog.set_level(logging.WARNING)
+    replies = [answer(b"{}", b"401 Unauthorized")] * 3
+
+    async def respond(head: bytes, writer: asyncio.StreamWriter) -> None:
+        if replies:
+            writer.write(replies.pop())
+        else:
+            await shelf([b"{}"])(head, writer)
+
+    async with serving(respond) as (url, _):
+        peer = at(f"{url}/taxii2/", tmp_path, interval_sec=0)
+        polling = Polling(Poller([peer], Polls(site.state), ReceivedQueue(site.state), asking))
+        polling.start()
+        async with asyncio.timeout(20):
+            while "is read again" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await polling.stop()
+    assert [one.getMessage() for one in caplog.records if one.name == poller.__name__] == [
+        "peer peer: the peer's server answered 401",
+        "peer peer: is read again",
+    ]
+
+
 async def test_a_certificate_is_checked(tmp_path: Path) -> None:
     """A server behind TLS is asked when its certificate is in the peer's file, and refused when nobody vouches for it."""
     openssl = shutil.which("openssl")
