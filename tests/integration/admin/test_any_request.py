@@ -9,7 +9,9 @@ from urllib.parse import quote
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-IDS = st.sampled_from(["0123456789abcdef" * 2, "f" * 32, "0" * 31, "0" * 33, "G" * 32]) | st.text(max_size=40)
+IDS = st.sampled_from(
+    ["0123456789abcdef" * 2, "f" * 32, "0" * 31, "0" * 33, "G" * 32, "wi-q7m2kd5xw3aha", "c-0123456789ab"]
+) | st.text(max_size=40)
 SEGMENT = IDS.map(lambda text: quote(text, safe=""))
 PATHS = (
     st.sampled_from(["/v1/keys", "/v1/accounts", "/v1/accounts:import", "/v1/health", "/v1/openapi.json", "/healthz"])
@@ -18,6 +20,10 @@ PATHS = (
     | SEGMENT.map(lambda part: f"/v1/keys/{part}:lift")
     | SEGMENT.map(lambda part: f"/v1/orgs/{part}")
     | SEGMENT.map(lambda part: f"/v1/accounts/{part}")
+    | SEGMENT.map(lambda part: f"/v1/watermark/investigations/{part}")
+    | SEGMENT.map(lambda part: f"/v1/watermark/investigations/{part}/corpus")
+    | SEGMENT.map(lambda part: f"/v1/watermark/investigations/{part}:run")
+    | SEGMENT.map(lambda part: f"/v1/watermark/groups/{part}")
     | st.lists(SEGMENT, max_size=4).map(lambda parts: "/" + "/".join(parts))
 )
 PARAMS = st.dictionaries(
