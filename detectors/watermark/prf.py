@@ -25,14 +25,15 @@ VERSION = "sw1"
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _ODD = 0xD1B54A32D192ED03
-_FIRST = 0xBF58476D1CE4E5B9
-_SECOND = 0x94D049BB133111EB
+FIRST = 0xBF58476D1CE4E5B9
+SECOND = 0x94D049BB133111EB
+"""Factors of the finaliser, for engines that make the same numbers elsewhere than in numpy."""
 _MASK = (1 << 64) - 1
 _UNIT = 2.0**-53
 
 _U64_GOLDEN, _U64_ODD = np.uint64(_GOLDEN), np.uint64(_ODD)
 # Arrays of no dimension: numpy takes them as they are, where it would convert a scalar at every call.
-_U64_FIRST, _U64_SECOND = np.array(_FIRST, np.uint64), np.array(_SECOND, np.uint64)
+_U64_FIRST, _U64_SECOND = np.array(FIRST, np.uint64), np.array(SECOND, np.uint64)
 _30, _27, _31, _11 = (np.array(bits, np.uint64) for bits in (30, 27, 31, 11))
 
 _halves = struct.Struct("<QQ").unpack
@@ -124,8 +125,8 @@ def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def stream(seed: int, symbol: int) -> int:
     """The seed of one symbol's numbers, as a Python integer: for one step at generation."""
     word = seed + (symbol + 1) * _GOLDEN & _MASK
-    word = (word ^ word >> 30) * _FIRST & _MASK
-    word = (word ^ word >> 27) * _SECOND & _MASK
+    word = (word ^ word >> 30) * FIRST & _MASK
+    word = (word ^ word >> 27) * SECOND & _MASK
     return word ^ word >> 31
 
 
