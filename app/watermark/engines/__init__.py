@@ -7,5 +7,5 @@ rows          marks in a batch of logits: numpy arrays or torch tensors
 hugging_face  a logits processor for `transformers`
 vllm_v1       a logits processor for vLLM's first model runner
 vllm_v2       a logits processor for vLLM's second model runner
-sglang        request fields for SGLang's own marks, and a custom logit processor
+sglang        a custom logit processor for SGLang
 """

@@ -1,16 +1,15 @@
-"""Marks for SGLang: request fields for the marks that it makes itself, and a custom logit processor that makes ours.
+"""Marks for SGLang: a custom logit processor that makes ours (`--enable-custom-logit-processor`).
 
-SGLang's own marks (`--enable-watermark`) take a key of 64 bits with each request; `native_fields` gives every tenant one.
-They are found with SGLang's detector or `detectors.watermark.compat`, key by key. Our marks need `WatermarkLogitProcessor`
-(`--enable-custom-logit-processor`); they are found for all tenants in one pass.
+SGLang also makes marks itself, of a key of 64 bits that comes with each request (`--enable-watermark`): for those the
+gateway's fields are enough, and nothing of this runs in the engine. They are searched for key by key, ours for all tenants
+in one pass.
 
-Written after `python/sglang/srt/sampling/custom_logit_processor.py`, `python/sglang/srt/layers/sampler.py` and
-`python/sglang/srt/sampling/watermarking/config.py` of SGLang as they stood in 2026.
+Written after `python/sglang/srt/sampling/custom_logit_processor.py` and `python/sglang/srt/layers/sampler.py` of SGLang as
+they stood in 2026.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +19,6 @@ from app.watermark.engines.following import Following
 from app.watermark.engines.keys import of_this_process
 from app.watermark.engines.request import read
 from app.watermark.engines.rows import Row, Rows, Sampling
-from detectors.watermark.keys import MasterSecret
 
 try:
     from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor
@@ -32,31 +30,9 @@ log = logging.getLogger("stillwatch.watermark")
 REQUEST = "__req__"
 """Under which SGLang puts its own record of the request among the parameters."""
 
-MAX_WINDOW = 64
-"""Of SGLang: the widest context that its own marks take."""
-
 NOT_REQUESTS = (
     "Rows of logits are not requests, so answers are not marked: SGLang drafts, and this processor does not follow."
 )
-
-
-def native_key(secret: MasterSecret, tenant: str) -> str:
-    """A tenant's key for SGLang's own marks: 16 hexadecimal digits. Keys of two tenants say nothing about each other."""
-    key = secret.derive("sglang/1")
-    return hashlib.blake2b(tenant.encode(), key=key, digest_size=8).hexdigest()
-
-
-def native_fields(secret: MasterSecret, tenant: str, context_window: int = 4) -> dict[str, dict[str, Any]]:
-    """What is merged into the body of a request, so that SGLang marks its answer with the tenant's key.
-
-    The key in it is as good as the tenant's mark: it goes to the engine alone, and never to a client or a log.
-
-    Raises:
-        ValueError: `context_window` is not from 1 to 64.
-    """
-    if not 1 <= context_window <= MAX_WINDOW:
-        raise ValueError(f"context_window: must be from 1 to {MAX_WINDOW}")
-    return {"watermark": {"enabled": True, "key": native_key(secret, tenant), "context_window": context_window}}
 
 
 class WatermarkLogitProcessor(CustomLogitProcessor):  # type: ignore[misc]
