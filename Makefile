@@ -1,6 +1,6 @@
 # Short names for ./run, which sets up what it needs.
-.PHONY: demo test check bench soak
-demo test check bench:
+.PHONY: demo test check bench engines soak
+demo test check bench engines:
 	./run $@
 
 soak:
