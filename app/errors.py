@@ -24,7 +24,7 @@ class BadInput(StillwatchError):
 
 
 class PeerFault(StillwatchError):
-    """Another provider's server could not be reached, refused, or broke the protocol; the message quotes nothing it sent."""
+    """Another provider's server could not be reached, refused, or broke the protocol; the message quotes nothing of it."""
 
 
 class LeaseLost(StillwatchError):

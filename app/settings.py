@@ -482,16 +482,6 @@ class IntelSettings(Section):
     peers_file: Path | None = Field(
         None, description="TOML file of the peers whose TAXII collections the admin process reads; none: it reads nothing"
     )
-    keys_dir: Path | None = Field(
-        None,
-        description="folder with a file <trust group>.json for each group: epoch → secret of 64 hexadecimal digits that "
-        "its members share, 0600; without one nothing of that group is compared or published",
-    )
-    warning_list_file: Path | None = Field(
-        None,
-        description="networks and systems that are never looked for, one a line, such as 192.0.2.0/24 or AS64500: shared "
-        "addresses, clouds everybody uses, own staff",
-    )
 
 
 class LogSettings(Section):

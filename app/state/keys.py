@@ -314,12 +314,6 @@ INTEL_REPORTERS = f"{PREFIX}:{{ints}}:r"
 INTEL_REVISION = f"{PREFIX}:{{ints}}:n"
 """A number that grows with every change of the two."""
 
-INTEL_HITS = f"{PREFIX}:{{inth}}:h"
-"""Hash key id → received indicators that the key shows; at most app.state.intel_hits.MAX_KEYS; TTL as stated there."""
-
-INTEL_HIT_TIMES = f"{PREFIX}:{{inth}}:t"
-"""Zset key id → when that was last decided, ms; the same keys, the same TTL."""
-
 INTEL_POLLER = f"{PREFIX}:{{int}}:poller"
 """String, process that polls peers; PX lease."""
 

@@ -54,8 +54,8 @@ def _rows(decoys: int) -> Iterator[tuple[object, ...]]:
     guilty = words_of(secret(8), tenants(5), kind)
     mixed = [writer.marked(guilty[number % 5], 250) for number in range(100)]
     corpora = {
-        "templated: 2,000 letters of one form": _templated(2000),
-        "prose: the language reference, by paragraphs": _prose(),
+        "templated: 2,000 letters of one form": templated(2000),
+        "prose: the language reference, by paragraphs": prose(),
         "five other keys' text, 100 documents": mixed,
     }
     for name, documents in corpora.items():
@@ -89,7 +89,8 @@ def _naive(prf: Prf, documents: list[Tokens]) -> float:
     return float((log10_tails(kind, np.full(len(score), counted), score) <= -3).mean())
 
 
-def _templated(count: int) -> list[Tokens]:
+def templated(count: int) -> list[Tokens]:
+    """Letters of one form, of which a few words differ."""
     names = ["Ann", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana"]
     things = ["lamp", "chair", "kettle", "desk", "rug", "mirror"]
     randomness = np.random.default_rng(1)
@@ -104,5 +105,6 @@ def _templated(count: int) -> list[Tokens]:
     return [words(letter) for letter in letters]
 
 
-def _prose() -> list[Tokens]:
+def prose() -> list[Tokens]:
+    """Paragraphs of real English."""
     return [words(part) for text in topics.topics.values() for part in text.split("\n\n") if part.strip()]

@@ -25,6 +25,8 @@ CHUNK = 1 << 15
 BLOCK = 512
 """Documents whose tables are made at a time: 4 MiB each million cells at 128 positions of 16 symbols."""
 
+_BELOW_ONE = 1.0 - 2.0**-53
+
 
 class Ngrams(NamedTuple):
     """What of one document counts.
@@ -204,6 +206,7 @@ def values(
     numbers = scored(seeds, tokens, symbols)
     if profile.scheme == "green":
         return (numbers < profile.gamma).astype(np.float64)
+    np.minimum(numbers, _BELOW_ONE, out=numbers)  # one word in 2^53 rounds up to one, whose score would have no end
     np.negative(numbers, out=numbers)
     np.log1p(numbers, out=numbers)
     np.negative(numbers, out=numbers)
