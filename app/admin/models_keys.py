@@ -261,8 +261,7 @@ class KeyDetail(Out):
     allowed: AllowOut | None = Field(description="entry of the allow-list that the key, or its organisation, stands on")
     campaign: KeyCampaign | None = Field(description="the group of keys acting as one that it belongs to; null: none")
     marks: KeyMarks | None = Field(
-        description="watermarked answers to it, see /v1/watermark/ledger; null: none, or the role lacks "
-        "watermark.read"
+        description="watermarked answers to it, see /v1/watermark/ledger; null: none, or the role lacks watermark.read"
     )
     counter_evidence: CounterEvidence
     flags: list[FlagRef] = Field(description="newest first")
