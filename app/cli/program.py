@@ -36,6 +36,7 @@ from app.cli import (
     tokens,
     train,
     watermark,
+    watermark_engine,
     watermark_example,
     watermark_investigations,
     watermark_student,
@@ -75,6 +76,7 @@ program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.command("reasons", rich_help_panel=_LOOK)(reasons.reasons)
 keys.group.command("events")(key_history.events)
 keys.group.command("flags")(key_history.flags)
+watermark.group.command("engine")(watermark_engine.engine)
 watermark.group.command("example")(watermark_example.example)
 watermark.group.command("served")(watermark_student.served)
 watermark.group.command("student")(watermark_student.student)

@@ -45,7 +45,7 @@ def test_every_command_of_the_service_is_there() -> None:
         "campaigns lift",
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
         "watermark tag", "watermark scan", "watermark attribute", "watermark verify",
-        "watermark served", "watermark student", "watermark example", "watermark tenants",
+        "watermark served", "watermark student", "watermark example", "watermark engine", "watermark tenants",
         "watermark investigations start", "watermark investigations upload", "watermark investigations tenants",
         "watermark investigations run", "watermark investigations list", "watermark investigations show",
         "watermark investigations report", "watermark investigations erase",
