@@ -315,14 +315,19 @@ def _standing(found: Any) -> dict[str, Order]:
 async def _together(work: Sequence[Any]) -> list[Any]:
     """Runs them, AT_ONCE at a time; raises what the first of a group raised, when that group has ended."""
     done: list[Any] = []
-    for first in range(0, len(work), AT_ONCE):
-        results = await asyncio.gather(*work[first : first + AT_ONCE], return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                for rest in work[first + AT_ONCE :]:
-                    rest.close()
-                raise result
-        done += results
+    begun = 0
+    try:
+        for first in range(0, len(work), AT_ONCE):
+            begun = first + AT_ONCE
+            results = await asyncio.gather(*work[first:begun], return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+            done += results
+    finally:
+        # After a failure, or when whoever waits here is cancelled: what was not begun never will be.
+        for rest in work[begun:]:
+            rest.close()
     return done
 
 
