@@ -179,8 +179,11 @@ class Folders:
             made_us=now,
             changed_us=now,
         )
-        (self.root / made.id).mkdir(mode=0o700)
-        self._write(made)
+        # With its record from the first moment: a folder without one is the rest of an erasure, and is swept.
+        begun = self.root / f"{_BEGUN}{made.id}"
+        begun.mkdir(mode=0o700)
+        _write_private(begun / RECORD, msgspec.json.encode(made))
+        begun.rename(self.root / made.id)
         return made
 
     def demand_place(self) -> None:
@@ -278,7 +281,8 @@ class Folders:
                     self._write(structs.replace(one, stage="waiting"))
         if self.root.is_dir():
             for path in self.root.iterdir():
-                if _ID.fullmatch(path.name) and not (path / RECORD).exists():
+                rest = _ID.fullmatch(path.name) and not (path / RECORD).exists()
+                if rest or (path.name.startswith(_BEGUN) and _older(path, now_us / 1e6 - _BEGUN_SEC)):
                     shutil.rmtree(path, ignore_errors=True)
         return erased
 
@@ -287,6 +291,17 @@ class Folders:
         fresh = path.with_suffix(".new")
         _write_private(fresh, msgspec.json.encode(one))
         fresh.replace(path)
+
+
+def _older(path: Path, than_sec: float) -> bool:
+    try:
+        return path.stat().st_mtime < than_sec
+    except FileNotFoundError:  # it was finished, and has its name now
+        return False
+
+
+_BEGUN = ".new-"
+_BEGUN_SEC = 3600.0
 
 
 def new_id() -> str:

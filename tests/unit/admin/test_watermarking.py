@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -148,3 +149,23 @@ def test_no_other_name_is_looked_up(folders: Folders, name: str) -> None:
     """What is no id is nothing, so no path leads out of the folder."""
     _made(folders)
     assert folders.get(name) is None
+
+
+def test_sweeping_leaves_what_is_just_being_made(folders: Folders) -> None:
+    """While one thread sweeps, another makes investigations: each is there afterwards."""
+    stop = threading.Event()
+
+    def _sweep() -> None:
+        while not stop.is_set():
+            folders.sweep(time.time_ns() // 1000)
+
+    sweeping = threading.Thread(target=_sweep)
+    sweeping.start()
+    try:
+        for _ in range(60):
+            made = _made(folders)
+            assert folders.get(made.id) is not None
+            folders.erase(made)
+    finally:
+        stop.set()
+        sweeping.join()
