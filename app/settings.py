@@ -482,6 +482,29 @@ class IntelSettings(Section):
     peers_file: Path | None = Field(
         None, description="TOML file of the peers whose TAXII collections the admin process reads; none: it reads nothing"
     )
+    provider: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .&+-]{1,79}$|^$")] = Field(
+        "", description="name under which campaigns are published, as other providers know it; without one none can be"
+    )
+    keys_dir: Path | None = Field(
+        None,
+        description="folder with a file <trust group>.json for each group: epoch → secret of 64 hexadecimal digits that "
+        "its members share, 0600; without one nothing of that group is compared or published",
+    )
+    signing_key_file: Path | None = Field(
+        None,
+        description="Ed25519 private key in PEM, 0600, that signs what is exported; `stillwatch intel keygen` makes one",
+    )
+    warning_list_file: Path | None = Field(
+        None,
+        description="text file of values that received indicators may not name, one a line: networks, AS numbers, names of "
+        "clients; their own staff, evaluation labs, shared NATs and clouds belong here",
+    )
+    automatic: Literal["off", "shadow", "real"] = Field(
+        "shadow",
+        description="what follows when two independent reporters, or one and evidence of our own, name a key: off: nothing "
+        "but a higher place in the queue of reviews; shadow: what would be done is recorded; real: the policy's action "
+        "about suspects is ordered",
+    )
 
 
 class LogSettings(Section):

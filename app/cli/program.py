@@ -19,6 +19,7 @@ from app.cli import (
     erase,
     evaluate,
     identify,
+    intel,
     key_history,
     keys,
     kill,
@@ -86,6 +87,7 @@ program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
 program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)
 program.add_typer(audit.group, name="audit", rich_help_panel=_LOOK)
 program.add_typer(config.group, name="config", rich_help_panel=_LOOK)
+program.add_typer(intel.group, name="intel", rich_help_panel=_LOOK)
 program.add_typer(report.group, name="report", rich_help_panel=_LOOK)
 program.add_typer(watermark.group, name="watermark", rich_help_panel=_LOOK)
 program.add_typer(orders.group, name="orders", rich_help_panel=_ACT)

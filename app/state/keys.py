@@ -314,6 +314,12 @@ INTEL_REPORTERS = f"{PREFIX}:{{ints}}:r"
 INTEL_REVISION = f"{PREFIX}:{{ints}}:n"
 """A number that grows with every change of the two."""
 
+INTEL_HITS = f"{PREFIX}:{{inth}}:h"
+"""Hash key id → received indicators that it shows; at most app.state.intel_hits.MAX_KEYS; TTL from the newest."""
+
+INTEL_HIT_TIMES = f"{PREFIX}:{{inth}}:t"
+"""Zset key id → when its hits were last decided about, unix ms; with the hash."""
+
 INTEL_POLLER = f"{PREFIX}:{{int}}:poller"
 """String, process that polls peers; PX lease."""
 

@@ -44,6 +44,7 @@ def test_every_command_of_the_service_is_there() -> None:
         "campaigns list", "campaigns show", "campaigns members", "campaigns act", "campaigns undo", "campaigns confirm",
         "campaigns lift",
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
+        "intel peers",
         "watermark tag", "watermark scan", "watermark attribute", "watermark verify",
         "watermark served", "watermark student", "watermark example", "watermark engine", "watermark tenants",
         "watermark investigations start", "watermark investigations upload", "watermark investigations tenants",

@@ -1,0 +1,119 @@
+"""Which keys show which received indicators: the newest of each pair, bounded, for a key's page and for people's lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from app.state.calls import Client, reachable
+from app.state.keys import INTEL_HIT_TIMES, INTEL_HITS
+
+MAX_KEYS = 100_000
+"""Keys whose hits are kept; the ones that were seen longest ago go first."""
+
+KEPT_SEC = 90 * 86_400
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One key shows one indicator.
+
+    Attributes:
+        indicator: STIX id.
+        group: trust group that it was shared in.
+        campaign: STIX id of the reported campaign; empty where none is told.
+        kind: of the indicator.
+        carried: share of the indicator's weight that the key carries.
+        nats: that weight.
+        first_us: when it was first seen, by event time.
+        last_us: when it was last seen.
+    """
+
+    indicator: str
+    group: str
+    campaign: str
+    kind: str
+    carried: float
+    nats: float
+    first_us: int
+    last_us: int
+
+
+class KeyHits(msgspec.Struct, frozen=True):
+    """Everything received that one key shows.
+
+    Attributes:
+        key_id: whose.
+        seen: the newest of each indicator.
+        effect: what may follow: nothing, priority or automatic.
+        score: 0 … 100, of those who reported it.
+        voices: independent reporters.
+        local: evidence of our own beside it, in words; empty without any.
+        at_us: when that was decided.
+    """
+
+    key_id: str
+    seen: tuple[Seen, ...]
+    effect: str = "priority"
+    score: float = 0.0
+    voices: int = 0
+    local: str = ""
+    at_us: int = 0
+
+
+_decode = msgspec.msgpack.Decoder(KeyHits).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Hits:
+    """Over one deployment's state. Every method raises StateUnavailable when the server is away."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def of(self, key_ids: Sequence[str]) -> dict[str, KeyHits]:
+        """Those of the keys that have any."""
+        if not key_ids:
+            return {}
+        with reachable("hits"):
+            rows: Any = await self._client.hmget(INTEL_HITS, list(key_ids))
+        return {key_id: _decode(data) for key_id, data in zip(key_ids, rows, strict=True) if data}
+
+    async def put(self, hits: Iterable[KeyHits]) -> None:
+        """Writes them in place of those of the same keys."""
+        rows = {one.key_id: one for one in hits}
+        if not rows:
+            return
+        with reachable("hits"):
+            pipe = self._client.pipeline(transaction=True)
+            pipe.hset(INTEL_HITS, mapping={name: _encode(one) for name, one in rows.items()})
+            pipe.zadd(INTEL_HIT_TIMES, {name: one.at_us // 1000 for name, one in rows.items()})
+            pipe.expire(INTEL_HITS, KEPT_SEC)
+            pipe.expire(INTEL_HIT_TIMES, KEPT_SEC)
+            pipe.zcard(INTEL_HIT_TIMES)
+            over = int((await pipe.execute())[-1]) - MAX_KEYS
+        if over > 0:
+            with reachable("hits"):
+                oldest: Any = await self._client.zrange(INTEL_HIT_TIMES, 0, over - 1)
+            await self.drop([name.decode() for name in oldest])
+
+    async def newest(self, count: int, before_ms: int | None = None) -> list[KeyHits]:
+        """The keys that were decided about last, the newest first; before a time, for the next page."""
+        high: Any = "+inf" if before_ms is None else f"({before_ms}"
+        with reachable("hits"):
+            names: Any = await self._client.zrange(
+                INTEL_HIT_TIMES, high, "-inf", desc=True, byscore=True, offset=0, num=count
+            )
+        found = await self.of([name.decode() for name in names])
+        return [found[name.decode()] for name in names if name.decode() in found]
+
+    async def drop(self, key_ids: Sequence[str]) -> int:
+        """Forgets keys, for their erasure; how many had any."""
+        if not key_ids:
+            return 0
+        with reachable("hits"):
+            pipe = self._client.pipeline(transaction=True)
+            pipe.hdel(INTEL_HITS, *key_ids)
+            pipe.zrem(INTEL_HIT_TIMES, *key_ids)
+            return int((await pipe.execute())[0])
