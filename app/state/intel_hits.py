@@ -1,8 +1,8 @@
-"""Which keys show which received indicators: the newest of each pair, bounded, for a key's page and for people's lists."""
+"""Which keys show which received indicators, and what followed: bounded, for a key's page and for people's lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,9 +11,11 @@ from app.state.calls import Client, reachable
 from app.state.keys import INTEL_HIT_TIMES, INTEL_HITS
 
 MAX_KEYS = 100_000
-"""Keys whose hits are kept; the ones that were seen longest ago go first."""
+"""Keys whose hits are kept; the ones that were decided about longest ago go first."""
 
 KEPT_SEC = 90 * 86_400
+
+_PAGE = 500
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -45,24 +47,34 @@ class KeyHits(msgspec.Struct, frozen=True):
 
     Attributes:
         key_id: whose.
-        seen: the newest of each indicator.
+        partition: where the key lives; whoever works on that partition looks after the key's hits.
+        seen: the newest of each indicator, the strongest first.
         effect: what may follow: nothing, priority or automatic.
         score: 0 … 100, of those who reported it.
         voices: independent reporters.
         local: evidence of our own beside it, in words; empty without any.
-        at_us: when that was decided.
+        excuse: why nothing follows: allow_list, contract; empty.
+        acted: "", shadow, real, or lifted: a person took back what was ordered.
+        since_us: when the order began, or would have.
+        until_us: when it ends, or would.
+        at_us: when all this was decided, by the clock.
     """
 
     key_id: str
+    partition: int
     seen: tuple[Seen, ...]
-    effect: str = "priority"
+    effect: str = "nothing"
     score: float = 0.0
     voices: int = 0
     local: str = ""
+    excuse: str = ""
+    acted: str = ""
+    since_us: int = 0
+    until_us: int = 0
     at_us: int = 0
 
 
-_decode = msgspec.msgpack.Decoder(KeyHits).decode
+_decoder = msgspec.msgpack.Decoder(KeyHits)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -78,7 +90,7 @@ class Hits:
             return {}
         with reachable("hits"):
             rows: Any = await self._client.hmget(INTEL_HITS, list(key_ids))
-        return {key_id: _decode(data) for key_id, data in zip(key_ids, rows, strict=True) if data}
+        return {key_id: found for key_id, data in zip(key_ids, rows, strict=True) if data and (found := _read(data))}
 
     async def put(self, hits: Iterable[KeyHits]) -> None:
         """Writes them in place of those of the same keys."""
@@ -98,6 +110,17 @@ class Hits:
                 oldest: Any = await self._client.zrange(INTEL_HIT_TIMES, 0, over - 1)
             await self.drop([name.decode() for name in oldest])
 
+    async def all(self) -> AsyncIterator[list[KeyHits]]:
+        """All, in pages and no order; a key may come twice."""
+        cursor = 0
+        rows: Any
+        while True:
+            with reachable("hits"):
+                cursor, rows = await self._client.hscan(INTEL_HITS, cursor, count=_PAGE)
+            yield [found for data in rows.values() if (found := _read(data))]
+            if not cursor:
+                return
+
     async def newest(self, count: int, before_ms: int | None = None) -> list[KeyHits]:
         """The keys that were decided about last, the newest first; before a time, for the next page."""
         high: Any = "+inf" if before_ms is None else f"({before_ms}"
@@ -108,8 +131,13 @@ class Hits:
         found = await self.of([name.decode() for name in names])
         return [found[name.decode()] for name in names if name.decode() in found]
 
+    async def count(self) -> int:
+        """Keys that have any."""
+        with reachable("hits"):
+            return int(await self._client.hlen(INTEL_HITS))
+
     async def drop(self, key_ids: Sequence[str]) -> int:
-        """Forgets keys, for their erasure; how many had any."""
+        """Forgets keys; how many had any."""
         if not key_ids:
             return 0
         with reachable("hits"):
@@ -117,3 +145,11 @@ class Hits:
             pipe.hdel(INTEL_HITS, *key_ids)
             pipe.zrem(INTEL_HIT_TIMES, *key_ids)
             return int((await pipe.execute())[0])
+
+
+def _read(data: bytes) -> KeyHits | None:
+    """None for one of another release."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -54,6 +54,8 @@ class Held(msgspec.Struct, frozen=True):
         tlp: level of its markings.
         words: of the owner and of others, one for each member.
         revoked: the owner took it back; kept until it would have ended, so that an old bundle does not bring it back.
+        aside: a person of ours disagrees: it is not looked for here.
+        agreed: a person of ours agrees, after having looked: evidence of our own beside the reporters' word.
     """
 
     indicator: Indicator
@@ -63,6 +65,12 @@ class Held(msgspec.Struct, frozen=True):
     tlp: str
     words: tuple[Word, ...] = ()
     revoked: bool = False
+    aside: bool = False
+    agreed: bool = False
+
+    def counts(self, now_us: int) -> bool:
+        """It is looked for: nobody took it back or set it aside, and it has not ended."""
+        return not self.revoked and not self.aside and now_us < self.indicator.valid_until_us
 
     @property
     def name(self) -> str:
