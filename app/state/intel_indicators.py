@@ -1,8 +1,8 @@
 """Received indicators that are looked for, who reported each, and how often each reporter was right.
 
-One hash holds the indicators, one the reporters, one number grows with every change: whoever holds a copy in memory
-asks for that number and reads again when it has grown. All lie under one hash tag, so a change and its number are
-written together.
+One hash holds the indicators, one the reporters, one what we say about either (`app.state.intel_words`), one number grows
+with every change: whoever holds a copy in memory asks for that number and reads again when it has grown. All lie under one
+hash tag, so a change and its number are written together.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from app.errors import BadInput
 from app.state.calls import Client, reachable
-from app.state.keys import INTEL_INDICATORS, INTEL_REPORTERS, INTEL_REVISION
+from app.state.keys import INTEL_BY_REPORTER, INTEL_INDICATORS, INTEL_REPORTERS, INTEL_REVISION, INTEL_VERDICTS
 from detectors.sharing.indicator import Indicator
 
 MAX_INDICATORS = 200_000
@@ -54,7 +55,8 @@ class Held(msgspec.Struct, frozen=True):
         tlp: level of its markings.
         words: of the owner and of others, one for each member.
         revoked: the owner took it back; kept until it would have ended, so that an old bundle does not bring it back.
-        aside: a person of ours disagrees: it is not looked for here.
+        aside: a person of ours disagrees: it is not looked for here. This and the next are read with the indicator and
+            not written with it, so a new version of it, or one that comes again, changes nothing of them.
         agreed: a person of ours agrees, after having looked: evidence of our own beside the reporters' word.
     """
 
@@ -126,19 +128,51 @@ class Indicators:
         for first in range(0, len(asked), _SLICE):
             part = asked[first : first + _SLICE]
             with reachable("indicators"):
-                rows: Any = await self._client.hmget(INTEL_INDICATORS, [place(group, one) for one in part])
-            found |= {one: held for one, data in zip(part, rows, strict=True) if data and (held := _read(data))}
+                names = [place(group, one) for one in part]
+                rows: Any = await self._client.hmget(INTEL_INDICATORS, names)
+                said: Any = await self._client.hmget(INTEL_VERDICTS, names)
+            for one, data, word in zip(part, rows, said, strict=True):
+                if data and (held := _read(data, word)):
+                    found[one] = held
         return found
+
+    async def page(self, group: str = "", owner: str = "", after: str = "", count: int = 500) -> list[Held]:
+        """Those of a group, or of one that sent them, in the order of group, owner and id.
+
+        Args:
+            group: of which; "" for every one.
+            owner: of which, in that group; "" for every one.
+            after: `page_mark` of the last one before these.
+            count: most.
+        """
+        first, end = _span(group, owner)
+        with reachable("indicators"):
+            names: Any = await self._client.zrangebylex(
+                INTEL_BY_REPORTER, f"({after}" if after else first, end, start=0, num=count
+            )
+        places = [name.decode().split(" ") for name in names]
+        by_group: dict[str, list[str]] = {}
+        for one in places:
+            by_group.setdefault(one[0], []).append(one[2])
+        found = {one: await self.get(one, ids) for one, ids in by_group.items()}
+        return [held for one in places if (held := found[one[0]].get(one[2]))]
+
+    async def owned(self, group: str, owner: str) -> int:
+        """How many of this owner are held."""
+        with reachable("indicators"):
+            return int(await self._client.zlexcount(INTEL_BY_REPORTER, *_span(group, owner)))
 
     async def all(self) -> list[Held]:
         """All, the revoked and ended too, in no order."""
         found: list[Held] = []
         cursor = 0
         rows: Any
+        with reachable("indicators"):
+            said: Any = await self._client.hgetall(INTEL_VERDICTS)
         while True:
             with reachable("indicators"):
                 cursor, rows = await self._client.hscan(INTEL_INDICATORS, cursor, count=_SLICE)
-            found += [held for data in rows.values() if (held := _read(data))]
+            found += [held for name, data in rows.items() if (held := _read(data, said.get(name)))]
             if not cursor:
                 return list({one.name: one for one in found}.values())  # a scan may give one twice
 
@@ -153,7 +187,9 @@ class Indicators:
         Raises:
             BadInput: there is no room for as many new ones.
         """
-        rows = {one.name: _encode(one) for one in held}
+        kept = list(held)
+        rows = {one.name: _encode(structs.replace(one, aside=False, agreed=False)) for one in kept}
+        marks = {one.name: page_mark(one) for one in kept}
         if await self.count() + len(rows) > MAX_INDICATORS:
             new = len(rows) - len([data for data in await self._present(list(rows)) if data])
             if await self.count() + new > MAX_INDICATORS:
@@ -164,17 +200,20 @@ class Indicators:
             with reachable("indicators"):
                 pipe = self._client.pipeline(transaction=True)
                 pipe.hset(INTEL_INDICATORS, mapping=part)
+                pipe.zadd(INTEL_BY_REPORTER, {marks[name]: 0 for name in part})
                 pipe.incr(INTEL_REVISION)
                 await pipe.execute()
 
     async def drop(self, held: Iterable[Held]) -> int:
-        """Forgets those that ended; how many there were."""
-        names = [one.name for one in held]
+        """Forgets those that ended; how many there were. What we have said about them stays."""
+        gone = list(held)
         dropped = 0
-        for first in range(0, len(names), _SLICE):
+        for first in range(0, len(gone), _SLICE):
+            part = gone[first : first + _SLICE]
             with reachable("indicators"):
                 pipe = self._client.pipeline(transaction=True)
-                pipe.hdel(INTEL_INDICATORS, *names[first : first + _SLICE])
+                pipe.hdel(INTEL_INDICATORS, *(one.name for one in part))
+                pipe.zrem(INTEL_BY_REPORTER, *(page_mark(one) for one in part))
                 pipe.incr(INTEL_REVISION)
                 dropped += int((await pipe.execute())[0])
         return dropped
@@ -210,9 +249,23 @@ class Indicators:
         return found
 
 
-def _read(data: bytes) -> Held | None:
-    """None for one of another release."""
+def _read(data: bytes, word: bytes | None) -> Held | None:
+    """With what we say about it; None for one of another release."""
     try:
-        return _held.decode(data)
+        found = _held.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    return structs.replace(found, aside=word == b"disagree", agreed=word == b"agree") if word else found
+
+
+def page_mark(held: Held) -> str:
+    """An indicator's place in the order of pages."""
+    return f"{held.group} {held.owner} {held.indicator.id}"
+
+
+def _span(group: str, owner: str) -> tuple[str, str]:
+    """Bounds of a group's or an owner's in the order of pages: "!" is the character behind the space."""
+    if not group:
+        return "-", "+"
+    name = f"{group} {owner}" if owner else group
+    return f"[{name} ", f"({name}!"

@@ -311,8 +311,17 @@ INTEL_INDICATORS = f"{PREFIX}:{{ints}}:i"
 INTEL_REPORTERS = f"{PREFIX}:{{ints}}:r"
 """Hash "<group> <member>" → how it stands as a reporter; at most app.state.intel_indicators.MAX_REPORTERS; no TTL."""
 
+INTEL_BY_REPORTER = f"{PREFIX}:{{ints}}:z"
+"""Zset "<group> <owner> <STIX id>" of those indicators, score 0; no TTL."""
+
+INTEL_SAID = f"{PREFIX}:{{ints}}:w"
+"""Hash "<group> <STIX id>" → what we say about an indicator; at most app.state.intel_words.MAX_SAID; no TTL."""
+
+INTEL_VERDICTS = f"{PREFIX}:{{ints}}:v"
+"""Hash "<group> <STIX id>" → agree or disagree, of the same words: read with the indicators themselves; no TTL."""
+
 INTEL_REVISION = f"{PREFIX}:{{ints}}:n"
-"""A number that grows with every change of the two."""
+"""A number that grows with every change of these."""
 
 INTEL_HITS = f"{PREFIX}:{{inth}}:h"
 """Hash key id → received indicators that it shows; at most app.state.intel_hits.MAX_KEYS; TTL from the newest."""
@@ -330,6 +339,11 @@ INTEL_WAITING = f"{PREFIX}:{{intq}}:w"
 def intel_received(group: str, member: str) -> str:
     """Stream of objects that a member has sent and nobody has taken; bounds and TTL in `app.state.intel_received`."""
     return f"{PREFIX}:{{intq}}:s:{group}:{member}"
+
+
+def intel_outgoing(peer: str) -> str:
+    """Stream of objects that wait to be sent to a peer; bounds and TTL in `app.state.intel_outgoing`."""
+    return f"{PREFIX}:{{into}}:{peer}"
 
 
 class CollectionKeys:
@@ -362,6 +376,7 @@ UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
     *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact", "{ctl}:wmgrp"),
     *("{apl}:open", "{apl}:done", "{lbl}:z", "{int}:groups", "{int}:members", "{ints}:i", "{ints}:r", "{ints}:n"),
+    *("{ints}:z", "{ints}:w", "{ints}:v"),
 )
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or
 at most so many entries."""
