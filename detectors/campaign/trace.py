@@ -169,6 +169,36 @@ def marks_of(trace: Trace) -> Iterator[tuple[int, float]]:
         yield kind << 32 | item, share / 255.0
 
 
+def wordings(fp: Fingerprint) -> Iterator[tuple[Kind, int]]:
+    """(kind, 32 bits of hash) of what one exchange has of system prompt, head, tail and contract: counted one by one."""
+    for kind, item in ((Kind.SYSTEM, fp.system), (Kind.HEAD, fp.head), (Kind.TAIL, fp.tail), (Kind.CONTRACT, fp.contract)):
+        if item:
+            yield kind, item & _LOW32
+
+
+def grams(fp: Fingerprint) -> tuple[int, ...]:
+    """Items of the runs of words of one exchange; counted where one of the key's last few exchanges has the same."""
+    return struct.unpack(f"<{len(fp.grams) // 4}I", fp.grams)
+
+
+def setup(event: Event, parameters: int) -> int:
+    """Item of the newest exchange's client and model with sampling settings that the key uses."""
+    return digest(f"{event.client_digest} {event.model} {parameters}") & _LOW32
+
+
+def standing(event: Event) -> Iterator[tuple[Kind, int]]:
+    """(kind, item) of the payment and the network of the newest exchange, which say all of the key."""
+    if event.payment_id:
+        yield Kind.PAYMENT, digest(event.payment_id) & _LOW32
+    if event.ip_prefix_id:
+        yield Kind.NETWORK, digest(event.ip_prefix_id) & _LOW32
+
+
+def quantised(share: float) -> float:
+    """A share as a trace keeps it: in whole 255ths, one at least."""
+    return max(1, round(255 * share)) / 255.0
+
+
 def encode(trace: Trace) -> bytes:
     """At most TRACE_MAX_BYTES."""
     return _encoder.encode(trace)
@@ -236,20 +266,18 @@ def _marks(profile: Profile, event: Event, fp: Fingerprint) -> bytes:
             share = min(1.0, top.floor(item) / whole)
             if share >= LEAST_SHARE:
                 found[kind, item] = share
-    if event.route in _WRITING and weight >= LEAST_SHARE * whole:
-        for gram in struct.unpack(f"<{len(fp.grams) // 4}I", fp.grams):
+    if event.route in WRITING and weight >= LEAST_SHARE * whole:
+        for gram in grams(fp):
             found.setdefault((Kind.GRAM, gram), min(1.0, weight / whole))
     settings = profile.tops["parameters"]
     for item in settings.entries:
         share = min(1.0, settings.floor(item) / whole)
         if share >= LEAST_SHARE:
-            found[Kind.SETUP, digest(f"{event.client_digest} {event.model} {item}") & _LOW32] = share
+            found[Kind.SETUP, setup(event, item)] = share
     for block in profile.windows["foreign"].items:
         found[Kind.BLOCK, block] = 1.0
-    if event.payment_id:
-        found[Kind.PAYMENT, digest(event.payment_id) & _LOW32] = 1.0
-    if event.ip_prefix_id:
-        found[Kind.NETWORK, digest(event.ip_prefix_id) & _LOW32] = 1.0
+    for kind, item in standing(event):
+        found[kind, item] = 1.0
     heaviest = sorted(found.items(), key=lambda one: (-_worth(one[0][0], one[1]), one[0]))[:MOST_MARKS]
     return b"".join(_MARK.pack(kind, item, max(1, round(255 * share))) for (kind, item), share in sorted(heaviest))
 
@@ -258,4 +286,5 @@ def _worth(kind: int, share: float) -> float:
     return share if kind == Kind.GRAM else 1.0 + share
 
 
-_WRITING = frozenset({"chat", "responses", "completions", "messages"})
+WRITING = frozenset({"chat", "responses", "completions", "messages"})
+"""Routes whose requests have words near their ends."""
