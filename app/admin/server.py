@@ -16,6 +16,8 @@ from app.admin.casebook import Casebook
 from app.admin.routes_taxii import Shelf
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
+from app.intel.digesting import Digester
+from app.intel.taking import Taking
 from app.intel.taxii.peers import load as load_peers
 from app.intel.taxii.poller import Poller, Polling
 from app.settings import Settings
@@ -26,6 +28,7 @@ from app.state.calls import Client
 from app.state.erasures import Erasures
 from app.state.factory import background_client
 from app.state.intel_groups import IntelGroups
+from app.state.intel_indicators import Indicators
 from app.state.intel_polls import Polls
 from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
@@ -89,6 +92,7 @@ class AdminServer:
         self.app.state.casebook.clock.start()
         self.app.state.runs.start()
         self.app.state.polling.start()
+        self.app.state.taking.start()
 
     async def stop(self) -> None:
         """Stop accepting, let running answers end, then let go of the state server."""
@@ -100,6 +104,7 @@ class AdminServer:
         await self.app.state.casebook.clock.stop()
         await self.app.state.runs.stop()
         await self.app.state.polling.stop()
+        await self.app.state.taking.stop()
         self._sock.close()
         await self._acting.stop()
         await self._client.aclose()
@@ -147,6 +152,7 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
             settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, groups, shelf=shelf, model=model
         )
         app.state.polling = Polling(Poller(peers, Polls(client), shelf.queue))
+        app.state.taking = Taking(Digester(shelf.queue, Indicators(client)), shelf.queue)
         await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, acting, state)

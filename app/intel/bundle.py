@@ -65,6 +65,7 @@ class Shared:
         indicators: what to look for.
         kinds: kind of evidence → share of honest keys that show it, too.
         hours: 24 rounded shares of activity by hour of the day, UTC; empty where not told.
+        target: capability → rounded share of answers that were about it.
         confidence: 0 … 100.
         tlp: of everything in it.
     """
@@ -77,6 +78,7 @@ class Shared:
     indicators: Sequence[Indicator]
     kinds: Mapping[str, float] = field(default_factory=dict)
     hours: Sequence[float] = ()
+    target: Mapping[str, float] = field(default_factory=dict)
     confidence: int = 80
     tlp: str = tlp.DEFAULT
 
@@ -182,7 +184,7 @@ def _identity(provider: Provider) -> dict[str, Any]:
 def _extensions(provider: Provider) -> list[dict[str, Any]]:
     names = {
         EXTENSION: ("indicator sketch", "Keyed sketches of behaviour: scheme, epoch of the group's key, kind, weights."),
-        CONTEXT: ("campaign context", "Counts, kinds of evidence and active hours of a distillation campaign."),
+        CONTEXT: ("campaign context", "Counts, kinds of evidence, active hours and aims of a distillation campaign."),
     }
     return [
         {
@@ -211,6 +213,10 @@ def _campaign(identifier: str, common: Mapping[str, Any], shared: Shared) -> dic
     }
     if shared.hours:
         context["active_hours_utc"] = [round(share, 2) for share in shared.hours]
+    if shared.target:
+        context["capability_target"] = [
+            {"capability": name, "share": round(share, 2)} for name, share in sorted(shared.target.items())
+        ]
     if not context["evidence"]:
         del context["evidence"]
     return {
@@ -248,6 +254,7 @@ def _indicator(one: Indicator, common: Mapping[str, Any], campaign: str) -> dict
             "scheme": one.scheme,
             "key_epoch": one.epoch,
             "tokens": list(one.tokens),
+            "campaign_ref": campaign,
         }
         if one.weights:
             sketch["weights"] = list(one.weights)

@@ -1,7 +1,8 @@
 """Networks and autonomous systems that were shared → marks of keys that call from them.
 
-A key's trace holds a keyed hash of the /24 or /48 that it calls from, and no address (`app.gateway.identity`). So a shared
-network is hashed here as the gateway hashes addresses. An autonomous system is looked up in the operator's own address plan.
+A key's trace holds a keyed hash of the /24 or /48 that it calls from, and no address (`app.gateway.identity`). So a
+shared network is hashed here as the gateway hashes addresses. An autonomous system is looked up in the operator's own
+address plan.
 """
 
 from __future__ import annotations

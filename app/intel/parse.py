@@ -146,7 +146,17 @@ def _sketch(found: Mapping[str, Any]) -> dict[str, Any] | None:
         raise ValueError("scheme: scheme and key_epoch must be short strings")
     if kind in PLAIN or not isinstance(kind, str):
         raise ValueError("kind: must be a kind of behaviour or identity")
-    return {"kind": kind, "tokens": tuple(tokens), "weights": tuple(map(float, weights)), "scheme": scheme, "epoch": epoch}
+    campaign = sketch.get("campaign_ref", "")
+    if not isinstance(campaign, str) or (campaign and not (campaign.startswith("campaign--") and _ID.fullmatch(campaign))):
+        raise ValueError("campaign_ref: must be the STIX identifier of a campaign")
+    return {
+        "kind": kind,
+        "tokens": tuple(tokens),
+        "weights": tuple(map(float, weights)),
+        "scheme": scheme,
+        "epoch": epoch,
+        "campaign": campaign,
+    }
 
 
 def _plain(pattern: object) -> dict[str, Any] | None:

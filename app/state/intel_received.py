@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import INTEL_WAITING, intel_received
+from app.state.keys import INTEL_DIGESTER, INTEL_WAITING, intel_received
 
 MAX_WAITING = 20_000
 MAX_WAITING_BYTES = 16 * 1024 * 1024
@@ -125,3 +125,11 @@ class ReceivedQueue:
         while dropped == 1000:
             with reachable("received objects"):
                 dropped = int(await run_script(self._client, "intel_taken", names, [f"{group} {member}", entry_id]))
+
+    async def lease(self, owner: str, lease_ms: int) -> bool:
+        """Whether this process is the one that takes them, for so long."""
+        with reachable("received objects"):
+            if await self._client.set(INTEL_DIGESTER, owner, nx=True, px=lease_ms):
+                return True
+            found: Any = await self._client.get(INTEL_DIGESTER)
+            return found == owner.encode() and bool(await self._client.pexpire(INTEL_DIGESTER, lease_ms))

@@ -302,6 +302,12 @@ INTEL_GROUPS = f"{PREFIX}:{{int}}:groups"
 INTEL_MEMBERS = f"{PREFIX}:{{int}}:members"
 """Hash token id → a member's credential, without its secret; at most app.state.intel_groups.MAX_CREDENTIALS; no TTL."""
 
+INTEL_SIGNERS = f"{PREFIX}:{{int}}:signers"
+"""Hash "<group> <member>" → public key that the member signs with; at most app.state.intel_signers.MAX_SIGNERS; no TTL."""
+
+INTEL_FEEDS = f"{PREFIX}:{{int}}:feeds"
+"""Hash "<group> <member>" → newest signed feed of it that was taken; at most twice as many; no TTL."""
+
 INTEL_POLLS = f"{PREFIX}:{{int}}:polls"
 """Hash "<peer> <collection>" → how far it was read, JSON; at most intel_polls.MAX_POLLS; TTL from the last poll."""
 
@@ -329,6 +335,12 @@ INTEL_HITS = f"{PREFIX}:{{inth}}:h"
 INTEL_HIT_TIMES = f"{PREFIX}:{{inth}}:t"
 """Zset key id → when its hits were last decided about, unix ms; with the hash."""
 
+INTEL_DIGESTER = f"{PREFIX}:{{intq}}:digester"
+"""String, process that takes what members sent; PX lease."""
+
+INTEL_RUNS = f"{PREFIX}:{{int}}:runs"
+"""Zset "<role>/<what> <group> <peer> <JSON>", score unix ms; at most app.state.intel_runs.MAX_RUNS; TTL from the newest."""
+
 INTEL_POLLER = f"{PREFIX}:{{int}}:poller"
 """String, process that polls peers; PX lease."""
 
@@ -344,6 +356,23 @@ def intel_received(group: str, member: str) -> str:
 def intel_outgoing(peer: str) -> str:
     """Stream of objects that wait to be sent to a peer; bounds and TTL in `app.state.intel_outgoing`."""
     return f"{PREFIX}:{{into}}:{peer}"
+
+
+INTEL_PUBLISHED = f"{PREFIX}:{{intp}}:z"
+"""Zset publication → when its record ends, ms; at most app.state.intel_published.MAX_PUBLICATIONS; TTL of the last."""
+
+INTEL_UNSENT = f"{PREFIX}:{{intp}}:unsent"
+"""Set of publications whose objects may not all be in the feed; TTL of a record."""
+
+
+def intel_publication(publication_id: str) -> str:
+    """Hash of a proposal or publication with the bytes that leave, see `app.state.intel_published`; TTL by its status."""
+    return f"{PREFIX}:{{intp}}:h:{publication_id}"
+
+
+def intel_series(group: str, campaign_id: str) -> str:
+    """String, id of the publication of a campaign to a trust group that stands; TTL of its record."""
+    return f"{PREFIX}:{{intp}}:s:{group}:{campaign_id}"
 
 
 class CollectionKeys:
@@ -375,7 +404,18 @@ def intel_statuses(group: str, member: str) -> tuple[str, str]:
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
     *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact", "{ctl}:wmgrp"),
-    *("{apl}:open", "{apl}:done", "{lbl}:z", "{int}:groups", "{int}:members", "{ints}:i", "{ints}:r", "{ints}:n"),
+    *(
+        "{apl}:open",
+        "{apl}:done",
+        "{lbl}:z",
+        "{int}:groups",
+        "{int}:members",
+        "{int}:signers",
+        "{int}:feeds",
+        "{ints}:i",
+        "{ints}:r",
+        "{ints}:n",
+    ),
     *("{ints}:z", "{ints}:w", "{ints}:v"),
 )
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or

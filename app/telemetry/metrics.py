@@ -243,10 +243,38 @@ APPEAL_OUTCOMES = _counter(
 )
 SHARED_OBJECTS = _counter(
     "shared_objects_total",
-    "Objects that went between providers: read by members, taken from them or refused; taken from peers or dropped.",
-    way=("served", "taken", "refused", "polled", "dropped"),
+    "Objects that went between providers: read by members, taken from them or refused; taken from peers or dropped; "
+    "sent to peers.",
+    way=("served", "taken", "refused", "polled", "dropped", "sent"),
 )
 PEER_POLLS = _counter("peer_polls_total", "Polls of peers and of their collections by result.", result=("read", "fault"))
+SHARED_LOOKED_FOR = _gauge("shared_looked_for", "Received indicators that keys of this worker are compared with.")
+SHARED_HITS = _counter(
+    "shared_hits_total",
+    "Pairs of a key and a received indicator that it shows, by kind of indicator.",
+    kind=("template", "contract", "settings", "asn", "client", "network", "identity"),
+)
+SHARED_EFFECTS = _counter(
+    "shared_effects_total",
+    "Keys by what may follow from what they show, at each change: nothing, an earlier review, action without a person.",
+    effect=("nothing", "priority", "automatic"),
+)
+SHARED_ACTIONS = _counter(
+    "shared_actions_total",
+    "Actions that follow from received indicators: in shadow, or ordered.",
+    mode=("shadow", "real"),
+)
+SHARED_MATCH_SECONDS = Histogram(
+    "stillwatch_shared_match_seconds",
+    "Time to compare the traces of a step with what is looked for.",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+SHARED_DIGESTED = _counter(
+    "shared_digested_total",
+    "Objects that were taken from the queue of received ones, by what became of them.",
+    result=("taken", "retracted", "words", "known", "nothing", "refused"),
+)
 
 
 # A process shows what it can know: a gauge that only gateways set would stand at 0 in the worker, and look like a fault.
@@ -262,11 +290,12 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
         ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
         LEASES_LOST, EVENTS_ERASED, LOOKS, FEATURES_FROZEN, REFERENCE_OLD, KEYS_CALLED, STATE_MEMORY_BYTES,
         STATE_MEMORY_LIMIT_BYTES, CAMPAIGNS, LINK_SECONDS, LINK_KEYS, LINK_LAG_SECONDS, LINK_AGE_SECONDS,
-        LINK_INCOMPLETE, LINK_FAILURES, TRACES_DROPPED,
+        LINK_INCOMPLETE, LINK_FAILURES, TRACES_DROPPED, SHARED_LOOKED_FOR, SHARED_HITS, SHARED_EFFECTS, SHARED_ACTIONS,
+        SHARED_MATCH_SECONDS,
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,
-        APPEAL_OUTCOMES, SHARED_OBJECTS, PEER_POLLS,
+        APPEAL_OUTCOMES, SHARED_OBJECTS, PEER_POLLS, SHARED_DIGESTED,
     ),
 }  # fmt: skip
 PROCESSES = tuple(_ONLY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -42,6 +42,7 @@ class _Work:
     dead: list[DeadEntry] = field(default_factory=list)
     states: dict[Entity, EntityState] = field(default_factory=dict)
     leaked: int = 0
+    traces: list[Trace] = field(default_factory=list)
 
     def entities(self) -> list[Entity]:
         """Every key and organisation of the batch, once, in order of appearance."""
@@ -72,6 +73,7 @@ class Consumer:
         batch_entries: int,
         hot: HotStates,
         link: bool = True,
+        note: Callable[[Sequence[Trace]], None] | None = None,
     ) -> None:
         self._store = store
         self._analysis = analysis
@@ -82,6 +84,7 @@ class Consumer:
         """Key id → unix µs up to which its events are not counted any more, see `app.worker.upkeep`."""
         self._cursor: str | None = None
         self._link = link
+        self._note = note  # told of traces when they are stored
         self._reached_us = 0
 
     async def step(self) -> int:
@@ -129,6 +132,8 @@ class Consumer:
         metrics.EVENTS_DROPPED.labels(reason="archive_behind").inc(dropped)
         _count(batch, changes, scored)
         metrics.LEAKED.inc(work.leaked)
+        if self._note is not None and work.traces:
+            self._note(work.traces)
 
     def _batch(self, entries: Sequence[Entry]) -> Batch:
         assert self._cursor is not None
@@ -167,6 +172,7 @@ class Consumer:
         verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items], rows_behind, traces)
         if traces is not None:
             batch.traces, batch.reached_us = casting.due(traces), casting.reached_us
+            work.traces = traces
         policy = self._control.policy  # one for the whole batch
         changes = add_verdicts(batch, verdicts, before, policy, **known)
         add_flags(batch, verdicts, rows_behind, before, self._analysis.model, policy, **known)

@@ -12,6 +12,7 @@ from app.errors import BadInput
 from app.state.calls import Client
 from app.state.campaigns import CampaignStore
 from app.state.erasures import Erasure, Erasures, PartitionErasure
+from app.state.intel_hits import Hits
 from app.state.ownership import Lease
 from app.state.row_store import RowStore
 from app.state.traces import TraceStore
@@ -58,6 +59,7 @@ class Eraser:
         self._erasures = Erasures(client, partitions)
         self._traces = TraceStore(client, partitions)
         self._campaigns = CampaignStore(client)
+        self._hits = Hits(client)
         self._archive_dir = archive_dir
         self._known: set[tuple[str, int, int]] = set()  # (key id, until, partition) that need no second look
 
@@ -91,6 +93,7 @@ class Eraser:
             await self._traces.drop(partition, key_id)
             if partition == 0:  # campaigns are of all partitions; the linker forgets the key by the list of requests
                 await self._campaigns.erase(key_id)
+                await self._hits.drop([key_id])
             state = PartitionErasure(self._client, share.lease)
             names = await state.names(key_id)
             waiting = await state.drop_rows(await self._rows_of(share.lease, erasure))

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from app.enforcement.control import Control
@@ -35,6 +36,7 @@ from app.worker.inherit import INHERIT_CHECK_SEC, Inheritance, inherit
 from app.worker.leases import LeaseKeeper
 from app.worker.linking import LINK_CHECK_SEC, LinkJob
 from app.worker.looker import LOOK_CHECK_SEC, Looker
+from app.worker.sharing import SHARE_CHECK_SEC, Sharing
 from app.worker.upkeep import ERASE_CHECK_SEC, Eraser, Retention
 from detectors import model as models
 from detectors.analysis import Analysis
@@ -92,6 +94,7 @@ class Worker:
         self._looker = Looker(client, self.id, settings.state.partitions, settings.worker, analysis)
         self._linking = LinkJob(client, self.id, settings.state.partitions, settings.worker, analysis)
         self._inheritance = Inheritance(client, settings)
+        self._sharing = Sharing(client, settings, self.control)
         self._shares: dict[int, _Share] = {}
         self._waiting: set[_Turn] = set()  # loops that wait for the state server
         self._eraser = Eraser(client, settings.state.partitions, settings.archive_dir)
@@ -119,6 +122,7 @@ class Worker:
             self._loop(self._looker.step, LOOK_CHECK_SEC, stop),
             self._loop(self._linking.step, LINK_CHECK_SEC, stop),
             self._loop(self._inherit, INHERIT_CHECK_SEC, stop),
+            self._loop(self._share, SHARE_CHECK_SEC, stop),
             self._loop(self._orders.step, REPAIR_CHECK_SEC, stop),
             self._loop(self._gauges.ask_memory, MEMORY_SEC, stop),
         )
@@ -215,6 +219,10 @@ class Worker:
             await inherit(self._inheritance, campaigns, self.control.policy, time.time_ns() // 1000)
         return False
 
+    async def _share(self) -> bool:
+        """What other providers shared is compared with keys; true while keys of long ago wait to be."""
+        return self.control.ready and await self._sharing.step(self.owned)
+
     async def _refused(self, share: _Share, error: LeaseLost) -> None:
         log.warning("%s", error)
         if self._shares.get(share.lease.partition) is share:
@@ -231,6 +239,7 @@ class Worker:
                 settings.batch_entries,
                 HotStates(self._hot_capacity()),
                 settings.link,
+                partial(self._sharing.note, lease.partition),
             ),
             ArchiveWriter(
                 RowStore(self._client, lease), self._settings.archive_dir, settings.archive_rows, settings.archive_sec

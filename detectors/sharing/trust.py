@@ -7,12 +7,14 @@ that at least one of the reporters is right, if they are independent:
 
 What follows is fixed, and no score changes it: one reporter raises the priority of a review, nothing more. Automatic action
 needs two *independent* reporters, or evidence of one's own. Reporters are independent if they belong to different
-organisations, were members for a month before, and were right before: a pair that one liar has made is none of that.
+organisations, were members for a month before, and were right before: a pair that one liar has made is none of that. And
+it needs indicators of two kinds from each: one kind alone, a template above all, is what every user of an app shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -34,6 +36,9 @@ HALF_LIFE_DAYS = {
 }
 
 LEAST_MEMBER_US = 30 * DAY_US
+LEAST_KINDS = 2
+"""Independent kinds of indicator of one organisation that a key must show before more than a review follows."""
+
 LEAST_CONFIRMED = 2
 """Reports of a reporter that turned out right before it counts as one of two."""
 
@@ -116,19 +121,22 @@ def independent(reports: Sequence[Report], now_us: int) -> int:
     )
 
 
-def effect(reports: Sequence[Report], kinds: frozenset[str], local: bool, now_us: int) -> Effect:
-    """What hits of one key on one campaign may lead to.
+def effect(reports: Mapping[str, Sequence[Report]], local: bool, now_us: int) -> Effect:
+    """What hits of one key may lead to.
 
     Args:
-        reports: of everybody who reported it.
-        kinds: independent kinds of indicator that the key hits.
+        reports: kind of indicator that the key hits → who reported such ones.
         local: whether there is evidence of one's own that the key is suspicious.
         now_us: the present moment.
     """
-    if not reports or not kinds:
+    kinds: defaultdict[str, set[str]] = defaultdict(set)
+    told = [(kind, report) for kind, some in reports.items() for report in some]
+    for kind, report in told:
+        kinds[report.reporter.organisation].add(kind)
+    if not told:
         return Effect.NOTHING
-    if kinds == {"template"}:
-        return Effect.PRIORITY  # what everybody shows who uses the same wording
-    if local or independent(reports, now_us) >= 2:
+    firm = {who for who, shown in kinds.items() if len(shown) >= LEAST_KINDS or shown == {"identity"}}
+    voices = independent([report for _, report in told if report.reporter.organisation in firm], now_us)
+    if (local and firm) or voices >= 2:
         return Effect.AUTOMATIC
     return Effect.PRIORITY

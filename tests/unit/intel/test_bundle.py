@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from app.intel import bundle as made
 from app.intel import tlp
@@ -64,9 +65,11 @@ def test_bundle_valid_stix(revoked: bool) -> None:
 
 
 def test_bundle_read_back() -> None:
-    """A receiver reads the very indicators that were shared, and their marking."""
+    """A receiver reads the very indicators that were shared, their marking, and of which campaign the tokens are."""
     told = [one for found in made.objects(PROVIDER, _shared(), NOW) if isinstance(one := meaning(found, NOW), Told)]
-    assert [one.indicator for one in told] == _indicators()
+    campaign = made.campaign_stix_id(PROVIDER, "ref")
+    expected = [structs.replace(one, campaign=campaign) if one.scheme else one for one in _indicators()]
+    assert [one.indicator for one in told] == expected
     assert {one.tlp for one in told} == {"amber+strict"}
 
 

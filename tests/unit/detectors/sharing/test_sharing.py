@@ -183,10 +183,18 @@ def test_voices_long_standing_right(reporters: list[Reporter], voices: int) -> N
 def test_effect_needs_two_or_own() -> None:
     """One reporter raises priority; two independent ones or own evidence may act; a template alone never does."""
     one, two = [_report(_reporter("a"))], [_report(_reporter("a")), _report(_reporter("b"))]
-    kinds = frozenset({"template", "contract"})
-    assert effect(one, kinds, local=False, now_us=NOW) is Effect.PRIORITY
-    assert effect(one, kinds, local=True, now_us=NOW) is Effect.AUTOMATIC
-    assert effect(two, kinds, local=False, now_us=NOW) is Effect.AUTOMATIC
-    assert effect(two, frozenset({"template"}), local=True, now_us=NOW) is Effect.PRIORITY
-    assert effect([], kinds, local=True, now_us=NOW) is Effect.NOTHING
-    assert effect(two, frozenset(), local=True, now_us=NOW) is Effect.NOTHING
+    assert effect({"template": one, "contract": one}, local=False, now_us=NOW) is Effect.PRIORITY
+    assert effect({"template": one, "contract": one}, local=True, now_us=NOW) is Effect.AUTOMATIC
+    assert effect({"template": two, "contract": two}, local=False, now_us=NOW) is Effect.AUTOMATIC
+    assert effect({"template": two}, local=True, now_us=NOW) is Effect.PRIORITY
+    assert effect({"settings": two}, local=True, now_us=NOW) is Effect.PRIORITY
+    assert effect({"identity": two}, local=False, now_us=NOW) is Effect.AUTOMATIC
+    assert effect({"template": [], "contract": []}, local=True, now_us=NOW) is Effect.NOTHING
+    assert effect({}, local=True, now_us=NOW) is Effect.NOTHING
+
+
+def test_each_voice_with_two_kinds() -> None:
+    """A reporter who only tells of a template is no second voice beside one who tells of two kinds."""
+    a, b = _report(_reporter("a")), _report(_reporter("b"))
+    assert effect({"template": [a, b], "contract": [a]}, local=False, now_us=NOW) is Effect.PRIORITY
+    assert effect({"template": [a, b], "contract": [a], "settings": [b]}, local=False, now_us=NOW) is Effect.AUTOMATIC

@@ -1,0 +1,245 @@
+"""What other providers shared against the keys of the partitions that this worker owns, as their traces are made.
+
+A key's trace is compared from its first exchanges on, so an operation that another provider has told of is found before
+it has taken much. Keys that were there before an indicator came are compared when it comes. What follows is looked at
+again every RECHECK_SEC and at every change of what is held, so a retraction, an allow-list entry or an ended indicator
+takes effect within that time, whatever the key does meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Sequence
+
+from msgspec import structs
+
+from app.admin.subjects import Finder, Subject
+from app.enforcement.control import Control
+from app.gateway.identity import Hasher
+from app.intel import group_keys
+from app.intel.networks import Places, networks_of_systems
+from app.intel.warning_list import WarningList
+from app.intel.watch import Watch, merged
+from app.settings import Settings
+from app.state.accounts import AccountStore
+from app.state.calls import Client
+from app.state.campaigns import CampaignStore
+from app.state.intel_hits import Hits, KeyHits, Seen
+from app.state.intel_indicators import Indicators
+from app.state.key_facts import KeyFacts
+from app.state.orders import Orders
+from app.state.reading import StateReader
+from app.state.traces import TraceStore
+from app.telemetry import metrics
+from app.worker.sharing_orders import SharingOrders
+from detectors.campaign.trace import Trace, decode
+from detectors.contract import Level
+
+log = logging.getLogger(__name__)
+
+SHARE_CHECK_SEC = 1.0
+"""How often traces that were made meanwhile are compared, and what is held is asked for its number."""
+
+REFRESH_SEC = 5.0
+"""What is held is read at most so often: a long bundle changes it again and again while it is taken in."""
+
+RECHECK_SEC = 20.0
+"""How often what follows from hits is looked at again when nothing changed but the time."""
+
+MOST_PENDING = 100_000
+"""Keys that wait to be compared; those beyond it are compared at their next trace."""
+
+SLICE = 500
+
+
+class Sharing:
+    """Over one deployment's state.
+
+    Args:
+        client: of the state server.
+        settings: the whole tree; `intel` says which keys of trust groups there are, and what may follow.
+        control: policy and allow-list as they change.
+
+    Raises:
+        ConfigError: a file that `intel` names cannot be read, or is not as it must be.
+        BadInput: the address plan cannot be read.
+    """
+
+    def __init__(self, client: Client, settings: Settings, control: Control) -> None:
+        partitions = settings.state.partitions
+        orders, accounts = Orders(client), AccountStore(client)
+        finder = Finder(StateReader(client, partitions), accounts, KeyFacts(client, partitions), orders)
+        self._keys = {group: group_keys.by_epoch(ring) for group, ring in group_keys.load(settings.intel.keys_dir).items()}
+        pepper = settings.identity.pepper.get_secret_value()
+        self._places = Places(Hasher(pepper) if pepper else None, networks_of_systems(settings.identity.networks_file))
+        self._warning = WarningList.load(settings.intel.warning_list_file)
+        self._indicators = Indicators(client)
+        self._hits = Hits(client)
+        self._traces = TraceStore(client, partitions)
+        self._campaigns = CampaignStore(client)
+        self._finder = finder
+        self._control = control
+        self._orders = SharingOrders(client, finder, control, settings.intel.automatic)
+        self._watch = Watch((), {}, {}, self._places, self._warning.without, 0)
+        self._revision = -1
+        self._pending: dict[str, tuple[int, Trace]] = {}
+        self._names: frozenset[str] = frozenset()  # of what is looked for
+        self._swept: dict[int, frozenset[str]] = {}  # partition → what its keys were compared with
+        self._refreshed = self._rechecked = 0.0
+
+    def note(self, partition: int, traces: Sequence[Trace]) -> None:
+        """Traces that were just stored; compared at the next step."""
+        if not len(self._watch):
+            return
+        for trace in traces:
+            if len(self._pending) < MOST_PENDING or trace.key_id in self._pending:
+                self._pending[trace.key_id] = (partition, trace)
+
+    async def step(self, owned: Collection[int]) -> bool:
+        """Compares what waits; true when there may be more to do at once.
+
+        Raises:
+            StateUnavailable: the server is away; what waited is compared at a key's next trace.
+        """
+        changed = await self._refresh()
+        pending, self._pending = self._pending, {}
+        if pending:
+            await self._compare(list(pending.values()))
+        if not len(self._watch) and not changed and not self._rechecked:
+            return False
+        if changed or time.monotonic() - self._rechecked >= RECHECK_SEC:
+            await self._recheck(owned)
+            self._rechecked = time.monotonic()
+        return await self._sweep(owned)
+
+    async def _refresh(self) -> bool:
+        """Makes the watch anew where what is held has changed, or some of it has ended."""
+        if time.monotonic() - self._refreshed < REFRESH_SEC:
+            return False
+        revision = await self._indicators.revision()
+        self._refreshed = time.monotonic()
+        if revision == self._revision:
+            return False
+        held, standings = await self._indicators.all(), await self._indicators.standings()
+        self._watch = await asyncio.to_thread(
+            Watch, held, standings, self._keys, self._places, self._warning.without, _now_us()
+        )
+        self._revision, self._names = revision, frozenset(self._watch.held)
+        metrics.SHARED_LOOKED_FOR.set(len(self._watch))
+        return True
+
+    async def _compare(self, traces: Sequence[tuple[int, Trace]]) -> None:
+        now_us = _now_us()
+        with metrics.SHARED_MATCH_SECONDS.time():
+            found = await asyncio.to_thread(self._found, traces, now_us)
+        for first in range(0, len(found), SLICE):
+            part = found[first : first + SLICE]
+            known = await self._hits.of([key_id for key_id, _, _ in part])
+            rows = []
+            for key_id, partition, seen in part:
+                before = known.get(key_id)
+                new = {(one.group, one.indicator) for one in seen}
+                if before is not None:
+                    new -= {(one.group, one.indicator) for one in before.seen}
+                for one in seen:
+                    if (one.group, one.indicator) in new:
+                        metrics.SHARED_HITS.labels(kind=one.kind).inc()
+                rows.append((key_id, partition, merged(before.seen if before else (), seen), before))
+            await self._judge(rows, active=True)
+
+    def _found(self, traces: Sequence[tuple[int, Trace]], now_us: int) -> list[tuple[str, int, list[Seen]]]:
+        return [(trace.key_id, partition, seen) for partition, trace in traces if (seen := self._watch.seen(trace, now_us))]
+
+    async def _judge(self, rows: Sequence[tuple[str, int, Sequence[Seen], KeyHits | None]], *, active: bool) -> None:
+        """Decides what follows for keys, does it, and writes both down.
+
+        Args:
+            rows: key, partition, everything it has shown, and what was decided before.
+            active: the keys have just been active; else only what stands is looked at again.
+        """
+        now_us = _now_us()
+        key_ids = [row[0] for row in rows]
+        subjects = {one.key_id: one for one in await self._finder.look(key_ids)}
+        campaigns = await self._own_campaigns(key_ids)
+        kept, gone, ended = [], [], []
+        for key_id, partition, seen, before in rows:
+            one = subjects[key_id]
+            if one.fact.partition is None:  # forgotten meanwhile, or erased
+                gone.append(key_id)
+                continue
+            local = _local(one, campaigns.get(key_id, ""))
+            found = self._watch.judged(key_id, partition, seen, local, self._excuse(one), now_us)
+            if found is None:
+                gone.append(key_id)
+                if before is not None:
+                    ended.append((one, before))
+                continue
+            if before is not None:
+                found = structs.replace(found, acted=before.acted, since_us=before.since_us, until_us=before.until_us)
+                if found.effect != before.effect:
+                    metrics.SHARED_EFFECTS.labels(effect=found.effect).inc()
+            else:
+                metrics.SHARED_EFFECTS.labels(effect=found.effect).inc()
+            kept.append((one, found))
+        await self._orders.end([(one, before) for one, before in ended], "what other providers shared no longer holds")
+        plan = await self._orders.plan(kept, now_us, active=active)
+        await self._orders.end(plan.end, "what led to it no longer holds")
+        await self._hits.put(plan.hits)
+        await self._hits.drop(gone)
+        await self._orders.give(plan.give)
+
+    def _excuse(self, one: Subject) -> str:
+        """Why nothing is done about a key whatever it shows."""
+        if self._control.allowed(one.key_id, one.org_id):
+            return "allow_list"
+        return "contract" if one.account is not None and one.account.authorised else ""
+
+    async def _own_campaigns(self, key_ids: Sequence[str]) -> dict[str, str]:
+        """Key id → campaign of our own at level suspect or above that it belongs to."""
+        names = await self._campaigns.of_keys(key_ids)
+        heads = {name: await self._campaigns.head(name) for name in set(names.values())}
+        return {
+            key_id: name
+            for key_id, name in names.items()
+            if (head := heads[name]) is not None and head.campaign.level >= Level.SUSPECT
+        }
+
+    async def _recheck(self, owned: Collection[int]) -> None:
+        async for page in self._hits.all():
+            rows = [(one.key_id, one.partition, one.seen, one) for one in page if one.partition in owned]
+            for first in range(0, len(rows), SLICE):
+                await self._judge(rows[first : first + SLICE], active=False)
+
+    async def _sweep(self, owned: Collection[int]) -> bool:
+        """Compares the keys of one partition that were there before the newest indicators came; true while more wait."""
+        self._swept = {partition: names for partition, names in self._swept.items() if partition in owned}
+        if not len(self._watch):
+            return False
+        due = [partition for partition in owned if not self._names <= self._swept.get(partition, frozenset())]
+        if not due:
+            return False
+        partition = min(due)
+        names = self._names
+        async for page in self._traces.held(partition):
+            await self._compare([(partition, one) for data in page.values() if (one := decode(data)) is not None])
+        after = ""
+        while logged := await self._traces.log(partition, after):
+            after = logged[-1].id
+            await self._compare([(partition, one) for entry in logged if (one := decode(entry.data)) is not None])
+        self._swept[partition] = names
+        return len(due) > 1
+
+
+def _local(one: Subject, campaign: str) -> str:
+    """Evidence of our own against a key, in words; empty without any."""
+    if campaign:
+        return f"belongs to our own campaign {campaign}"
+    if one.fact.level >= Level.WATCH:
+        return f"our own verdict is {one.fact.level.name.lower()}"
+    return ""
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
