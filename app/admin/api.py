@@ -20,6 +20,7 @@ from app.admin import (
     routes_erasure,
     routes_events,
     routes_intel_groups,
+    routes_intel_runs,
     routes_keys,
     routes_kill,
     routes_looks,
@@ -125,6 +126,7 @@ def create_admin(
     guarded.include_router(routes_watermark_investigations.router(acting, mark_groups, folders, runs, auditor))
     guarded.include_router(routes_watermark_ledger.router(reader.marks()))
     guarded.include_router(routes_intel_groups.router(shelf, auditor))
+    guarded.include_router(routes_intel_runs.router(shelf.runs, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, looks, audit, acting.control, model))

@@ -37,6 +37,7 @@ from app.state.intel import Collection, Entry, Page
 from app.state.intel_groups import Group, IntelGroups
 from app.state.intel_polls import Polls, Statuses
 from app.state.intel_received import ReceivedQueue
+from app.state.intel_runs import Runs
 from app.telemetry import metrics
 
 PAGE_BYTES = 8 * 1024 * 1024
@@ -60,6 +61,7 @@ class Shelf:
         self.queue = ReceivedQueue(client)
         self.statuses = Statuses(client)
         self.polls = Polls(client)
+        self.runs = Runs(client)
         self._client = client
 
     def collection(self, group: Group, kind: str) -> Collection:

@@ -58,6 +58,7 @@ _AT = {
         "query.seen_after": "--seen-after",
         "query.seen_before": "--seen-before",
     },
+    "/v1/intel/intersections": {"body.group": "--group", "body.peer": "--with"},
     "/v1/labels": {"body.since": "--since", "body.until": "--until", "body.weight": "--weight", "body.ref": "--ref"},
     "/v1/policy": {"body": "the policy"},
     "/v1/plans": {"body": "the plan"},

@@ -20,6 +20,7 @@ from app.cli import (
     evaluate,
     identify,
     intel,
+    intel_intersect,
     key_history,
     keys,
     kill,
@@ -87,6 +88,7 @@ program.add_typer(archive.group, name="archive", rich_help_panel=_LOOK)
 program.add_typer(tokens.group, name="tokens", rich_help_panel=_LOOK)
 program.add_typer(audit.group, name="audit", rich_help_panel=_LOOK)
 program.add_typer(config.group, name="config", rich_help_panel=_LOOK)
+intel.group.add_typer(intel_intersect.group, name="intersect")
 program.add_typer(intel.group, name="intel", rich_help_panel=_LOOK)
 program.add_typer(report.group, name="report", rich_help_panel=_LOOK)
 program.add_typer(watermark.group, name="watermark", rich_help_panel=_LOOK)

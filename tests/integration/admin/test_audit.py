@@ -60,6 +60,9 @@ async def test_a_record_says_who_what_why_and_from_where(desk: Any) -> None:
 
 Call = Callable[[], Awaitable[tuple[str, dict[str, Any]]]]
 DECIDED = {"reason": WHY}
+RUN = {
+    "run": 32 * "a", "group": "labs", "peer": "acme", "role": "asker", "reveals": False, "own": 500, "commitment": 64 * "c"
+}  # fmt: skip
 ORDER = {"action": "throttle", "ttl_sec": 3600, "reason_code": "extraction", "reason": WHY}
 
 
@@ -94,6 +97,7 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     for group in ("labs", "old"):
         await desk.call("PUT", f"/v1/intel/groups/{group}", json={"title": "a group"})
     await desk.call("PUT", "/v1/intel/groups/labs/members/acme", json={})
+    await desk.call("POST", "/v1/intel/intersections", json=RUN)
 
     act = {"action": "throttle", "mode": "real", "ttl_sec": 3600, "reason_code": "extraction", "reason": WHY}
     members = [f"{number:032x}" for number in range(900, 904)]
@@ -153,6 +157,10 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("PUT", "/v1/intel/groups/{group}"): _call("/v1/intel/groups/new", json={"title": "made here"}),
         ("PUT", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/birch", json={}),
         ("DELETE", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/acme"),
+        ("POST", "/v1/intel/intersections"): _call("/v1/intel/intersections", json={**RUN, "run": 32 * "b"}),
+        ("POST", "/v1/intel/intersections/{run}:result"): _call(
+            f"/v1/intel/intersections/{RUN['run']}:result", json={"reveals": False, "size": 3, "theirs": 500}
+        ),
         ("DELETE", "/v1/intel/groups/{group}"): _call("/v1/intel/groups/old"),
         ("POST", "/v1/tokens"): _call("/v1/tokens", json={"name": "made here", "role": "viewer"}),
         ("DELETE", "/v1/tokens/{token_id}"): _call(f"/v1/tokens/{token[3:11]}"),

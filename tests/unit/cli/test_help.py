@@ -45,6 +45,8 @@ def test_every_command_of_the_service_is_there() -> None:
         "campaigns lift",
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
         "intel peers",
+        "intel intersect offer", "intel intersect answer", "intel intersect cardinality", "intel intersect offer-members",
+        "intel intersect reveal", "intel intersect runs",
         "watermark tag", "watermark scan", "watermark attribute", "watermark verify",
         "watermark served", "watermark student", "watermark example", "watermark engine", "watermark tenants",
         "watermark investigations start", "watermark investigations upload", "watermark investigations tenants",
