@@ -6,7 +6,6 @@ the state that the workers write.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -18,17 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from app.cli import local_state
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table, settle
 from app.cli.key_pages import KeyPage, Ordered, listed, shown
 from app.cli.whole import whole_key
 from app.enforcement import timeline
-from app.errors import BadInput, StateUnavailable
+from app.errors import BadInput
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, KeyMarks, TimelineItem, VerdictOut
     from app.admin.searching import Search
+    from app.state.calls import Client
     from app.state.campaigns import CampaignStore
     from app.state.gateways import Mode
     from app.state.mark_ledger import Marked
@@ -42,10 +43,6 @@ group = typer.Typer(
 )
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Key id, or the start of one that only one key has.")]
-
-
-ANSWER_SEC = 3.5
-"""Longest wait for a state server that runs already; one that we start may read its files first."""
 
 
 class LevelName(StrEnum):
@@ -361,49 +358,19 @@ def _change(item: TimelineItem) -> str:
 
 
 def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
-    """Ask the state. An embedded server that does not run is started for the moment: its files are the state.
-
-    Raises:
-        StateUnavailable: the server does not answer in time.
-    """
+    """As `local_state.ask`, with the readers of keys."""
     from app.admin.searching import Search
-    from app.state import meta
     from app.state.accounts import AccountStore
-    from app.state.calls import reachable
     from app.state.campaigns import CampaignStore
-    from app.state.factory import background_client
-    from app.state.keys import META
     from app.state.reading import StateReader
-    from app.state.server import StateServer
 
-    async def ask() -> _T:
-        now = asyncio.get_running_loop().time
-        server = StateServer(settings.state)
-        ours = server.embedded and not server.is_held
-        async with asyncio.timeout(None if ours else ANSWER_SEC) as limit, server:
-            if ours:
-                limit.reschedule(now() + ANSWER_SEC)
-            client = background_client(server.url, settings)
-            try:
-                with reachable("state.redis_url"):
-                    used = await client.exists(META)
-                if used:  # with another number of partitions a part of the keys would silently be missing
-                    await meta.check(client, settings)
-                limit.reschedule(None)  # each question has its own deadline from here on
-                number = settings.state.partitions
-                reader, accounts = StateReader(client, number), AccountStore(client)
-                search = Search(reader, accounts, number, settings.identity.default_plan)
-                return await question(_Desk(reader, search, CampaignStore(client)))
-            finally:
-                await client.aclose()
+    async def asked(client: Client) -> _T:
+        number = settings.state.partitions
+        reader, accounts = StateReader(client, number), AccountStore(client)
+        search = Search(reader, accounts, number, settings.identity.default_plan)
+        return await question(_Desk(reader, search, CampaignStore(client)))
 
-    if not settings.state.redis_url and not (settings.state.data_dir / "state").is_dir():
-        raise BadInput(f"state.data_dir: {settings.state.data_dir.resolve()} holds no state; nothing has run there yet")
-    try:
-        return asyncio.run(ask())
-    except TimeoutError:
-        where = "state.redis_url" if settings.state.redis_url else "state.data_dir"
-        raise StateUnavailable(f"{where}: the state server did not answer within {ANSWER_SEC:g} s") from None
+    return local_state.ask(settings, asked)
 
 
 def _score(score: float | None) -> str:

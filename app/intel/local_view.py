@@ -1,0 +1,106 @@
+"""What a command reads of the state once and a worker holds in memory: what is looked for, and what is known of keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.admin.subjects import Finder, Subject
+from app.state.accounts import AccountStore
+from app.state.calls import Client
+from app.state.campaigns import CampaignStore
+from app.state.control import ControlStore
+from app.state.erasures import Erasures
+from app.state.intel_indicators import Held, Indicators, Standing
+from app.state.key_facts import KeyFacts
+from app.state.orders import Orders
+from app.state.reading import StateReader
+from detectors.contract import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is looked for.
+
+    Attributes:
+        held: indicators, as they are held.
+        standings: of the reporters.
+        erased: key id → unix µs until which nothing of it may be seen.
+    """
+
+    held: Sequence[Held] = ()
+    standings: Mapping[tuple[str, str], Standing] = field(default_factory=dict)
+    erased: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Of a key.
+
+    Attributes:
+        local: evidence of our own against it, in words; empty without any.
+        excuse: why nothing is done about it: its contract, or the allow-list; empty.
+    """
+
+    local: str = ""
+    excuse: str = ""
+
+
+async def looked_for(client: Client, partitions: int) -> Looked:
+    """What is looked for now.
+
+    Raises:
+        StateUnavailable: the server is away.
+    """
+    indicators = Indicators(client)
+    return Looked(await indicators.all(), await indicators.standings(), await Erasures(client, partitions).asked())
+
+
+async def known_of(client: Client, partitions: int, key_ids: Sequence[str]) -> dict[str, Known]:
+    """What is known here of each key, as the worker weighs it.
+
+    Raises:
+        StateUnavailable: the server is away.
+    """
+    campaigns = CampaignStore(client)
+    finder = Finder(StateReader(client, partitions), AccountStore(client), KeyFacts(client, partitions), Orders(client))
+    subjects = await finder.look(key_ids)
+    names = await campaigns.of_keys(key_ids)
+    heads = {name: await campaigns.head(name) for name in set(names.values())}
+    own = {name for name, head in heads.items() if head is not None and head.campaign.level >= Level.SUSPECT}
+    now_us = time.time_ns() // 1000
+    allowed = {one.subject for one in await ControlStore(client).allow_list() if one.holds(now_us)}
+    return {
+        one.key_id: Known(
+            local_evidence(one, name if (name := names.get(one.key_id, "")) in own else ""),
+            excuse(one, f"key:{one.key_id}" in allowed or (bool(one.org_id) and f"org:{one.org_id}" in allowed)),
+        )
+        for one in subjects
+    }
+
+
+def local_evidence(one: Subject, campaign: str) -> str:
+    """Evidence of our own against a key, in words; empty without any.
+
+    Args:
+        one: the key.
+        campaign: of our own at level suspect or above that it belongs to; empty.
+    """
+    if campaign:
+        return f"belongs to our own campaign {campaign}"
+    if one.fact.level >= Level.WATCH:
+        return f"our own verdict is {one.fact.level.name.lower()}"
+    return ""
+
+
+def excuse(one: Subject, allowed: bool) -> str:
+    """Why nothing is done about a key whatever it shows; empty where nothing speaks for it.
+
+    Args:
+        one: the key.
+        allowed: it, or its organisation, is on the allow-list.
+    """
+    if allowed:
+        return "allow_list"
+    return "contract" if one.account is not None and one.account.authorised else ""
