@@ -20,6 +20,9 @@ from app.admin import (
     routes_erasure,
     routes_events,
     routes_intel_groups,
+    routes_intel_hits,
+    routes_intel_imports,
+    routes_intel_indicators,
     routes_intel_runs,
     routes_keys,
     routes_kill,
@@ -48,6 +51,7 @@ from app.admin.methods import Methods
 from app.admin.permissions import check_declared
 from app.admin.watermark_folders import Folders
 from app.admin.watermark_runs import Runs
+from app.intel.warning_list import WarningList
 from app.settings import Settings
 from app.state.accounts import AccountStore
 from app.state.audit import AuditLog
@@ -95,7 +99,7 @@ def create_admin(
         model: the fitted model the workers judge with, for percentiles; None when only the named rules judge.
 
     Raises:
-        ConfigError: no token is configured, or one that can be guessed.
+        ConfigError: no token is configured, or one that can be guessed; the warning list cannot be read.
     """
     access = Access(settings.admin, tokens)
     auditor = Auditor(audit, settings)
@@ -106,7 +110,7 @@ def create_admin(
     lifting = Lifting(reader, accounts, orders, acting.records, policy, settings.state.partitions)
     # Before the keys' own routes: an address with a verb looks like an id to them.
     guarded.include_router(routes_erasure.router(settings, erasures, accounts, orders, casebook, auditor))
-    guarded.include_router(routes_keys.router(casebook, lifting, auditor, model))
+    guarded.include_router(routes_keys.router(casebook, lifting, auditor, model, shelf.hits, shelf.indicators))
     guarded.include_router(routes_events.router(casebook, auditor))
     guarded.include_router(routes_reasons.router(casebook, model))
     guarded.include_router(routes_appeals.router(casebook, auditor))
@@ -126,6 +130,10 @@ def create_admin(
     guarded.include_router(routes_watermark_investigations.router(acting, mark_groups, folders, runs, auditor))
     guarded.include_router(routes_watermark_ledger.router(reader.marks()))
     guarded.include_router(routes_intel_groups.router(shelf, auditor))
+    warned = WarningList.load(settings.intel.warning_list_file)
+    guarded.include_router(routes_intel_indicators.router(settings, shelf, warned, auditor))
+    guarded.include_router(routes_intel_imports.router(shelf, auditor))
+    guarded.include_router(routes_intel_hits.router(shelf.hits, shelf.indicators))
     guarded.include_router(routes_intel_runs.router(shelf.runs, auditor))
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
@@ -158,7 +166,13 @@ def create_admin(
             routes_orders.PREVIEW_PATH: routes_orders.MAX_ORDER_BYTES,
         },
         body_timeout_sec=settings.gateway.body_timeout_sec,
-        streamed=partial(routes_watermark_investigations.streamed, settings),
+        streamed=partial(_streamed, settings),
     )
     app.add_middleware(routes_taxii.TaxiiDoor, taxii=routes_taxii.create_taxii(settings, access, shelf, auditor))
     return app
+
+
+def _streamed(settings: Settings, path: str) -> int | None:
+    """Limit of a body that a route takes piece by piece; None for other paths."""
+    documents = routes_intel_imports.streamed(path)
+    return routes_watermark_investigations.streamed(settings, path) if documents is None else documents

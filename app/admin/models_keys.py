@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from app.admin.models import KEY_PREFIX, NAME, AccountOut, AskedMoment, LevelChoice, LevelName, LevelOrNone, Out
 from app.admin.models_control import AllowOut
+from app.admin.models_intel_hits import SharedOut
 from app.admin.models_orders import OrderAction, OrderOut
 from app.admin.words import without_credential
 from app.state.gateways import Mode
@@ -262,6 +263,9 @@ class KeyDetail(Out):
     campaign: KeyCampaign | None = Field(description="the group of keys acting as one that it belongs to; null: none")
     marks: KeyMarks | None = Field(
         description="watermarked answers to it, see /v1/watermark/ledger; null: none, or the role lacks watermark.read"
+    )
+    shared: SharedOut | None = Field(
+        description="what other providers shared that it shows; null: nothing, or the role lacks intel.read"
     )
     counter_evidence: CounterEvidence
     flags: list[FlagRef] = Field(description="newest first")

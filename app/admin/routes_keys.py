@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from app.admin import views, views_campaigns, views_keys
+from app.admin import views, views_campaigns, views_intel_hits, views_keys
 from app.admin.acting import Acting
 from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
@@ -17,6 +17,7 @@ from app.admin.casebook import Casebook
 from app.admin.deadline import answered
 from app.admin.lifting import Lifting
 from app.admin.models import KEY_ID, NAME
+from app.admin.models_intel_hits import SharedOut
 from app.admin.models_keys import (
     HoldOut,
     KeyCampaign,
@@ -28,7 +29,10 @@ from app.admin.models_keys import (
     Timeline,
 )
 from app.admin.permissions import allowed, permit
+from app.admin.routes_intel_hits import held_by
 from app.admin.searching import Search
+from app.state.intel_hits import Hits
+from app.state.intel_indicators import Indicators
 from detectors.analysis import EntityState
 from detectors.model import Model
 
@@ -41,7 +45,9 @@ OrgId = Annotated[str, Path(pattern=NAME, description="organisation id, as in th
 _NEVER_SEEN = "This key was never seen, or is forgotten after 30 idle days."
 
 
-def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model | None) -> APIRouter:
+def router(
+    casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model | None, hits: Hits, indicators: Indicators
+) -> APIRouter:
     """The routes over one deployment's state."""
     routes = APIRouter(prefix="/v1")
     acting = casebook.acting
@@ -90,6 +96,7 @@ def router(casebook: Casebook, lifting: Lifting, auditor: Auditor, model: Model 
                 now_us=now_us,
                 campaign=await _campaign(acting, key_id),
                 marked=await marks.of_key(key_id) if allowed(caller.role, "watermark.read") else (),
+                shared=await _shared(hits, indicators, key_id) if allowed(caller.role, "intel.read") else None,
             )
         return views_keys.detail(page, model)
 
@@ -161,6 +168,15 @@ async def _campaign(acting: Acting, key_id: str) -> KeyCampaign | None:
     name = (await acting.campaigns.of_keys([key_id])).get(key_id)
     found = None if name is None else await acting.campaigns.read(name)
     return None if found is None else views_campaigns.of_key(found, key_id)
+
+
+async def _shared(hits: Hits, indicators: Indicators, key_id: str) -> SharedOut | None:
+    """What other providers shared that a key shows."""
+    found = (await hits.of([key_id])).get(key_id)
+    if found is None:
+        return None
+    held = await held_by(indicators, [found])
+    return views_intel_hits.shared(found, held, await indicators.standings())
 
 
 def _decoded(data: bytes | None) -> EntityState | None:

@@ -17,9 +17,11 @@ from app.admin.routes_taxii import Shelf
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
 from app.intel.digesting import Digester
+from app.intel.feed_reader import FeedReader
 from app.intel.taking import Taking
 from app.intel.taxii.peers import load as load_peers
 from app.intel.taxii.poller import Poller, Polling
+from app.intel.taxii.sender import Sender
 from app.settings import Settings
 from app.state import meta
 from app.state.accounts import AccountStore
@@ -28,8 +30,6 @@ from app.state.calls import Client
 from app.state.erasures import Erasures
 from app.state.factory import background_client
 from app.state.intel_groups import IntelGroups
-from app.state.intel_indicators import Indicators
-from app.state.intel_polls import Polls
 from app.state.mark_groups import MarkGroups
 from app.state.orders import Orders
 from app.state.reading import StateReader
@@ -147,12 +147,13 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         casebook = Casebook(client, acting)
         tokens = TokenStore(client)
         groups = MarkGroups(client)
-        shelf = Shelf(client, IntelGroups(client))
+        shelf = Shelf(client, IntelGroups(client), peers)
         app = create_admin(
             settings, reader, accounts, orders, tokens, audit, erasures, acting, casebook, groups, shelf=shelf, model=model
         )
-        app.state.polling = Polling(Poller(peers, Polls(client), shelf.queue))
-        app.state.taking = Taking(Digester(shelf.queue, Indicators(client)), shelf.queue)
+        sender, feeds = Sender(shelf.outgoing, shelf.polls), FeedReader(shelf.queue, shelf.signers)
+        app.state.polling = Polling(Poller(peers, shelf.polls, shelf.queue, sender=sender, feeds=feeds))
+        app.state.taking = Taking(Digester(shelf.queue, shelf.indicators), shelf.queue)
         await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, acting, state)

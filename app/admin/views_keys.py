@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.admin import views, views_orders
+from app.admin import views, views_intel_hits, views_orders
 from app.admin.models_control import AllowOut
-from app.admin.models_keys import AppealRef, CounterEvidence, FlagRef, KeyCampaign, KeyDetail, KeyMarks, level_or_none
+from app.admin.models_intel_hits import SharedOut
+from app.admin.models_keys import (
+    AppealRef,
+    CounterEvidence,
+    FlagRef,
+    KeyCampaign,
+    KeyDetail,
+    KeyMarks,
+    VerdictOut,
+    level_or_none,
+)
 from app.admin.views import moment
 from app.enforcement.policy import decode_verdict, share_of
 from app.settings import EnforcementSettings
@@ -22,6 +32,7 @@ from app.state.order_records import OrderRecord
 from app.state.orders import Order
 from app.state.reading import StoredKey
 from detectors.analysis import EntityState
+from detectors.contract import Verdict
 from detectors.model import Model
 
 _DAY_US = 86_400_000_000
@@ -38,6 +49,7 @@ class Page:
         now_us: the time.
         campaign: the one that the key belongs to.
         marked: its ledger of marks, empty for who may not see that.
+        shared: what other providers shared that it shows; None too for who may not see that.
     """
 
     stored: StoredKey
@@ -54,6 +66,7 @@ class Page:
     now_us: int
     campaign: KeyCampaign | None = None
     marked: Sequence[Marked] = ()
+    shared: SharedOut | None = None
 
 
 def detail(page: Page, model: Model | None) -> KeyDetail:
@@ -83,6 +96,7 @@ def detail(page: Page, model: Model | None) -> KeyDetail:
         allowed=None if page.allowed is None else _allowed(page.allowed, page.now_us),
         campaign=page.campaign,
         marks=marks(page.marked),
+        shared=page.shared,
         counter_evidence=_counter_evidence(page),
         flags=[
             FlagRef(ref=one.ref, at=moment(one.at_us), level=one.level, action=one.measure.action, model_id=one.model_id)
@@ -91,10 +105,18 @@ def detail(page: Page, model: Model | None) -> KeyDetail:
         appeals=[
             AppealRef(id=one.id, ref=one.ref, filed=moment(one.at_us), status=one.outcome or "open") for one in page.appeals
         ],
-        verdict=None if found is None else views.verdict(found),
+        verdict=None if found is None else _verdict(found, page.shared),
         profile=None if state is None else views.profile(state.profile, model),
         features=[] if state is None else views.feature_list(state.profile, model),
     )
+
+
+def _verdict(found: Verdict, shared: SharedOut | None) -> VerdictOut:
+    """The verdict, with what was shared among its reasons: it never changes the level."""
+    verdict = views.verdict(found)
+    if shared is None:
+        return verdict
+    return verdict.model_copy(update={"reasons": [*verdict.reasons, views_intel_hits.reason(shared)]})
 
 
 def marks(rows: Sequence[Marked]) -> KeyMarks | None:

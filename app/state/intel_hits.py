@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from app.state.calls import Client, reachable
-from app.state.keys import INTEL_HIT_TIMES, INTEL_HITS
+from app.state.keys import INTEL_HIT_RANKS, INTEL_HIT_TIMES, INTEL_HITS
 
 MAX_KEYS = 100_000
 """Keys whose hits are kept; the ones that were decided about longest ago go first."""
@@ -74,6 +74,14 @@ class KeyHits(msgspec.Struct, frozen=True):
     at_us: int = 0
 
 
+EFFECTS = ("nothing", "priority", "automatic")
+
+
+def rank(hits: KeyHits) -> float:
+    """How early a person should look at a key: by what may follow, then by the reporters' score."""
+    return EFFECTS.index(hits.effect) * 1000.0 + hits.score
+
+
 _decoder = msgspec.msgpack.Decoder(KeyHits)
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -101,8 +109,9 @@ class Hits:
             pipe = self._client.pipeline(transaction=True)
             pipe.hset(INTEL_HITS, mapping={name: _encode(one) for name, one in rows.items()})
             pipe.zadd(INTEL_HIT_TIMES, {name: one.at_us // 1000 for name, one in rows.items()})
-            pipe.expire(INTEL_HITS, KEPT_SEC)
-            pipe.expire(INTEL_HIT_TIMES, KEPT_SEC)
+            pipe.zadd(INTEL_HIT_RANKS, {name: rank(one) for name, one in rows.items()})
+            for name in (INTEL_HITS, INTEL_HIT_TIMES, INTEL_HIT_RANKS):
+                pipe.expire(name, KEPT_SEC)
             pipe.zcard(INTEL_HIT_TIMES)
             over = int((await pipe.execute())[-1]) - MAX_KEYS
         if over > 0:
@@ -121,15 +130,27 @@ class Hits:
             if not cursor:
                 return
 
-    async def newest(self, count: int, before_ms: int | None = None) -> list[KeyHits]:
-        """The keys that were decided about last, the newest first; before a time, for the next page."""
-        high: Any = "+inf" if before_ms is None else f"({before_ms}"
+    async def first(self, count: int, skip: int = 0) -> list[KeyHits]:
+        """The keys that a person should look at first, by `rank`."""
         with reachable("hits"):
-            names: Any = await self._client.zrange(
-                INTEL_HIT_TIMES, high, "-inf", desc=True, byscore=True, offset=0, num=count
-            )
+            names: Any = await self._client.zrevrange(INTEL_HIT_RANKS, skip, skip + count - 1)
         found = await self.of([name.decode() for name in names])
         return [found[name.decode()] for name in names if name.decode() in found]
+
+    async def showing(self, group: str, indicator: str) -> int:
+        """Keys that show an indicator. It looks at all that have any: for a person's page, not for a list."""
+        found: set[bytes] = set()
+        needle, cursor = indicator.encode(), 0
+        rows: Any
+        while True:
+            with reachable("hits"):
+                cursor, rows = await self._client.hscan(INTEL_HITS, cursor, count=_PAGE)
+            for name, data in rows.items():
+                # Few have it; only those are decoded.
+                if needle in data and (hits := _read(data)):
+                    found |= {name for one in hits.seen if (one.group, one.indicator) == (group, indicator)}
+            if not cursor:
+                return len(found)
 
     async def count(self) -> int:
         """Keys that have any."""
@@ -144,6 +165,7 @@ class Hits:
             pipe = self._client.pipeline(transaction=True)
             pipe.hdel(INTEL_HITS, *key_ids)
             pipe.zrem(INTEL_HIT_TIMES, *key_ids)
+            pipe.zrem(INTEL_HIT_RANKS, *key_ids)
             return int((await pipe.execute())[0])
 
 

@@ -335,6 +335,9 @@ INTEL_HITS = f"{PREFIX}:{{inth}}:h"
 INTEL_HIT_TIMES = f"{PREFIX}:{{inth}}:t"
 """Zset key id → when its hits were last decided about, unix ms; with the hash."""
 
+INTEL_HIT_RANKS = f"{PREFIX}:{{inth}}:r"
+"""Zset key id → how early a person should look at it, see `app.state.intel_hits.rank`; with the hash."""
+
 INTEL_DIGESTER = f"{PREFIX}:{{intq}}:digester"
 """String, process that takes what members sent; PX lease."""
 
@@ -404,18 +407,8 @@ def intel_statuses(group: str, member: str) -> tuple[str, str]:
 UNBOUNDED_OK = (
     *(":cur", ":fen", ":arc", ":ev", ":row", ":flag", ":seen", "{acct}:h", "{acct}:log", "{meta}"),
     *("{ctl}:doc", "{ctl}:allow", "{ctl}:orders", "{ctl}:due", "{ctl}:log", "{ctl}:cact", "{ctl}:wmgrp"),
-    *(
-        "{apl}:open",
-        "{apl}:done",
-        "{lbl}:z",
-        "{int}:groups",
-        "{int}:members",
-        "{int}:signers",
-        "{int}:feeds",
-        "{ints}:i",
-        "{ints}:r",
-        "{ints}:n",
-    ),
+    *("{apl}:open", "{apl}:done", "{lbl}:z", "{int}:groups", "{int}:members", "{int}:signers", "{int}:feeds"),
+    *("{ints}:i", "{ints}:r", "{ints}:n"),
     *("{ints}:z", "{ints}:w", "{ints}:v"),
 )
 """Endings of the names that carry no TTL because they are bounded otherwise: one per partition or deployment, trimmed, or
