@@ -6,7 +6,7 @@ They are few and precious: kept until they are erased or exported and removed, i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -49,6 +49,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     ref: str = ""
 
 
+_SLICE = 500
 _decode = msgspec.json.Decoder(Label).decode
 
 
@@ -81,6 +82,19 @@ class Labels:
     async def of_key(self, key_id: str) -> list[Label]:
         """Those about one key, oldest first."""
         return _read(await self._range(f"[{key_id}|", f"({key_id}}}"))
+
+    async def of_keys(self, key_ids: Sequence[str]) -> dict[str, list[Label]]:
+        """Key id → its labels, oldest first, for those that have any."""
+        found: dict[str, list[Label]] = {}
+        for at in range(0, len(key_ids), _SLICE):
+            some = key_ids[at : at + _SLICE]
+            with reachable("labels"):
+                pipe = self._client.pipeline(transaction=False)
+                for key_id in some:
+                    pipe.zrangebylex(LABELS, f"[{key_id}|", f"({key_id}}}")
+                answers = await pipe.execute()
+            found |= {key_id: labels for key_id, answer in zip(some, answers, strict=True) if (labels := _read(answer))}
+        return found
 
     async def all(self) -> AsyncIterator[Label]:
         """Every label, by key and then by time."""

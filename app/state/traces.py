@@ -6,12 +6,12 @@ the hash, the newest of each key: so another linker goes on from there, and know
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import PROFILE_TTL_SEC, PartitionKeys
+from app.state.keys import PROFILE_TTL_SEC, PartitionKeys, partition_of
 
 PAGE = 500
 """Traces read or settled in one call: half a megabyte, a few ms of the server's."""
@@ -88,6 +88,46 @@ class TraceStore:
             yield {name.decode(): data for name, data in found.items() if name}
             if not cursor:
                 return
+
+    async def of_keys(self, roots: Mapping[str, str]) -> dict[str, bytes]:
+        """Key id → trace that was taken, for those that have one.
+
+        Args:
+            roots: key id → its organisation, or the key itself where it belongs to none.
+        """
+        places: dict[int, list[str]] = {}
+        for key_id, root in roots.items():
+            places.setdefault(partition_of(root, len(self._parts)), []).append(key_id)
+        found: dict[str, bytes] = {}
+        for number, key_ids in places.items():
+            for at in range(0, len(key_ids), PAGE):
+                some = key_ids[at : at + PAGE]
+                with reachable("traces"):
+                    answer: Any = await self._client.hmget(self._parts[number].traces, some)
+                found |= {key_id: data for key_id, data in zip(some, answer, strict=True) if data is not None}
+        return found
+
+    async def sample(self, most: int) -> dict[str, bytes]:
+        """Key id → trace of at most so many keys, drawn by lot: from each partition as its share of all is."""
+        with reachable("traces"):
+            pipe = self._client.pipeline(transaction=False)
+            for part in self._parts:
+                pipe.hlen(part.traces)
+            sizes = [int(size) for size in await pipe.execute()]
+        whole = sum(sizes)
+        found: dict[str, bytes] = {}
+        for part, size in zip(self._parts, sizes, strict=True):
+            # A few pages are drawn one after the other: what comes twice is one key, and the lot stays fair.
+            wanted = size if whole <= most else -(-most * size // whole)
+            for at in range(0, wanted, PAGE):
+                count = min(PAGE, wanted - at) if whole > most else wanted
+                with reachable("traces"):
+                    answer: Any = await self._client.hrandfield(part.traces, count, withvalues=True)
+                pairs = dict(zip(answer[::2], answer[1::2], strict=True)) if isinstance(answer, list) else answer
+                found |= {name.decode(): data for name, data in pairs.items() if name}
+                if whole <= most:
+                    break
+        return found
 
     async def settle(self, partition: int, ids: Sequence[str], forgotten: Sequence[str] = ()) -> None:
         """Log entries that a pass knew go to the hash, ids ascending; forgotten keys leave it."""
