@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 
 from app.admin import views_intel_hits
 from app.admin.deadline import answered
-from app.admin.models_intel_hits import HitList, HitQuery
+from app.admin.models_intel_hits import HitList, HitQuery, SharedOut
 from app.admin.permissions import permit
 from app.state.intel_hits import EFFECTS, Hits, KeyHits
 from app.state.intel_indicators import Held, Indicators
@@ -26,6 +26,15 @@ async def held_by(indicators: Indicators, found: Iterable[KeyHits]) -> dict[str,
     for group, ids in asked.items():
         held |= {one.name: one for one in (await indicators.get(group, sorted(ids))).values()}
     return held
+
+
+async def shown_by(hits: Hits, indicators: Indicators, key_id: str) -> SharedOut | None:
+    """What other providers shared that a key shows; None for nothing."""
+    found = (await hits.of([key_id])).get(key_id)
+    if found is None:
+        return None
+    held = await held_by(indicators, [found])
+    return views_intel_hits.shared(found, held, await indicators.standings())
 
 
 def router(hits: Hits, indicators: Indicators) -> APIRouter:

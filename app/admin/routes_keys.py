@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from app.admin import views, views_campaigns, views_intel_hits, views_keys
+from app.admin import views, views_campaigns, views_keys
 from app.admin.acting import Acting
 from app.admin.auditing import Auditor
 from app.admin.bodies import described, read_body
@@ -17,7 +17,6 @@ from app.admin.casebook import Casebook
 from app.admin.deadline import answered
 from app.admin.lifting import Lifting
 from app.admin.models import KEY_ID, NAME
-from app.admin.models_intel_hits import SharedOut
 from app.admin.models_keys import (
     HoldOut,
     KeyCampaign,
@@ -29,7 +28,7 @@ from app.admin.models_keys import (
     Timeline,
 )
 from app.admin.permissions import allowed, permit
-from app.admin.routes_intel_hits import held_by
+from app.admin.routes_intel_hits import shown_by
 from app.admin.searching import Search
 from app.state.intel_hits import Hits
 from app.state.intel_indicators import Indicators
@@ -96,7 +95,7 @@ def router(
                 now_us=now_us,
                 campaign=await _campaign(acting, key_id),
                 marked=await marks.of_key(key_id) if allowed(caller.role, "watermark.read") else (),
-                shared=await _shared(hits, indicators, key_id) if allowed(caller.role, "intel.read") else None,
+                shared=await shown_by(hits, indicators, key_id) if allowed(caller.role, "intel.read") else None,
             )
         return views_keys.detail(page, model)
 
@@ -168,15 +167,6 @@ async def _campaign(acting: Acting, key_id: str) -> KeyCampaign | None:
     name = (await acting.campaigns.of_keys([key_id])).get(key_id)
     found = None if name is None else await acting.campaigns.read(name)
     return None if found is None else views_campaigns.of_key(found, key_id)
-
-
-async def _shared(hits: Hits, indicators: Indicators, key_id: str) -> SharedOut | None:
-    """What other providers shared that a key shows."""
-    found = (await hits.of([key_id])).get(key_id)
-    if found is None:
-        return None
-    held = await held_by(indicators, [found])
-    return views_intel_hits.shared(found, held, await indicators.standings())
 
 
 def _decoded(data: bytes | None) -> EntityState | None:

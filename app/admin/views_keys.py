@@ -105,18 +105,18 @@ def detail(page: Page, model: Model | None) -> KeyDetail:
         appeals=[
             AppealRef(id=one.id, ref=one.ref, filed=moment(one.at_us), status=one.outcome or "open") for one in page.appeals
         ],
-        verdict=None if found is None else _verdict(found, page.shared),
+        verdict=None if found is None else verdict(found, page.shared),
         profile=None if state is None else views.profile(state.profile, model),
         features=[] if state is None else views.feature_list(state.profile, model),
     )
 
 
-def _verdict(found: Verdict, shared: SharedOut | None) -> VerdictOut:
+def verdict(found: Verdict, shared: SharedOut | None) -> VerdictOut:
     """The verdict, with what was shared among its reasons: it never changes the level."""
-    verdict = views.verdict(found)
+    told = views.verdict(found)
     if shared is None:
-        return verdict
-    return verdict.model_copy(update={"reasons": [*verdict.reasons, views_intel_hits.reason(shared)]})
+        return told
+    return told.model_copy(update={"reasons": [*told.reasons, views_intel_hits.reason(shared)]})
 
 
 def marks(rows: Sequence[Marked]) -> KeyMarks | None:

@@ -10,6 +10,7 @@ from app.cli.api import Api, part
 from app.cli.whole import whole_key
 
 if TYPE_CHECKING:
+    from app.admin.models_intel_hits import SharedOut
     from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, KeyMarks, TimelineItem, VerdictOut
 
 PAGE = 500
@@ -49,6 +50,7 @@ class KeyPage:
     timeline: list[TimelineItem]
     campaign: KeyCampaign | None = None
     marks: KeyMarks | None = None
+    shared: SharedOut | None = None
 
     def json(self) -> dict[str, Any]:
         """For programs."""
@@ -61,6 +63,7 @@ class KeyPage:
             "hold": None if self.hold is None else self.hold.model_dump(mode="json"),
             "campaign": None if self.campaign is None else self.campaign.model_dump(mode="json"),
             "marks": None if self.marks is None else self.marks.model_dump(mode="json"),
+            "shared": None if self.shared is None else self.shared.model_dump(mode="json"),
             "timeline": [item.model_dump(mode="json") for item in self.timeline],
         }
 
@@ -96,4 +99,5 @@ def shown(api: Api, start: str) -> KeyPage:
         timeline=changes.changes,
         campaign=found.campaign,
         marks=found.marks,
+        shared=found.shared,
     )

@@ -27,11 +27,14 @@ from app.errors import BadInput
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.admin.models_intel_hits import SharedOut
     from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, KeyMarks, TimelineItem, VerdictOut
     from app.admin.searching import Search
     from app.state.calls import Client
     from app.state.campaigns import CampaignStore
     from app.state.gateways import Mode
+    from app.state.intel_hits import Hits
+    from app.state.intel_indicators import Indicators
     from app.state.mark_ledger import Marked
     from app.state.reading import StateReader, StoredKey
     from detectors.campaign.contract import Campaign
@@ -62,6 +65,8 @@ class _Desk:
     reader: StateReader
     search: Search
     campaigns: CampaignStore
+    hits: Hits
+    indicators: Indicators
 
 
 @group.command("list")
@@ -175,6 +180,8 @@ def show_key(key_id: KeyId, as_json: AsJson = False, url: AdminUrl = "", config:
         out.print(_campaign_line(page.campaign), soft_wrap=True, markup=False)
     if page.marks is not None:
         out.print(_marks_line(page.marks), soft_wrap=True, markup=False)
+    if page.shared is not None:
+        out.print(_shared_line(page.shared), soft_wrap=True, markup=False)
     for reason in verdict.reasons if verdict else ():
         out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
     for item in page.timeline:
@@ -190,19 +197,23 @@ def _page(settings: Settings, key_id: str) -> KeyPage:
     from app.admin import views, views_campaigns, views_keys
     from app.admin.deadline import answered
     from app.admin.models_keys import level_or_none
+    from app.admin.routes_intel_hits import shown_by
     from detectors.analysis import EntityState
     from detectors.profile import BadProfile
 
-    async def read(desk: _Desk) -> tuple[StoredKey, list[dict[str, Any]], Mode, Campaign | None, list[Marked]]:
+    async def read(
+        desk: _Desk,
+    ) -> tuple[StoredKey, list[dict[str, Any]], Mode, Campaign | None, list[Marked], SharedOut | None]:
         async with answered():
             stored = await _find(desk.reader, key_id)
             name = (await desk.campaigns.of_keys([stored.key_id])).get(stored.key_id)
             group = None if name is None else await desk.campaigns.read(name)
             mode = (await desk.reader.gateways()).mode
             marked = await desk.reader.marks().of_key(stored.key_id)
-            return stored, await desk.reader.timeline(stored.key_id), mode, group, marked
+            shared = await shown_by(desk.hits, desk.indicators, stored.key_id)
+            return stored, await desk.reader.timeline(stored.key_id), mode, group, marked, shared
 
-    stored, changes, mode, group, marked = _ask(settings, read)
+    stored, changes, mode, group, marked, shared = _ask(settings, read)
     try:
         state = None if stored.state is None else EntityState.from_bytes(stored.state)
     except BadProfile:
@@ -212,13 +223,14 @@ def _page(settings: Settings, key_id: str) -> KeyPage:
         key_id=stored.key_id,
         partition=stored.partition,
         level=level_or_none(found),
-        verdict=None if found is None else views.verdict(found),
+        verdict=None if found is None else views_keys.verdict(found, shared),
         action=views.action(stored.verdict, mode, time.time_ns() // 1000),
         hold=views.hold(stored.order),
         order=stored.order,
         timeline=[views.timeline_item(item) for item in changes],
         campaign=None if group is None else views_campaigns.of_key(group, stored.key_id),
         marks=views_keys.marks(marked),
+        shared=shared,
     )
 
 
@@ -311,6 +323,19 @@ def _marks_line(found: KeyMarks) -> str:
     )
 
 
+def _shared_line(found: SharedOut) -> str:
+    """What other providers shared that the key shows, and what follows."""
+    who = sorted({one.member for seen in found.seen for one in seen.reporters})
+    follows = {"nothing": "nothing follows", "priority": "look at it early", "automatic": "policy may act"}[found.effect]
+    done = {"shadow": ", in shadow", "real": ", and does", "lifted": ", and a person took it back"}.get(found.acted, "")
+    why = {"allow_list": " (allow-list)", "contract": " (its contract allows the use)"}.get(found.excuse, "")
+    return (
+        f"shared: fits {', '.join(dict.fromkeys(one.kind for one in found.seen))} reported by "
+        f"{', '.join(who) or 'nobody any more'}, score {found.score:.0f} of 100: {follows}{done}{why}"
+        + (f"; {found.local}" if found.local else "")
+    )
+
+
 def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | None, order: Ordered | None = None) -> str:
     """What is done about the key, and why not more."""
     if hold is not None:
@@ -362,13 +387,15 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
     from app.admin.searching import Search
     from app.state.accounts import AccountStore
     from app.state.campaigns import CampaignStore
+    from app.state.intel_hits import Hits
+    from app.state.intel_indicators import Indicators
     from app.state.reading import StateReader
 
     async def asked(client: Client) -> _T:
         number = settings.state.partitions
         reader, accounts = StateReader(client, number), AccountStore(client)
         search = Search(reader, accounts, number, settings.identity.default_plan)
-        return await question(_Desk(reader, search, CampaignStore(client)))
+        return await question(_Desk(reader, search, CampaignStore(client), Hits(client), Indicators(client)))
 
     return local_state.ask(settings, asked)
 

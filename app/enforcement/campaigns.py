@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal, TypeAlias
 
-from app.enforcement.policy import RUNGS
+from app.enforcement.policy import LINKER, RUNGS
 from app.settings import CampaignRule, EnforcementSettings
 from app.state.accounts import Account
 from app.state.campaign_acts import Act, ActMode
 from detectors.campaign.contract import Campaign
 from detectors.contract import Level
-
-LINKER = "linker"
-"""Who takes an action that no person took."""
 
 Excuse: TypeAlias = Literal["", "allow_list", "contract"]
 

@@ -22,6 +22,10 @@ from detectors.contract import Level
 POLICY, PERSON = "policy", "person"
 """Who asks."""
 
+LINKER, SHARING = "linker", "sharing"
+MACHINES = frozenset((LINKER, SHARING))
+"""Who gives orders that no person gave: policy about campaigns, and about what other providers shared."""
+
 RUNGS: dict[str, int] = {action: rung for rung, action in enumerate(LADDER)}
 """Action → its place on the ladder, 0 to 4; the same numbers as in decide.lua."""
 

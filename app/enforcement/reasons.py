@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from app.enforcement.policy import MACHINES
 from app.state.flags import FlagRecord
 from app.state.orders import Order
 
@@ -152,7 +153,7 @@ def of_flag(record: FlagRecord, audience: Audience, redress: Redress) -> Stateme
 
 
 def of_order(order: Order, flag: FlagRecord | None, audience: Audience, redress: Redress) -> Statement:
-    """The statement of what a person ordered.
+    """The statement of what a person ordered, or policy about a group of keys or an operation that others have reported.
 
     Args:
         order: what was ordered.
@@ -160,7 +161,8 @@ def of_order(order: Order, flag: FlagRecord | None, audience: Audience, redress:
         audience: whose view.
         redress: how to object.
     """
-    detected = flag is not None and order.reason_code in ("extraction", "terms", "investigation")
+    machine = order.by in MACHINES
+    detected = machine or (flag is not None and order.reason_code in ("extraction", "terms", "investigation"))
     facts = (_CODES.get(order.reason_code, _OTHER_CODE), *(_found(flag) if detected and flag is not None else ()))
     return Statement(
         ref=order.ref,
@@ -172,9 +174,11 @@ def of_order(order: Order, flag: FlagRecord | None, audience: Audience, redress:
         period=f"From {_time(order.since_us)} until {_time(order.until_us)}, unless it is ended or replaced before.",
         ground=_ground(redress.ground),
         automated_detection=detected,
-        automated_decision=False,
+        automated_decision=machine,
         automation=(
-            "What it rests on was found by automated means; a person decided."
+            "The finding was made by automated means, and so was the decision; no person took part."
+            if machine
+            else "What it rests on was found by automated means; a person decided."
             if detected
             else "A person decided; no automated finding was relied on."
         ),

@@ -16,8 +16,8 @@ from msgspec import structs
 
 from app.admin.ordering import Ordering, Wanted, now_us
 from app.admin.subjects import Finder, Subject
-from app.enforcement.campaigns import LINKER, begins, excuse, mode_of, rule_of, wanted_by
-from app.enforcement.policy import reference, share_of
+from app.enforcement.campaigns import begins, excuse, mode_of, rule_of, wanted_by
+from app.enforcement.policy import LINKER, reference, share_of
 from app.errors import BadInput
 from app.settings import EnforcementSettings, Settings
 from app.state.accounts import AccountStore

@@ -17,7 +17,7 @@ from msgspec import structs
 from app.admin.ordering import Ordering, Wanted
 from app.admin.subjects import Finder, Subject
 from app.enforcement.control import Control
-from app.enforcement.policy import RUNGS, reference, share_of
+from app.enforcement.policy import RUNGS, SHARING, reference, share_of
 from app.errors import BadInput
 from app.state.calls import Client
 from app.state.intel_hits import KeyHits
@@ -26,9 +26,6 @@ from app.state.orders import Orders
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
-
-SHARING = "sharing"
-"""Who gives an order that follows from what other providers shared."""
 
 _SECOND_US = 1_000_000
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from app.enforcement.policy import reference
+from app.enforcement.policy import SHARING, reference
 from app.settings import Settings
 from app.state.control import AllowEntry, ControlStore
 from app.state.erasures import Erasures
@@ -20,7 +20,6 @@ from app.state.intel_hits import Hits, KeyHits
 from app.state.intel_indicators import Held, Indicators, Standing, Word
 from app.state.intel_words import OurWord, OurWords
 from app.state.orders import Orders
-from app.worker.sharing_orders import SHARING
 from detectors.analysis import Analysis
 from detectors.campaign.trace import Trace
 from detectors.event import Event, encode

@@ -153,6 +153,7 @@ def test_an_order_says_that_a_person_decided() -> None:
     alone = reasons.of_order(_order(reason_code="leaked_key"), _record(), "customer", REDRESS)
     assert not alone.automated_detection
     assert len(alone.facts) == 1
+    assert "a person decided" in found.automation
     assert (
         reasons.of_order(_order(reason_code="never heard of"), None, "customer", REDRESS)
         .facts[0]
@@ -185,3 +186,14 @@ def test_every_action_is_said_in_plain_words(action: str, words: str) -> None:
     assert found.ground == "This rests on the terms of use."
     assert "with the provider's support" in found.redress[0]
     assert not re.search(r"\bNone\b", _text(found))
+
+
+@pytest.mark.parametrize("by", ["linker", "sharing"])
+def test_order_of_policy_was_automatic(by: str) -> None:
+    """An order that policy gave by itself says so, and says nothing of other providers to the customer."""
+    found = reasons.of_order(
+        _order(by=by, reason="fits an operation that other providers have shared"), None, "customer", REDRESS
+    )
+    assert (found.automated_detection, found.automated_decision) == (True, True)
+    assert "no person took part" in found.automation
+    assert "other providers" not in reasons.markdown(found)
