@@ -124,24 +124,30 @@ class Digester:
 def reports(held: Held, standings: dict[tuple[str, str], Standing]) -> list[Report]:
     """The reports of an indicator by those who stand behind it, for `detectors.sharing.trust`; none where it is revoked.
 
-    Whoever says that it is wrong takes one voice away from it: the weakest.
+    An organisation that says that it is wrong takes one voice away from it, the weakest; not one that was wrong here more
+    often than right, and not where a person of ours agrees with the indicator. What was set aside here has no reports.
     """
-    if held.revoked:
+    if held.revoked or held.aside:
         return []
-    found, against = [], 0
+    found: list[Report] = []
+    against: set[str] = set()
     for word in held.words:
         standing = standings.get((held.group, word.member))
         if standing is None:
             continue
-        who = Reporter(
-            f"{held.group}/{word.member}", standing.organisation, standing.since_us, standing.confirmed, standing.disputed
-        )
+        who = reporter_of(standing)
         if word.agrees:
             found.append(Report(who, held.indicator.kind, word.confidence, min(word.at_us, word.received_us)))
-        else:
-            against += 1
+        elif standing.disputed <= standing.confirmed and not held.agreed:
+            against.add(standing.organisation)
     found.sort(key=lambda report: -report.reporter.trust)
-    return found[: max(0, len(found) - against)]
+    return found[: max(0, len(found) - len(against))]
+
+
+def reporter_of(standing: Standing) -> Reporter:
+    """A member, for `detectors.sharing.trust`."""
+    name = f"{standing.group}/{standing.member}"
+    return Reporter(name, standing.organisation, standing.since_us, standing.confirmed, standing.disputed)
 
 
 def _about(found: Meaning) -> tuple[str, ...]:
