@@ -105,6 +105,18 @@ def create_admin(
     auditor = Auditor(audit, settings)
     # Who asks is looked up for each of these routes, whatever else it declares: what is forgotten is closed, not open.
     guarded = APIRouter(dependencies=[Depends(current), Depends(failures_recorded)], responses=problems.RESPONSES)
+    app = FastAPI(
+        title="Stillwatch admin",
+        version="1",
+        summary="Keys by suspicion, why, and what is done about them.",
+        # The built-in addresses of the description have no authentication; ours is a guarded route.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    # Included before it has routes: FastAPI would else build each of them once more, only to look at its address.
+    app.include_router(guarded)
     judging = model or rules_only()
     policy, looks = judging.policy, reader.looks(judging.id)
     lifting = Lifting(reader, accounts, orders, acting.records, policy, settings.state.partitions)
@@ -138,21 +150,10 @@ def create_admin(
     guarded.include_router(routes_tokens.router(tokens, auditor))
     guarded.include_router(routes_audit.router(audit))
     guarded.include_router(routes_service.router(settings, reader, looks, audit, acting.control, model))
-    app = FastAPI(
-        title="Stillwatch admin",
-        version="1",
-        summary="Keys by suspicion, why, and what is done about them.",
-        # The built-in addresses of the description have no authentication; ours is a guarded route.
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
     app.state.access = access
     app.state.auditor = auditor
     app.state.casebook = casebook
     app.state.runs = runs
-    app.include_router(guarded)
     app.include_router(routes_service.open_router())
     check_declared(app, routes_service.OPEN_PATHS)
     problems.install(app)

@@ -30,6 +30,7 @@ from app.admin.permissions import allowed, check_declared
 from app.admin.taxii_words import TaxiiWords
 from app.admin.visiting import Visiting, Visitor, VisitorDep, current_visitor, permit_member
 from app.errors import BadInput
+from app.intel.outbox import Outbox
 from app.intel.taxii import envelope, media, queries, resources, times
 from app.intel.taxii.peers import Peer
 from app.intel.taxii.resources import PATH
@@ -41,6 +42,7 @@ from app.state.intel_hits import Hits
 from app.state.intel_indicators import Indicators
 from app.state.intel_outgoing import Outgoing
 from app.state.intel_polls import Polls, Statuses
+from app.state.intel_published import Publications
 from app.state.intel_received import ReceivedQueue
 from app.state.intel_runs import Runs
 from app.state.intel_signers import Signers
@@ -76,6 +78,8 @@ class Shelf:
         self.indicators = Indicators(client)
         self.runs = Runs(client)
         self.signers = Signers(client)
+        self.publications = Publications(client)
+        self.outbox = Outbox(self.publications, groups, lambda group: self.collection(group, "feed"))
         self._client = client
 
     def collection(self, group: Group, kind: str) -> Collection:
@@ -136,10 +140,10 @@ def create_taxii(settings: Settings, access: Access, shelf: Shelf, auditor: Audi
     guarded = APIRouter(
         prefix=PATH.rstrip("/"), dependencies=[Depends(current_visitor), Depends(failures_recorded), Depends(_negotiated)]
     )
+    app.include_router(guarded)  # before it has routes: FastAPI would else build each of them once more
     guarded.include_router(_about(shelf))
     guarded.include_router(_reading(shelf))
     guarded.include_router(_changing(shelf, auditor))
-    app.include_router(guarded)
     check_declared(app, ())
     problems.install(app)
     app.add_middleware(Methods, routes=app)

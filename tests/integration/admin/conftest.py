@@ -14,7 +14,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
@@ -48,6 +48,23 @@ PROBLEM = "application/problem+json"
 
 class Description:
     """The OpenAPI document, and whether an answer follows it."""
+
+    _known: ClassVar[Description | None] = None
+
+    @classmethod
+    async def of(cls, server: AdminServer) -> Description:
+        """What the first server of this pytest process says: no setting changes it, and to write it takes half a second."""
+        if cls._known is None:
+            cls._known = await cls.fetched(server)
+        return cls._known
+
+    @classmethod
+    async def fetched(cls, server: AdminServer) -> Description:
+        """What this server says."""
+        async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30.0) as http:
+            answer = await http.get("/v1/openapi.json", headers={"authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200, answer.text
+        return cls(answer.json())
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
@@ -277,9 +294,7 @@ async def opened(state_url: str, settings: Settings) -> AsyncIterator[Desk]:
     client = background_client(state_url, settings)
     server = await admin_server.start(settings, state_url=state_url)
     try:
-        async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30.0) as http:
-            answer = await http.get("/v1/openapi.json", headers={"authorization": f"Bearer {TOKEN}"})
-        desk = Desk(server, settings, state_url, client, Description(answer.json()))
+        desk = Desk(server, settings, state_url, client, await Description.of(server))
         async with desk.http:
             yield desk
     finally:

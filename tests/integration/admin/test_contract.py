@@ -121,3 +121,16 @@ async def test_every_served_route_is_described(desk: Any) -> None:
         for method in route.methods or ()
     }
     assert {(path, method) for path, method, _ in _operations(desk.description.document)} == served
+
+
+async def test_no_setting_changes_the_description(desk: Any, new_desk: Any) -> None:
+    """Whatever is switched on, the document is the same to the byte; so one of it may stand for every server here."""
+    more = {
+        "STILLWATCH_ENFORCEMENT__MODE": "enforce",
+        "STILLWATCH_ADMIN__APPEAL_SLA_HOURS": "7",
+        "STILLWATCH_WATERMARK__TENANT": "organisation",
+        "STILLWATCH_WATERMARK__INVESTIGATIONS_MAX_MB": "1",
+        "STILLWATCH_WATERMARK__SECRETS": "",
+    }
+    async with new_desk(**more) as other:
+        assert (await type(desk.description).fetched(other.server)).document == desk.description.document
