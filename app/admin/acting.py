@@ -25,6 +25,7 @@ from app.state.order_records import OrderRecords
 from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.replies import Replies
+from app.state.traces import TraceStore
 from app.state.waiting import end
 from app.worker.inherit import Inheritance
 
@@ -45,6 +46,7 @@ class Acting:
         ordering: gives and undoes orders; bulks: those about many keys.
         traffic: what keys did in the last day.
         campaigns: groups of keys that act as one; inheritance: what is done about all members of one.
+        traces: what the linker knows of each key.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Acting:
         self.bulks = Bulks(BulkStore(client), self.store, self.finder, self.ordering)
         self.traffic = Traffic(settings.archive_dir)
         self.campaigns = CampaignStore(client)
+        self.traces = TraceStore(client, settings.state.partitions)
         self.inheritance = Inheritance(client, settings)
         self._behind: set[asyncio.Task[None]] = set()
 

@@ -11,6 +11,7 @@ from functools import partial
 from fastapi import APIRouter, Depends, FastAPI
 
 from app.admin import (
+    models_intel_publications,
     problems,
     routes_accounts,
     routes_allow,
@@ -23,6 +24,7 @@ from app.admin import (
     routes_intel_hits,
     routes_intel_imports,
     routes_intel_indicators,
+    routes_intel_publications,
     routes_intel_runs,
     routes_keys,
     routes_kill,
@@ -142,6 +144,7 @@ def create_admin(
     guarded.include_router(routes_watermark_investigations.router(acting, mark_groups, folders, runs, auditor))
     guarded.include_router(routes_watermark_ledger.router(reader.marks()))
     guarded.include_router(routes_intel_groups.router(shelf, auditor))
+    guarded.include_router(routes_intel_publications.router(acting, casebook.labels, shelf, auditor))
     warned = WarningList.load(settings.intel.warning_list_file)
     guarded.include_router(routes_intel_indicators.router(settings, shelf, warned, auditor))
     guarded.include_router(routes_intel_imports.router(shelf, auditor))
@@ -154,6 +157,7 @@ def create_admin(
     app.state.auditor = auditor
     app.state.casebook = casebook
     app.state.runs = runs
+    app.state.outbox = shelf.outbox
     app.include_router(routes_service.open_router())
     check_declared(app, routes_service.OPEN_PATHS)
     problems.install(app)
@@ -165,6 +169,8 @@ def create_admin(
             routes_accounts.IMPORT_PATH: MAX_IMPORT_BYTES,
             routes_orders.ORDERS_PATH: routes_orders.MAX_ORDER_BYTES,
             routes_orders.PREVIEW_PATH: routes_orders.MAX_ORDER_BYTES,
+            routes_intel_publications.PUBLICATIONS_PATH: models_intel_publications.MAX_BODY_BYTES,
+            routes_intel_publications.PREVIEW_PATH: models_intel_publications.MAX_BODY_BYTES,
         },
         body_timeout_sec=settings.gateway.body_timeout_sec,
         streamed=partial(_streamed, settings),

@@ -33,7 +33,8 @@ Permission = Literal[
     "audit.read",
     "health.read",
     "intel.read",  # what is shared with other providers, and what they sent
-    "intel.write",  # trust groups, members and their credentials; what members sent
+    "intel.propose",  # that a campaign is published; refuse and take back, which only make less leave
+    "intel.write",  # trust groups, members and their credentials; what members sent; the second person of a publication
     "watermark.read",  # profiles, investigations and what they found: scores that no tenant may see
     "watermark.investigate",
     "watermark.tag",  # a tenant's codeword, and which campaigns share one
@@ -47,7 +48,7 @@ _VIEWER: frozenset[Permission] = frozenset(
 )
 _ANALYST: frozenset[Permission] = _VIEWER | {
     *("events.read", "orders.write", "appeals.read", "appeals.write"),
-    *("watermark.read", "watermark.investigate", "intel.read"),
+    *("watermark.read", "watermark.investigate", "intel.read", "intel.propose"),
 }
 # The kill switch only ever makes the service do less, and whoever is on call needs it at night.
 _APPROVER: frozenset[Permission] = _ANALYST | {

@@ -92,6 +92,7 @@ class AdminServer:
         self.app.state.casebook.clock.start()
         self.app.state.runs.start()
         self.app.state.polling.start()
+        self.app.state.outbox.start()
         self.app.state.taking.start()
 
     async def stop(self) -> None:
@@ -104,6 +105,7 @@ class AdminServer:
         await self.app.state.casebook.clock.stop()
         await self.app.state.runs.stop()
         await self.app.state.polling.stop()
+        await self.app.state.outbox.stop()
         await self.app.state.taking.stop()
         self._sock.close()
         await self._acting.stop()

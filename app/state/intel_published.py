@@ -45,6 +45,7 @@ class Terms(msgspec.Struct, frozen=True):
         version: number of the version, from 1.
         keys: members that it speaks of; left_out: those that it does not.
         counts: type of object → how many.
+        size: of the bytes.
         identities: accounts that a person named.
         reviewed: a person confirmed a campaign that was not confirmed by itself.
         reason: of the proposal.
@@ -63,6 +64,7 @@ class Terms(msgspec.Struct, frozen=True):
     keys: int
     left_out: int
     counts: dict[str, int]
+    size: int
     identities: int
     reviewed: bool
     reason: str

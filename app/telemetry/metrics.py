@@ -247,6 +247,16 @@ SHARED_OBJECTS = _counter(
     "sent to peers.",
     way=("served", "taken", "refused", "polled", "dropped", "sent"),
 )
+SHARED_WORDS = _counter(
+    "shared_words_total",
+    "Words of our people about received indicators, each counted when it is said or changed.",
+    word=("agree", "disagree"),
+)
+PUBLICATIONS = _counter(
+    "publications_total",
+    "What people did about publications of campaigns.",
+    result=("proposed", "published", "refused", "retracted"),
+)
 PEER_POLLS = _counter("peer_polls_total", "Polls of peers and of their collections by result.", result=("read", "fault"))
 SHARED_LOOKED_FOR = _gauge("shared_looked_for", "Received indicators that keys of this worker are compared with.")
 SHARED_HITS = _counter(
@@ -295,7 +305,7 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,
-        APPEAL_OUTCOMES, SHARED_OBJECTS, PEER_POLLS, SHARED_DIGESTED,
+        APPEAL_OUTCOMES, SHARED_OBJECTS, SHARED_WORDS, PEER_POLLS, SHARED_DIGESTED, PUBLICATIONS,
     ),
 }  # fmt: skip
 PROCESSES = tuple(_ONLY)
