@@ -84,8 +84,8 @@ async def test_size_then_members_with_both_sides_agreeing(
     ]  # fmt: skip
 
     assert (await say("export", "audit.jsonl", above=("audit",)))[0] == 0
-    audit = [json.loads(line)["record"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-    results = [one["after"] for one in audit if one["action"] == "intel.intersection_result"]
+    audit = [json.loads(line).get("record", {}) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    results = [one["after"] for one in audit if one.get("action") == "intel.intersection_result"]
     assert [(one["reveals"], one["size"], one["theirs"]) for one in results] == [(False, 70, 150), (True, 70, 150)]
     _without_secrets(tmp_path)
 
