@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.campaign.trace import MARK_DTYPE, Trace, marks_of
 from detectors.sharing.indicator import BEHAVIOUR, Indicator
@@ -21,6 +24,9 @@ LEAST_CARRIED = 0.5
 
 LEAST_HABIT = 0.08
 """Share of a key's exchanges in which a mark is a habit of it, as in its trace."""
+
+MOST_HITS = 1000
+"""Of one key: thousands of indicators that name the same wording tell no more than the strongest of them."""
 
 _REMEMBERED = 1 << 18
 """Marks whose indicators are remembered; mostly that there are none. When it is full all are forgotten, and what is common
@@ -51,8 +57,28 @@ class Hit:
 _PLAIN_NATS = 2.0
 """What a shared network weighs: little, for honest customers sit in the same ones."""
 
-Shown = Sequence[tuple[int, float]]
-"""(number of an indicator, weight of the mark in it)."""
+_LONG = 256
+"""Indicators of one mark from which on they are added up as columns: hundreds of thousands may name the same wording."""
+
+
+class _Lists(NamedTuple):
+    """Of each indicator: its weight, when it is valid, and its place by id."""
+
+    weight: NDArray[np.float64]
+    valid_from_us: NDArray[np.int64]
+    valid_until_us: NDArray[np.int64]
+    rank: NDArray[np.int64]
+
+
+class _Column(NamedTuple):
+    """The indicators that name a mark: their numbers, each once, and the weight of the mark in each."""
+
+    numbers: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+_Named = Sequence[tuple[int, float]] | _Column
+"""Few of them are plain pairs."""
 
 
 class Index:
@@ -71,19 +97,19 @@ class Index:
         marks: Mapping[str, Iterable[int]] | None = None,
     ) -> None:
         self._keys = dict(keys)
-        self._of: dict[str, dict[str, list[tuple[int, float]]]] = {}
-        self._plain: dict[int, list[tuple[int, float]]] = {}
+        of: dict[str, dict[str, list[tuple[int, float]]]] = {}
+        plain: dict[int, list[tuple[int, float]]] = {}
         self._kinds: set[int] = set()
         self.indicators: list[Indicator] = []
         self._weight: list[float] = []
         # The hash of a mark is asked for again and again: what most keys carry is carried by most keys.
-        self._known: dict[int, Shown] = {}
+        self._known: dict[int, list[_Named]] = {}
         for one in indicators:
             if marks and one.id in marks:
                 self.indicators.append(one)
                 self._weight.append(_PLAIN_NATS)
                 for mark in marks[one.id]:
-                    self._plain.setdefault(mark, []).append((len(self.indicators) - 1, _PLAIN_NATS))
+                    plain.setdefault(mark, []).append((len(self.indicators) - 1, _PLAIN_NATS))
                 continue
             if one.kind not in BEHAVIOUR or one.scheme != SCHEME or one.epoch not in self._keys:
                 continue
@@ -91,15 +117,17 @@ class Index:
             self.indicators.append(one)
             self._weight.append(sum(one.weights) or 1.0)
             self._kinds.update(kind for kind, shared in KIND_OF.items() if shared == one.kind)
-            place = self._of.setdefault(one.epoch, {})
+            place = of.setdefault(one.epoch, {})
             for token, weight in zip(one.tokens, one.weights, strict=True):
                 place.setdefault(token, []).append((number, weight))
+        self._of = {epoch: {token: _packed(named) for token, named in place.items()} for epoch, place in of.items()}
+        self._plain = {mark: _packed(named) for mark, named in plain.items()}
 
     def __len__(self) -> int:
         return len(self.indicators)
 
     def hits(self, trace: Trace, at_us: int) -> list[Hit]:
-        """What a key shows of what is valid now, the strongest first.
+        """What a key shows of what is valid now, the strongest first, at most MOST_HITS.
 
         Args:
             trace: the key's newest.
@@ -116,16 +144,56 @@ class Index:
             at_us: the moment that indicators must be valid at.
         """
         carried: dict[int, float] = {}
+        columns: list[_Column] = []
         for mark in habits:
-            for number, weight in self.shown(mark):
-                carried[number] = carried.get(number, 0.0) + weight
+            for named in self._named(mark):
+                if isinstance(named, _Column):
+                    columns.append(named)
+                    continue
+                for number, weight in named:
+                    carried[number] = carried.get(number, 0.0) + weight
+        if columns:
+            carried = self._strongest(carried, columns, at_us)
         found = []
         for number, weight in carried.items():
-            one = self.indicators[number]
-            part = weight / self._weight[number]
-            if part >= LEAST_CARRIED and one.valid_from_us <= at_us < one.valid_until_us:
-                found.append(Hit(key_id, one.id, one.kind, round(min(1.0, part), 3), round(min(20.0, weight), 2)))
-        return sorted(found, key=lambda hit: (-hit.nats, hit.indicator))
+            if weight >= LEAST_CARRIED * self._weight[number]:
+                one = self.indicators[number]
+                if one.valid_from_us <= at_us < one.valid_until_us:
+                    found.append((-round(min(20.0, weight), 2), one.id, number))
+        found.sort()
+        return [
+            Hit(key_id, name, self.indicators[number].kind, self._part(carried[number], number), -nats)
+            for nats, name, number in found[:MOST_HITS]
+        ]
+
+    def _strongest(self, carried: Mapping[int, float], columns: Sequence[_Column], at_us: int) -> dict[int, float]:
+        """Number → weight carried, of the MOST_HITS that are hit the most."""
+        total = np.zeros(len(self.indicators))
+        for column in columns:
+            total[column.numbers] += column.weights
+        for number, weight in carried.items():
+            total[number] += weight
+        lists = self._lists
+        hit = (total >= LEAST_CARRIED * lists.weight) & (lists.valid_from_us <= at_us) & (at_us < lists.valid_until_us)
+        numbers = np.flatnonzero(hit)
+        nats = np.round(np.minimum(20.0, total[numbers]), 2)
+        kept = numbers[np.lexsort((lists.rank[numbers], -nats))[:MOST_HITS]]
+        return {number: float(total[number]) for number in kept.tolist()}
+
+    @cached_property
+    def _lists(self) -> _Lists:
+        names = sorted(range(len(self.indicators)), key=lambda number: self.indicators[number].id)
+        rank = np.empty(len(names), np.int64)
+        rank[names] = np.arange(len(names))
+        return _Lists(
+            np.array(self._weight),
+            np.array([one.valid_from_us for one in self.indicators], np.int64),
+            np.array([one.valid_until_us for one in self.indicators], np.int64),
+            rank,
+        )
+
+    def _part(self, weight: float, number: int) -> float:
+        return round(min(1.0, weight / self._weight[number]), 3)
 
     def fleet(self, traces: Sequence[Trace], at_us: int) -> Iterator[Hit]:
         """`hits` of many keys, one after the other in their order; each different mark of them is hashed once.
@@ -155,8 +223,11 @@ class Index:
         """Whether any indicator can name a mark of this kind."""
         return kind in self._kinds or any(mark >> 32 == kind for mark in self._plain)
 
-    def shown(self, mark: int) -> Shown:
-        """The indicators that name a mark, a kind above 32 bits of hash; mostly none."""
+    def shown(self, mark: int) -> bool:
+        """Whether any indicator names a mark, a kind above 32 bits of hash; mostly none does."""
+        return bool(self._named(mark))
+
+    def _named(self, mark: int) -> list[_Named]:
         found = self._known.get(mark)
         if found is None:
             found = self._looked_up(mark)
@@ -165,14 +236,26 @@ class Index:
             self._known[mark] = found
         return found
 
-    def _looked_up(self, mark: int) -> Shown:
-        found: list[tuple[int, float]] = []
+    def _looked_up(self, mark: int) -> list[_Named]:
+        found: list[_Named] = []
         if self._plain and (plain := self._plain.get(mark)):
-            found += plain
+            found.append(plain)
         if mark >> 32 in self._kinds:
             for epoch, place in self._of.items():
-                found += place.get(self._keys[epoch].token(mark), ())
-        return found or ()
+                if named := place.get(self._keys[epoch].token(mark)):
+                    found.append(named)
+        return found or _NONE
+
+
+_NONE: list[_Named] = []
+"""One for all marks that nothing names."""
+
+
+def _packed(named: list[tuple[int, float]]) -> _Named:
+    if len(named) < _LONG:
+        return named
+    numbers, weights = zip(*named, strict=True)
+    return _Column(np.array(numbers, np.int64), np.array(weights, np.float64))
 
 
 def kinds_of(hits: Sequence[Hit]) -> frozenset[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 import pytest
 
 from detectors.campaign.trace import Kind, Trace, cast, marks_of
@@ -12,6 +14,7 @@ from detectors.event import Event, without_text
 from detectors.fingerprint import Fingerprint, fingerprint
 from detectors.fingerprint.hashing import digest
 from detectors.profile import Profile
+from detectors.sharing import match
 from detectors.sharing.indicator import DAY_US, Indicator
 from detectors.sharing.lookback import KeyPast, Lookback
 from detectors.sharing.match import Hit, Index
@@ -205,3 +208,19 @@ def test_fleet_as_one_by_one(stream: Callable[[int], list[Item]], start_us: int)
     assert list(index.fleet(traces, now_us)) == one_by_one
     assert list(index.fleet([], now_us)) == []
     assert list(Index([], {}).fleet(traces, now_us)) == []
+
+
+def test_flood_of_indicators(make_event: MakeEvent, start_us: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of indicators that name one wording give the same hits, however they are added up, and not all of them."""
+    traces = _live(_harvest(make_event, start_us, ip_prefix_id="1" * 32))
+    named = [mark for mark, _ in marks_of(traces[-1]) if KIND_OF.get(mark >> 32) == "template"]
+    dice = random.Random(2)
+    flood = [_indicator(n, [named[0], *dice.sample(named[1:], 2), n + 1], start_us) for n in range(3000)]
+    flood[7] = msgspec.structs.replace(flood[7], valid_until_us=start_us + 100 * DAY_US)
+    now_us = start_us + 100 * DAY_US
+    columns = list(Index(flood, {"q4": KEY}).fleet(traces, now_us))
+    monkeypatch.setattr(match, "_LONG", 1 << 30)
+    assert columns == list(Index(flood, {"q4": KEY}).fleet(traces, now_us))
+    last = [hit for hit in columns if hit.nats == columns[-1].nats]
+    assert max(Counter(hit.key_id for hit in columns[-match.MOST_HITS :]).values()) == match.MOST_HITS
+    assert flood[7].id not in {hit.indicator for hit in last}
