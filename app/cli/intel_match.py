@@ -72,6 +72,8 @@ def match(
     Example: [bold]stillwatch intel match --days 30 --out hits.jsonl[/bold]
     """
     whole = True
+    if target is not None:
+        _write(target, ())  # before the long part and not after it
     if days is None:
         for option, value in (("--archive", archive), ("--bundle", bundle), ("--group", group or None)):
             if value is not None:
@@ -143,7 +145,9 @@ def _past(
     if not looked.whole:
         err.print(f"Interrupted: this is what was found in {read}.", soft_wrap=True)
     elif not quiet:
-        err.print(f"{counted(len(found), 'key')} among {read}; {len(watch):,} indicators were looked for.", soft_wrap=True)
+        err.print(
+            f"{counted(len(found), 'key')} among {read}; looked for {counted(len(watch), 'indicator')}.", soft_wrap=True
+        )
     return found, looked.whole
 
 

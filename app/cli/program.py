@@ -21,6 +21,7 @@ from app.cli import (
     identify,
     intel,
     intel_intersect,
+    intel_match,
     key_history,
     keys,
     kill,
@@ -76,6 +77,7 @@ program.command("held", rich_help_panel=_LOOK)(erase.held)
 program.command("erase", rich_help_panel=_LOOK)(erase.erase)
 program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.command("reasons", rich_help_panel=_LOOK)(reasons.reasons)
+intel.group.command("match")(intel_match.match)
 keys.group.command("events")(key_history.events)
 keys.group.command("flags")(key_history.flags)
 watermark.group.command("engine")(watermark_engine.engine)

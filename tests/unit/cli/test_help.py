@@ -44,7 +44,7 @@ def test_every_command_of_the_service_is_there() -> None:
         "campaigns list", "campaigns show", "campaigns members", "campaigns act", "campaigns undo", "campaigns confirm",
         "campaigns lift",
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
-        "intel peers",
+        "intel peers", "intel match",
         "intel intersect offer", "intel intersect answer", "intel intersect cardinality", "intel intersect offer-members",
         "intel intersect reveal", "intel intersect runs",
         "watermark tag", "watermark scan", "watermark attribute", "watermark verify",
