@@ -5,8 +5,8 @@
 The keys are traces as in `benchmarks.campaign_scale`; a campaign of 1,000 keys is planted among them, and what tells it
 apart is distilled from 200 of its members at "another provider", beside honest keys. The other indicators are of campaigns
 that are not here: one token in twenty of theirs is a mark that some honest keys here have, at most one in a hundred. Traces
-are made in slices, and only matching is timed: time of the processor, since the cores are shared with others. The archive is
-invented traffic (`benchmarks.traffic`), repeated under other keys until it has so many rows; in it the most common first
+are made in slices, and only matching is timed: time of the processor, since the cores are shared with others. The archive
+is invented traffic (`benchmarks.traffic`), repeated under other keys until it has so many rows; in it the most common first
 words of a request are looked for, and campaigns that are not there.
 """
 
