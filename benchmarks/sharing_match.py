@@ -225,19 +225,21 @@ def _archive(items: Sequence[Item], count: int, sizes: Sequence[int], settings: 
         written, keys = _write(items, count, Path(folder))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet"))
         print(f"\narchive: {written:,} exchanges of {keys:,} keys in {size / 2**20:,.0f} MiB", flush=True)
-        print("| indicators | seconds | by the clock | exchanges a second | keys that hit |")
-        print("| --- | --- | --- | --- | --- |")
+        print("| indicators | seconds | by the clock | exchanges a second | MiB more | keys that hit |")
+        print("| --- | --- | --- | --- | --- | --- |")
         for number in sizes:
             held = [Held(one, "labs", "acme", NOW_US, "amber") for one in (looked_for, *_others(newest, number - 1))]
             watch = Watch(held, {}, {"labs": {EPOCH: KEY}}, Places(), lambda one: one, NOW_US)
+            before = _rss_mib()
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
             began, wall = time.process_time(), time.perf_counter()
             looked = retro.look_back(Path(folder), 3650, watch, {}, NOW_US)
             spent, wall = time.process_time() - began, time.perf_counter() - wall
             print(
-                f"| {len(watch):,} | {spent:.1f} | {wall:.1f} | {looked.rows / spent:,.0f} | {len(looked.found):,} |",
+                f"| {len(watch):,} | {spent:.1f} | {wall:.1f} | {looked.rows / spent:,.0f} | {_high_mib() - before:.0f} | "
+                f"{len(looked.found):,} |",
                 flush=True,
             )
-    print(f"peak memory of the process: {_peak_mib():,.0f} MiB")
 
 
 def _write(items: Sequence[Item], count: int, folder: Path) -> tuple[int, int]:
@@ -282,6 +284,12 @@ def hash_of(name: str) -> int:
 
 def _rss_mib() -> float:
     return float(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+
+def _high_mib() -> float:
+    """Peak of resident memory since it was begun anew."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _peak_mib() -> float:
