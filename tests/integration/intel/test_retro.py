@@ -19,12 +19,16 @@ from app.intel import retro
 from app.intel.networks import Places
 from app.intel.watch import Watch
 from app.settings import load
+from app.state.accounts import Account, AccountStore
+from app.state.control import AllowEntry, ControlStore
 from app.state.erasures import Erasures
 from app.state.intel_indicators import Held, Indicators, Standing, Word
+from app.state.keys import PartitionKeys, partition_of
 from app.state.row_store import RowPlan
 from app.worker import rows
 from app.worker.archive import list_files, path_of
 from detectors.campaign.trace import Kind, wordings
+from detectors.contract import Level
 from detectors.event import Event, without_text
 from detectors.fingerprint import Fingerprint, fingerprint
 from detectors.sharing.indicator import DAY_US, Indicator
@@ -179,6 +183,32 @@ def test_received_against_archive(served: Desk, archive: Path) -> None:
     table = served.run("--days", "30", "--archive", str(archive), "-q")[1]
     assert table.count("labs/acme") == RING
     assert table.count("\t10\t") == RING
+
+
+def test_own_view_beside(served: Desk, archive: Path, redis_db: str) -> None:
+    """What is known here counts as for a worker: nothing follows for a key that is allowed or whose contract covers it."""
+
+    async def put(client: Any) -> None:
+        until_us = NOW_US + DAY_US
+        entry = AllowEntry(
+            subject=f"key:{_key(0)}", owner="ann", reason="a partner", expires_us=until_us, by="ann", created_us=NOW_US
+        )
+        await ControlStore(client).allow_put(entry)
+        await AccountStore(client).put(_key(1), Account(authorised=("synthetic_data",)))
+        partition = partition_of(_key(2), 4)
+        await client.zadd(PartitionKeys(partition).flagged, {_key(2): 2 * Level.SUSPECT + 0.97})
+        await client.zadd(PartitionKeys(partition).seen, {_key(2): NOW_US // 1000})
+
+    local_state.ask(_settings(redis_db), put)
+    found = json.loads(served.run("--days", "30", "--archive", str(archive), "--json")[1])
+    told = {one["key_id"]: (one["effect"], one["excuse"], one["local"]) for one in found}
+    assert told == {
+        _key(0): ("nothing", "allow_list", ""),
+        _key(1): ("nothing", "contract", ""),
+        _key(2): ("priority", "", "our own verdict is suspect"),
+        _key(3): ("priority", "", ""),
+    }
+    assert [one["effect"] for one in found] == ["priority", "priority", "nothing", "nothing"]
 
 
 def test_days_bound(served: Desk, archive: Path) -> None:
