@@ -20,8 +20,14 @@ from app.cli import (
     evaluate,
     identify,
     intel,
+    intel_export,
+    intel_indicators,
     intel_intersect,
+    intel_keygen,
     intel_match,
+    intel_publish,
+    intel_pull,
+    intel_verify,
     key_history,
     keys,
     kill,
@@ -77,7 +83,20 @@ program.command("held", rich_help_panel=_LOOK)(erase.held)
 program.command("erase", rich_help_panel=_LOOK)(erase.erase)
 program.command("id", rich_help_panel=_LOOK)(identify.identify)
 program.command("reasons", rich_help_panel=_LOOK)(reasons.reasons)
+intel.group.command("publish")(intel_publish.publish)
+intel.group.add_typer(intel_publish.publications, name="publications")
+intel.group.command("approve")(intel_publish.approve)
+intel.group.command("refuse")(intel_publish.refuse)
+intel.group.command("retract")(intel_publish.retract)
 intel.group.command("match")(intel_match.match)
+intel.group.command("indicators")(intel_indicators.indicators)
+intel.group.command("reporters")(intel_indicators.reporters)
+intel.group.command("agree")(intel_indicators.agree)
+intel.group.command("disagree")(intel_indicators.disagree)
+intel.group.command("pull")(intel_pull.pull)
+intel.group.command("verify")(intel_verify.verify)
+intel.group.command("export")(intel_export.export)
+intel.group.command("keygen")(intel_keygen.keygen)
 keys.group.command("events")(key_history.events)
 keys.group.command("flags")(key_history.flags)
 watermark.group.command("engine")(watermark_engine.engine)

@@ -44,6 +44,7 @@ MAY = {
     "tokens.write": {"admin"},
     "audit.read": {"admin", "auditor"},
     "intel.read": {"analyst", "approver", "admin", "auditor"},
+    "intel.propose": {"analyst", "approver", "admin"},
     "intel.write": {"admin"},
     "watermark.read": {"analyst", "approver", "admin", "auditor"},
     "watermark.investigate": {"analyst", "approver", "admin"},
