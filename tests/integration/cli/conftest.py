@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,14 +24,81 @@ from app.simulate.rig import LoopThread
 PEPPER = "a pepper for tests of the program"
 TOKEN = "a token for tests of the program"
 READY_SEC = 60.0
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Forker:
+    """Starts commands as forks of a process that has imported the program already, see forker.py."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forker.py"))],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._answer() == "ready"
+
+    def start(self, arguments: Sequence[str], folder: Path, environ: dict[str, str], out: Path, err: Path) -> Forked:
+        """A new process; what it says goes into these files."""
+        order = {"arguments": arguments, "cwd": str(folder), "environ": environ, "out": str(out), "err": str(err)}
+        return Forked(self, int(self.ask(order)))
+
+    def ask(self, order: dict[str, Any]) -> Any:
+        """The answer to an order."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """It ends."""
+        self._process.communicate(timeout=30)
+
+
+class Forked:
+    """One process of a forker, as far as `subprocess.Popen` is needed here."""
+
+    def __init__(self, forker: Forker, pid: int) -> None:
+        self._forker = forker
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Exit status; None while it runs."""
+        return self._ended(0)
+
+    def wait(self, timeout: float) -> int:
+        """Its exit status, once it has ended."""
+        status = self._ended(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        """Unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def _ended(self, sec: float) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._forker.ask({"wait": self.pid, "sec": sec})
+        return self.returncode
 
 
 class Program:
     """A running `stillwatch …`; what it says is collected in a file."""
 
-    def __init__(self, arguments: list[str], folder: Path, environ: dict[str, str]) -> None:
+    def __init__(self, arguments: list[str], folder: Path, environ: dict[str, str], forker: Forker | None = None) -> None:
         self.log = folder / f"{arguments[0]}-{time.monotonic_ns()}.log"
         self._file: IO[bytes] = self.log.open("wb")
+        self.process: Any
+        if forker is not None:
+            self.process = forker.start(arguments, folder, environ, self.log, self.log)
+            return
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", *arguments],
             cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=self._file, stderr=self._file,
@@ -54,7 +121,7 @@ class Program:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return int(self.process.wait(30))
 
     def close(self) -> None:
         """End it, whatever state it is in."""
@@ -68,7 +135,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     """The environment of an operator: secrets set, everything on free ports, state in the test's folder."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("STILLWATCH_")}
     return plain | {
-        "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
+        "PYTHONPATH": str(ROOT),
         "STILLWATCH_PEPPER": PEPPER,
         "STILLWATCH_ADMIN__TOKEN": TOKEN,
         "STILLWATCH_STATE__DATA_DIR": str(tmp_path / "data"),
@@ -85,27 +152,51 @@ Start = Callable[..., Program]
 Fetch = Callable[..., tuple[int, bytes]]
 
 
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker]:
+    """One for each pytest process."""
+    made = Forker()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def run(environ: dict[str, str], tmp_path: Path) -> Run:
+def run(environ: dict[str, str], tmp_path: Path, forker: Forker) -> Run:
     """Run a command to its end."""
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "app.cli", *arguments],
-            cwd=tmp_path, env=environ | more, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-            check=False,
-        )  # fmt: skip
+        out, err = tmp_path / ".out", tmp_path / ".err"
+        process = forker.start(arguments, tmp_path, environ | more, out, err)
+        try:
+            status = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            raise
+        found = subprocess.CompletedProcess(arguments, status, out.read_text(), err.read_text())
+        out.unlink()
+        err.unlink()
+        return found
 
     return run
 
 
 @pytest.fixture
-def start(environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+def start(environ: dict[str, str], tmp_path: Path, forker: Forker) -> Iterator[Start]:
     """Start a command that runs until it is stopped."""
+    yield from _starting(environ, tmp_path, forker)
+
+
+@pytest.fixture
+def start_afresh(environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """The same with an interpreter of its own, as an operator's shell does it."""
+    yield from _starting(environ, tmp_path, None)
+
+
+def _starting(environ: dict[str, str], folder: Path, forker: Forker | None) -> Iterator[Start]:
     started: list[Program] = []
 
     def start(*arguments: str, **more: str) -> Program:
-        started.append(Program(list(arguments), tmp_path, environ | more))
+        started.append(Program(list(arguments), folder, environ | more, forker))
         return started[-1]
 
     yield start

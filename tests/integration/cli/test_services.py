@@ -22,6 +22,12 @@ from app.state.server import StateServer
 TOKEN = "a token for tests of the program"
 
 
+@pytest.fixture
+def start(start_afresh: Any) -> Any:
+    """Here each is a process as an operator starts it: these tests are about processes."""
+    return start_afresh
+
+
 def _eventually(holds: Callable[[], Any], seconds: float = 30.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := holds()):
