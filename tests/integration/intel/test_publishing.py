@@ -178,7 +178,7 @@ async def test_proposed_approved_read(office: Office) -> None:
 
 
 async def test_second_person_enforced(office: Office) -> None:
-    """Who proposed it cannot approve it, with another token of the same name either; an analyst never; nor another digest."""
+    """Who proposed it cannot approve it, nor can an analyst, nor anybody who names another digest than that of the bytes."""
     boss = office.site.token
     answer = await office.call("POST", "", boss, json=office.asked())
     one = answer.json()
@@ -220,7 +220,7 @@ async def test_crash_between_steps(office: Office) -> None:
 
 
 async def test_retracted_read_as_revoked(office: Office) -> None:
-    """One person takes it back at once: a member reads campaign and indicators as revoked, and later ones have other ids."""
+    """One person takes it back at once: members read campaign and indicators as revoked; later ones have other ids."""
     one = await office.propose(networks=["192.0.2.0/24"])
     assert (await office.call("POST", f"/{one['id']}:retract", json={"reason": WHY})).status_code == 409
     await office.approve(one)
@@ -238,7 +238,7 @@ async def test_retracted_read_as_revoked(office: Office) -> None:
 
 
 async def test_second_version_replaces(office: Office) -> None:
-    """A new version has the same ids; of two proposals only the first is published; the old one cannot be taken back alone."""
+    """A new version has the ids of the old one, which cannot be taken back alone; of two proposals one is published."""
     first = await office.propose(asns=["AS64500"])
     await office.approve(first)
     second, rival = await office.propose(), await office.propose()
