@@ -9,7 +9,7 @@ import pytest
 from app.gateway.routes import MODELS, OTHER, operation
 from app.telemetry import metrics
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("observability")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 MOST_SERIES = 2_000
 ROUTES = {

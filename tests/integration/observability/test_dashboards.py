@@ -10,7 +10,7 @@ import pytest
 from app.telemetry.dashboards import DASHBOARDS
 from app.telemetry.dashboards.panel import WINDOW, Panel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("observability")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PANELS = [
     pytest.param(panel, id=f"{dashboard.uid.removeprefix('stillwatch-')}: {panel.title}")

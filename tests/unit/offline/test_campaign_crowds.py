@@ -18,7 +18,7 @@ from app.simulate.traffic.calls import Script
 from app.simulate.traffic.population import CROWD, HONEST, OPERATION, Client, Kind, populate
 from app.simulate.traffic.recorder import record
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("crowds")]
+pytestmark = pytest.mark.timeout(300)
 START = 1_790_000_000.0
 DAY = 86_400.0
 SETTINGS = load(environ={})
