@@ -86,11 +86,15 @@ class PeerOut(BaseModel):
     """How far a collection of a peer was read."""
 
     peer: str
-    collection: str = Field(description="its id; empty: the peer itself, its discovery and its list of collections")
+    collection: str = Field(
+        description="its id; empty: the peer itself, its discovery and its list of collections; (words): the way to the "
+        "peer, on which it is told what we say about indicators"
+    )
     polled: datetime = Field(description="when it was last read")
     added_after: str = Field(description="where the next poll goes on: the peer's own date of the last object")
-    objects: int = Field(description="objects that were taken over until now, repetitions counted")
+    objects: int = Field(description="objects that were taken over until now, repetitions counted; or that were sent")
     dropped: int = Field(description="entries that were no objects, or too large or too deep")
+    waiting: int = Field(description="objects that wait to be sent; only where the collection is (words)")
     fault: str = Field(description="what went wrong at the last poll; empty: nothing")
 
 

@@ -29,6 +29,7 @@ from app.admin.permissions import permit
 from app.admin.routes_taxii import Shelf
 from app.admin.views import moment
 from app.intel.taxii.resources import PATH
+from app.intel.taxii.sender import SENT
 from app.state.intel_groups import Credential, Group
 from app.state.intel_received import Source
 
@@ -96,6 +97,7 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
         await auditor.record(caller, request, "intel.group_delete", f"group:{group}", before=before)
         async with answered():
             await groups.delete(group)
+            await shelf.signers.forget_group(group)
 
     @routes.put(
         "/groups/{group}/members/{member}",
@@ -132,7 +134,7 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
         dependencies=[permit("intel.write")],
     )
     async def end_member(group: GroupName, member: MemberName, request: Request, caller: CallerDep) -> None:
-        """Refuse a member's credentials from the next request on. What it has sent stays."""
+        """Refuse a member's credentials and key from the next request on. What it has sent stays."""
         async with answered():
             found = [one for one in await groups.members(group) if one.member == member]
         if not found:
@@ -141,12 +143,14 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
         await auditor.record(caller, request, "intel.member_end", f"group:{group}", before=before)
         async with answered():
             await groups.end(group, member)
+            await shelf.signers.forget(group, member)
 
     @routes.get("/peers", dependencies=[permit("intel.read")])
     async def list_peers() -> PeerList:
         """Peers whose collections are read: how far, and what went wrong."""
         async with answered():
             found = await shelf.polls.all()
+            waiting = {peer: await shelf.outgoing.count(peer) for peer, collection in found if collection == SENT}
         return PeerList(
             peers=[
                 PeerOut(
@@ -156,6 +160,7 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
                     added_after=poll.added_after,
                     objects=poll.objects,
                     dropped=poll.dropped,
+                    waiting=waiting.get(peer, 0) if collection == SENT else 0,
                     fault=poll.fault,
                 )
                 for (peer, collection), poll in sorted(found.items())

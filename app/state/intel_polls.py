@@ -30,6 +30,7 @@ class Poll(msgspec.Struct, frozen=True):
         objects: taken over until now.
         dropped: not taken over until now: too large, or no objects.
         fault: "", or what went wrong at the last poll.
+        etag: of a feed that was taken whole, as its server wrote it; "" otherwise.
     """
 
     added_after: str = ""
@@ -37,6 +38,7 @@ class Poll(msgspec.Struct, frozen=True):
     objects: int = 0
     dropped: int = 0
     fault: str = ""
+    etag: str = ""
 
 
 _decode = msgspec.json.Decoder(Poll).decode

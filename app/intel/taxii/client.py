@@ -7,7 +7,6 @@ type is a fault, and objects are passed on as JSON with their id and type looked
 from __future__ import annotations
 
 import asyncio
-import base64
 import random
 import re
 import ssl
@@ -188,7 +187,7 @@ class TaxiiClient:
 
     async def _ask(self, method: str, target: str, body: bytes = b"") -> Answer:
         """An answer with what was asked for, after as many attempts as it takes."""
-        headers = {"Accept": media.TAXII, "Authorization": self._authorization(), "User-Agent": "stillwatch"}
+        headers = {"Accept": media.TAXII, "Authorization": self._peer.authorization(), "User-Agent": "stillwatch"}
         if method == "POST":
             headers["Content-Type"] = media.TAXII
         fault, wait_sec = PeerFault("the peer was not asked"), 0.0
@@ -214,12 +213,6 @@ class TaxiiClient:
                 raise PeerFault("the peer's answer is not of the type of TAXII 2.1")
             return answer
         raise fault
-
-    def _authorization(self) -> str:
-        secret = self._peer.secret()
-        if not self._peer.username:
-            return f"Bearer {secret}"
-        return "Basic " + base64.b64encode(f"{self._peer.username}:{secret}".encode()).decode()
 
 
 def _object(answer: Answer) -> dict[str, Any]:

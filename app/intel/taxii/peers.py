@@ -1,14 +1,17 @@
-"""The peers whose collections are read: a TOML file with a table for each, and their secrets in files beside it."""
+"""The peers whose collections and feeds are read: a table for each in a TOML file; secrets and keys in files beside it."""
 
 from __future__ import annotations
 
+import base64
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.errors import ConfigError
+from app.errors import BadInput, ConfigError
+from app.intel import signing
+from app.intel.signing import PublicKey
 from app.intel.taxii import http
 from app.state.intel_groups import GROUP, MEMBER
 
@@ -17,7 +20,12 @@ MIN_INTERVAL_SEC = 5
 """A retraction takes effect within a minute, so an interval is at most that; more often than this only costs."""
 
 MAX_INTERVAL_SEC = 86_400
-_FIELDS = ("name", "group", "url", "username", "secret_file", "ca_file", "collections", "interval_sec")
+_FIELDS = (
+    *("name", "group", "kind", "url", "username", "secret_file", "ca_file", "public_key_file"),
+    *("collections", "interval_sec"),
+)
+KINDS = ("taxii", "feed")
+_MAX_KEY_BYTES = 4096
 _USERNAME = re.compile(r"[!-9;-~]{1,128}", re.ASCII)  # all but the colon, which ends it
 _COLLECTION = re.compile(r"[0-9A-Za-z_.-]{1,64}", re.ASCII)
 _SECRET = re.compile(r"[ -~]{1,4096}", re.ASCII)
@@ -30,12 +38,14 @@ class Peer:
     Attributes:
         name: who it is in the group: what it shares counts as reported by this member.
         group: trust group.
-        url: of discovery, or of an API root.
-        secret_file: password or token, on the only line.
+        url: of discovery, or of an API root; of a signed feed.
+        secret_file: password or token, on the only line; "" only for a feed that anybody may read.
         username: for HTTP Basic; "" where the secret is a bearer token.
         ca_file: certificates by which the server is trusted; "" for the system's.
         collections: ids or aliases; none: every one that can be read.
         interval_sec: from the end of a poll to the next.
+        kind: "taxii", or "feed" for a signed document at an address.
+        public_key_file: the key that signs the feed, PEM; "" for TAXII.
     """
 
     name: str
@@ -46,6 +56,31 @@ class Peer:
     ca_file: str = ""
     collections: tuple[str, ...] = ()
     interval_sec: int = 60
+    kind: str = "taxii"
+    public_key_file: str = ""
+
+    def authorization(self) -> str:
+        """The Authorization header: Basic with a user name, else a bearer token.
+
+        Raises:
+            ConfigError: as `secret`.
+        """
+        secret = self.secret()
+        if not self.username:
+            return f"Bearer {secret}"
+        return "Basic " + base64.b64encode(f"{self.username}:{secret}".encode()).decode()
+
+    def public_key(self) -> PublicKey:
+        """The key that signs the feed; read anew each time.
+
+        Raises:
+            ConfigError: it cannot be read, or is none.
+        """
+        try:
+            with Path(self.public_key_file).open("rb") as file:
+                return signing.read_public(file.read(_MAX_KEY_BYTES).decode("ascii", "replace"))
+        except (OSError, BadInput):
+            raise ConfigError(f"peer {self.name}: public_key_file must be a readable Ed25519 public key in PEM") from None
 
     def secret(self) -> str:
         """Read anew each time, so that it can be changed while everything runs.
@@ -91,10 +126,13 @@ def _peer(number: int, table: dict[str, Any], folder: Path) -> Peer:
     for field in table:
         if field not in _FIELDS:
             raise ConfigError(f"intel.peers_file: peer {number}: has a field that is none of {', '.join(_FIELDS)}")
-    for field in ("name", "group", "url", "secret_file"):
+    kind = table.get("kind", "taxii")
+    if kind not in KINDS:
+        raise fault("kind", f"must be {' or '.join(KINDS)}")
+    for field in ("name", "group", "url", "secret_file" if kind == "taxii" else "public_key_file"):
         if not isinstance(table.get(field), str) or not table[field]:
             raise fault(field, "must be given, as text")
-    for field in ("username", "ca_file"):
+    for field in ("username", "ca_file", "secret_file"):
         if not isinstance(table.get(field, ""), str):
             raise fault(field, "must be text")
     if not re.fullmatch(MEMBER, table["name"]):
@@ -112,6 +150,9 @@ def _peer(number: int, table: dict[str, Any], folder: Path) -> Peer:
         raise fault("ca_file", str(error)) from None
     if table.get("username") and not _USERNAME.fullmatch(table["username"]):
         raise fault("username", "must be plain letters, digits and signs without ':'")
+    other = "public_key_file" if kind == "taxii" else "collections"
+    if other in table:
+        raise fault(other, f"is not for a peer of kind {kind}")
     collections = table.get("collections", [])
     named = isinstance(collections, list) and all(
         isinstance(one, str) and _COLLECTION.fullmatch(one) for one in collections
@@ -121,16 +162,24 @@ def _peer(number: int, table: dict[str, Any], folder: Path) -> Peer:
     interval_sec = table.get("interval_sec", 60)
     if type(interval_sec) is not int or not MIN_INTERVAL_SEC <= interval_sec <= MAX_INTERVAL_SEC:
         raise fault("interval_sec", f"must be a whole number from {MIN_INTERVAL_SEC} to {MAX_INTERVAL_SEC}")
-    return Peer(
+    peer = Peer(
         name=table["name"],
         group=table["group"],
         url=table["url"],
-        secret_file=str(folder / table["secret_file"]),
+        secret_file=str(folder / table["secret_file"]) if table.get("secret_file") else "",
         username=table.get("username", ""),
         ca_file=ca_file,
         collections=tuple(collections),
         interval_sec=interval_sec,
+        kind=kind,
+        public_key_file=str(folder / table["public_key_file"]) if kind == "feed" else "",
     )
+    if kind == "feed":
+        try:
+            peer.public_key()
+        except ConfigError as error:
+            raise fault("public_key_file", str(error).partition("public_key_file ")[2] or str(error)) from None
+    return peer
 
 
 def _line(error: tomllib.TOMLDecodeError) -> str:

@@ -1,7 +1,8 @@
-"""Reads what peers share, over and over: each page goes to the queue of received objects, then the place is remembered.
+"""Reads what peers share, and sends them what waits for them, over and over.
 
-A page is remembered as read only when all of it is in the queue. So a crash, a full queue or a broken answer means that
-some of it is read again, never that some of it is missed; whoever takes the objects bears repetitions.
+Each page that is read goes to the queue of received objects, then the place is remembered. A page is remembered as read
+only when all of it is in the queue. So a crash, a full queue or a broken answer means that some of it is read again, never
+that some of it is missed; whoever takes the objects bears repetitions.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 import msgspec
 
 from app.errors import ConfigError, PeerFault, StateUnavailable
+from app.intel.feed_reader import FEED, FeedReader
 from app.intel.taxii import times
 from app.intel.taxii.client import PeerCollection, TaxiiClient
 from app.intel.taxii.peers import Peer
+from app.intel.taxii.sender import SENT, Sender
 from app.state.intel_polls import Poll, Polls
 from app.state.intel_received import ReceivedQueue
 from app.state.waiting import end
@@ -69,6 +72,8 @@ class Poller:
         polls: where places are remembered.
         queue: takes the objects.
         client: makes a client of a peer.
+        sender: sends peers what waits for them; None: nothing is sent.
+        feeds: reads signed feeds; None: peers of that kind are not read.
     """
 
     def __init__(
@@ -77,11 +82,15 @@ class Poller:
         polls: Polls,
         queue: ReceivedQueue,
         client: Callable[[Peer], TaxiiClient] = TaxiiClient,
+        sender: Sender | None = None,
+        feeds: FeedReader | None = None,
     ) -> None:
         self._peers = tuple(peers)
         self._polls = polls
         self._queue = queue
         self._client = client
+        self._sender = sender
+        self._feeds = feeds
 
     async def run(self, owner: str, stop: asyncio.Event) -> None:
         """Polls every peer at its interval until `stop` is set, while this process holds the lease."""
@@ -95,6 +104,8 @@ class Poller:
         Raises:
             StateUnavailable: the state server is away.
         """
+        if peer.kind == "feed":
+            return [await self._feed(peer, self._feeds)] if self._feeds is not None else []
         try:
             client = self._client(peer)
             chosen = [one for root in await client.roots() for one in await client.collections(root)]
@@ -117,10 +128,13 @@ class Poller:
                 if await self._polls.lease(owner, LEASE_MS):
                     found = await self.poll(peer)
                     faults = {one.collection: one.fault for one in found}
+                    if self._sender is not None and peer.kind == "taxii" and await self._polls.lease(owner, LEASE_MS):
+                        faults[SENT] = await self._sender.send(peer)
                     for collection in sorted(told | faults):
                         fault = faults.get(collection, "")
                         if fault != told.get(collection, ""):
-                            log.warning("peer %s: %s", peer.name, fault or "is read again")
+                            good = "is sent to again" if collection == SENT else "is read again"
+                            log.warning("peer %s: %s", peer.name, fault or good)
                     told = faults
                     if any(one.unfinished for one in found):
                         wait_sec = 0.1
@@ -135,6 +149,12 @@ class Poller:
                     await stop.wait()
             except TimeoutError:
                 continue
+
+    async def _feed(self, peer: Peer, feeds: FeedReader) -> Polled:
+        known = await self._polls.get(peer.name, FEED)
+        read = await feeds.read(peer, known.etag)
+        polled = Polled(peer.name, FEED, read.objects, read.dropped, False, read.fault)
+        return await self._note(peer, FEED, polled, msgspec.structs.replace(known, etag=read.etag))
 
     async def _collection(self, peer: Peer, client: TaxiiClient, collection: PeerCollection, until: float) -> Polled:
         """Reads one collection to its end, or as far as a poll goes."""

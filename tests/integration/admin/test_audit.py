@@ -21,18 +21,24 @@ import redis
 from app.admin import server as admin_server
 from app.admin.permissions import route_of
 from app.enforcement.policy import decode_verdict
+from app.intel.signing import SigningKey
 from app.settings import EnforcementSettings, StateSettings
 from app.state.accounts import Account, AccountStore
 from app.state.audit_file import parse_head, verify
 from app.state.campaigns import CampaignStore, Written
+from app.state.intel_indicators import Held, Indicators
 from app.state.keys import AUDIT, AUDIT_CHAIN, PartitionKeys, partition_of
 from app.state.mark_groups import MarkGroups
 from app.state.server import StateServer
 from app.worker.inherit import Inheritance, inherit
 from detectors.campaign.contract import Campaign, Member
 from detectors.contract import Level
+from detectors.sharing.indicator import Indicator
 
 KEY, OTHER, THIRD, FOURTH = "0123456789abcdef" * 2, "fedcba9876543210" * 2, "aabb" * 8, "ccdd" * 8
+PUBLISHED = "c-00000000feed"
+SIGNER = SigningKey.made()
+DOCUMENT = b'{"objects": [{"type": "x-new", "id": "x-new--6c0a5c1e-3f0f-4a59-9d0c-2d5b7a1c9e10"}]}'
 CAMPAIGN, ACTED, SHARING, SHARED = "c-0123456789ab", "c-ba9876543210", "c-00000000000a", "c-00000000000b"
 CORPUS = b'{"text": "as common as words are"}\n'
 WHY = "what an auditor will want to know"
@@ -99,6 +105,13 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     await desk.call("PUT", "/v1/intel/groups/labs/members/acme", json={})
     await desk.call("POST", "/v1/intel/intersections", json=RUN)
 
+    held = "indicator--6c0a5c1e-3f0f-4a59-9d0c-2d5b7a1c9e10"
+    end_us = time.time_ns() // 1000 + 86_400_000_000
+    await Indicators(desk.state).put([Held(Indicator(held, "asn", ("AS64500",), 1, end_us), "labs", "acme", 1, "amber")])
+
+    published = {group: await _proposed(desk, ann, group) for group in ("labs", "labs again", "old")}
+    about, body = published["old"]
+    assert (await desk.call("POST", f"{about}:approve", json=body)).status_code == 200
     act = {"action": "throttle", "mode": "real", "ttl_sec": 3600, "reason_code": "extraction", "reason": WHY}
     members = [f"{number:032x}" for number in range(900, 904)]
     await AccountStore(desk.state).import_many({member: Account() for member in members})
@@ -156,11 +169,33 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("DELETE", "/v1/policy"): versioned,
         ("PUT", "/v1/intel/groups/{group}"): _call("/v1/intel/groups/new", json={"title": "made here"}),
         ("PUT", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/birch", json={}),
+        ("PUT", "/v1/intel/groups/{group}/members/{member}/key"): _call(
+            "/v1/intel/groups/labs/members/acme/key", json={"public_key": SIGNER.public.pem}
+        ),
+        ("DELETE", "/v1/intel/groups/{group}/members/{member}/key"): _call("/v1/intel/groups/labs/members/acme/key"),
         ("DELETE", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/acme"),
+        ("POST", "/v1/intel/groups/{group}/imports"): _call("/v1/intel/groups/labs/imports", content=DOCUMENT),
         ("POST", "/v1/intel/intersections"): _call("/v1/intel/intersections", json={**RUN, "run": 32 * "b"}),
         ("POST", "/v1/intel/intersections/{run}:result"): _call(
             f"/v1/intel/intersections/{RUN['run']}:result", json={"reveals": False, "size": 3, "theirs": 500}
         ),
+        ("PUT", "/v1/intel/reporters/{group}/{member}"): _call(
+            "/v1/intel/reporters/labs/acme", json={"organisation": "Acme"}
+        ),
+        ("POST", "/v1/intel/indicators/{group}/{indicator_id}:agree"): _call(
+            f"/v1/intel/indicators/labs/{held}:agree", json=DECIDED
+        ),
+        ("POST", "/v1/intel/indicators/{group}/{indicator_id}:disagree"): _call(
+            f"/v1/intel/indicators/labs/{held}:disagree", json=DECIDED
+        ),
+        ("POST", "/v1/intel/publications"): _call("/v1/intel/publications", json=_publication("labs")),
+        ("POST", "/v1/intel/publications/{publication_id}:approve"): _call(
+            f"{published['labs'][0]}:approve", json=published["labs"][1]
+        ),
+        ("POST", "/v1/intel/publications/{publication_id}:refuse"): _call(
+            f"{published['labs again'][0]}:refuse", json=DECIDED
+        ),
+        ("POST", "/v1/intel/publications/{publication_id}:retract"): _call(f"{about}:retract", json=DECIDED),
         ("DELETE", "/v1/intel/groups/{group}"): _call("/v1/intel/groups/old"),
         ("POST", "/v1/tokens"): _call("/v1/tokens", json={"name": "made here", "role": "viewer"}),
         ("DELETE", "/v1/tokens/{token_id}"): _call(f"/v1/tokens/{token[3:11]}"),
@@ -173,6 +208,20 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
         ("POST", "/v1/watermark/investigations/{investigation_id}:run"): _call(f"{uploaded}:run", json={}),
         ("DELETE", "/v1/watermark/investigations/{investigation_id}"): _call(erased, params=DECIDED),
     }
+
+
+def _publication(group: str) -> dict[str, Any]:
+    about = {"campaign_id": PUBLISHED, "group": group, "confirmed_by_review": True, "asns": ["AS64500"]}
+    return {**about, "reason": WHY}
+
+
+async def _proposed(desk: Any, token: str, name: str) -> tuple[str, dict[str, Any]]:
+    """(address, body of its approval) of a publication that another person has proposed."""
+    await _campaigns(desk, {PUBLISHED: [f"{number:032x}" for number in range(800, 810)]})
+    answer = await desk.as_(token, "POST", "/v1/intel/publications", json=_publication(name.split()[0]))
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    return f"/v1/intel/publications/{made['id']}", {"sha256": made["sha256"], "reason": WHY}
 
 
 def _announced(name: str) -> dict[str, Any]:
