@@ -31,7 +31,7 @@ def peers(as_json: AsJson = False, url: AdminUrl = "", config: Config = None, se
             when(one["polled"]),
             f"{one['objects']:,}",
             f"{one['dropped']:,}",
-            one["fault"] or "read",
+            one["fault"] or (f"sent; {one['waiting']:,} wait" if one["collection"] == "(words)" else "read"),
         )
         for one in found
     ]
