@@ -131,7 +131,11 @@ async def test_a_marked_data_set_names_its_key(desk: Any) -> None:
     await _broken_off(desk, f"{path}/corpus", data[third : 2 * third], third, len(data))
     received = (await _when(desk, path, lambda found: found["received"] == third + 1000))["received"]
     rest = {"content-range": f"bytes {received}-{len(data) - 1}/{len(data)}"}
-    answer = await desk.call("PUT", f"{path}/corpus", content=data[received:], headers=rest)
+    async with asyncio.timeout(60):  # what broke off is here a moment before the server has done with it
+        while (
+            answer := await desk.call("PUT", f"{path}/corpus", content=data[received:], headers=rest)
+        ).status_code == 409:
+            assert "ask again in a moment" in answer.json()["detail"]
     assert (answer.status_code, answer.json()["state"]) == (200, "uploaded")
 
     found = await _run(desk, path, fwer=1e-6)
@@ -162,6 +166,10 @@ async def test_a_marked_data_set_names_its_key(desk: Any) -> None:
         assert image.content.startswith(b"\x89PNG")
 
 
+async def _uploads(desk: Any) -> int:
+    return sum(b"investigation.upload" in fields[b"r"] for _, fields in await desk.state.xrange(AUDIT))
+
+
 async def _broken_off(desk: Any, path: str, data: bytes, start: int, size: int) -> None:
     """A PUT that says it brings all of `data` and goes away after 1,000 bytes of it."""
     host, port = desk.server.url.removeprefix("http://").split(":")
@@ -173,6 +181,10 @@ async def _broken_off(desk: Any, path: str, data: bytes, start: int, size: int) 
     )
     writer.write(head.encode() + data[:1000])
     await writer.drain()
+    # What the server did not read before the connection breaks is lost; it reads once the upload is on record.
+    async with asyncio.timeout(60):
+        while await _uploads(desk) < 2:  # noqa: ASYNC110 - the server writes it
+            await asyncio.sleep(0.02)
     await asyncio.sleep(0.2)
     writer.close()
     await writer.wait_closed()
