@@ -128,11 +128,9 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
         request: Request,
         caller: CallerDep,
         member: Annotated[
-            str,
-            Query(
-                pattern=rf"^$|{MEMBER}", description="whose signature it must bear; empty: it counts as the caller's word"
-            ),
-        ] = "",
+            str | None,
+            Query(pattern=MEMBER, description="whose signature it must bear; left out: it counts as the caller's word"),
+        ] = None,
         first: Annotated[int, Query(ge=0, le=documents.MAX_OBJECTS, description="object to begin with, from 0")] = 0,
     ) -> ImportOut:
         """Take a bundle, an envelope or a signed feed in. The same again does nothing more."""
@@ -155,11 +153,11 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
             if read.signed is not None:
                 after |= {"fingerprint": read.signed.kid, "seq": read.signed.seq}
             await auditor.record(caller, request, "intel.import", f"group:{group}", after=after)
-            known = await _known(shelf, group, member, read.signed)
+            known = read.signed is not None and await _claim(shelf, group, name, read.signed, done=False)
             total = len(read.document)
             done = _Done(following=total) if known else await _queued(shelf, group, name, read.document, first)
             if read.signed is not None and not known and done.following >= total:
-                await _claim(shelf, group, member, read.signed, done=True)
+                await _claim(shelf, group, name, read.signed, done=True)
         metrics.SHARED_OBJECTS.labels(way="taken").inc(done.queued)
         metrics.SHARED_OBJECTS.labels(way="refused").inc(done.red + done.dropped)
         return ImportOut(
@@ -220,16 +218,12 @@ def _opened(body: bytes, signer: Signer | None) -> _Read:
         raise HTTPException(503, str(error)) from None
 
 
-async def _known(shelf: Shelf, group: str, member: str, signed: signing.Signed | None) -> bool:
-    """Whether this very feed was taken whole before.
+async def _claim(shelf: Shelf, group: str, member: str, signed: signing.Signed, *, done: bool) -> bool:
+    """Notes how far a member's feed was taken; whether this very one was taken whole before.
 
     Raises:
-        Conflict: a later feed of the same key was there before.
+        Conflict: a later feed of the same key was there before, or another of the same number.
     """
-    return signed is not None and await _claim(shelf, group, member, signed, done=False)
-
-
-async def _claim(shelf: Shelf, group: str, member: str, signed: signing.Signed, *, done: bool) -> bool:
     async with answered():
         place = await shelf.signers.claim(group, member, signed.kid, signed.seq, signed.digest, done=done)
     fault = signing.PLACES.get(place, "")

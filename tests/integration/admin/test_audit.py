@@ -103,6 +103,7 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
     for group in ("labs", "old"):
         await desk.call("PUT", f"/v1/intel/groups/{group}", json={"title": "a group"})
     await desk.call("PUT", "/v1/intel/groups/labs/members/acme", json={})
+    await desk.call("PUT", "/v1/intel/groups/labs/members/acme/key", json={"public_key": SIGNER.public.pem})
     await desk.call("POST", "/v1/intel/intersections", json=RUN)
 
     held = "indicator--6c0a5c1e-3f0f-4a59-9d0c-2d5b7a1c9e10"
@@ -173,7 +174,6 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
             "/v1/intel/groups/labs/members/acme/key", json={"public_key": SIGNER.public.pem}
         ),
         ("DELETE", "/v1/intel/groups/{group}/members/{member}/key"): _call("/v1/intel/groups/labs/members/acme/key"),
-        ("DELETE", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/acme"),
         ("POST", "/v1/intel/groups/{group}/imports"): _call("/v1/intel/groups/labs/imports", content=DOCUMENT),
         ("POST", "/v1/intel/intersections"): _call("/v1/intel/intersections", json={**RUN, "run": 32 * "b"}),
         ("POST", "/v1/intel/intersections/{run}:result"): _call(
@@ -196,6 +196,7 @@ async def _ready(desk: Any) -> dict[tuple[str, str], Call]:
             f"{published['labs again'][0]}:refuse", json=DECIDED
         ),
         ("POST", "/v1/intel/publications/{publication_id}:retract"): _call(f"{about}:retract", json=DECIDED),
+        ("DELETE", "/v1/intel/groups/{group}/members/{member}"): _call("/v1/intel/groups/labs/members/acme"),
         ("DELETE", "/v1/intel/groups/{group}"): _call("/v1/intel/groups/old"),
         ("POST", "/v1/tokens"): _call("/v1/tokens", json={"name": "made here", "role": "viewer"}),
         ("DELETE", "/v1/tokens/{token_id}"): _call(f"/v1/tokens/{token[3:11]}"),
