@@ -52,7 +52,7 @@ def export(
 
     TLP:RED is never written, and nothing that does not hold.
 
-    Example: [bold]stillwatch intel export --publication pub-q7m2kd5xw3aha --format feed --out feed.json[/bold]
+    Example: [bold]stillwatch intel export --publication pub-0f1e2d3c4b5a --format feed --out feed.json[/bold]
     """
     from app.cli.intel_documents import fetched, opened
     from app.intel import content

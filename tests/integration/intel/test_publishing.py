@@ -17,8 +17,10 @@ import orjson
 import pytest
 from taxii2client.v21 import Collection as Reader
 
+from app.cli import main
 from app.intel.outbox import Outbox
 from app.intel.publishing import entries
+from app.intel.signing import SigningKey, opened, verified
 from app.state.accounts import Account, AccountStore
 from app.state.campaigns import CampaignStore, Written
 from app.state.control import AllowEntry, ControlStore
@@ -372,3 +374,30 @@ async def test_commands(office: Office, tmp_path: Path, monkeypatch: pytest.Monk
     assert (await say(office.ann, "retract", made["id"], "--reason", WHY))[1].startswith(f"{made['id']}: retracted")
     status, told, _ = await say(office.ann, "publications", "list")
     assert "retracted" in told
+
+
+async def test_exported_by_id(
+    office: Office, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was approved is exported byte for byte and as a signed feed, nothing before that; later what takes it back."""
+    monkeypatch.setenv("STILLWATCH_ADMIN__TOKEN", office.site.token)
+    key = SigningKey.made()
+    key.write(tmp_path / "key.pem")
+    one = await office.propose(asns=["AS64500"])
+
+    async def export(*more: str) -> int:
+        arguments = ["intel", "export", "--publication", one["id"], "--admin-url", office.site.server.url, *more]
+        return await asyncio.to_thread(main, arguments)
+
+    assert await export() == 1
+    assert "a second person has not approved it" in capfd.readouterr().err
+    await office.approve(one)
+    assert await export() == 0
+    assert capfd.readouterr().out == one["bundle"]
+    assert await export("-f", "feed", "--set", f"intel.signing_key_file={tmp_path / 'key.pem'}") == 0
+    feed = opened(capfd.readouterr().out.encode())
+    assert verified(feed, key.public, time.time_ns() // 1000).decode() == one["bundle"]
+    await office.call("POST", f"/{one['id']}:retract", json={"reason": WHY})
+    assert await export() == 0
+    objects = orjson.loads(capfd.readouterr().out)["objects"]
+    assert all(found["revoked"] for found in objects if found["type"] == "indicator")
