@@ -269,12 +269,25 @@ PROFILES = (
 EPOCH_SECRET = "5e" * 32
 
 
+def _group_keys(folder: Path) -> Path:
+    """A folder with the keys of two trust groups."""
+    keys = folder / "group-keys"
+    keys.mkdir(exist_ok=True)
+    for group in ("labs", "old"):
+        file = keys / f"{group}.json"
+        file.write_text(json.dumps({"2026q4": EPOCH_SECRET}))
+        file.chmod(0o600)
+    return keys
+
+
 def settings_for(folder: Path, **more: str) -> Settings:
     """A small deployment whose admin API listens on a free port. It knows profiles of marks, and marks nothing."""
     profiles = folder / "profiles.json"
     profiles.write_text(Registry(PROFILES).dumped())
     return load(
         environ={
+            "STILLWATCH_INTEL__PROVIDER": "Provider A",
+            "STILLWATCH_INTEL__KEYS_DIR": str(_group_keys(folder)),
             "STILLWATCH_WATERMARK__PROFILES_FILE": str(profiles),
             "STILLWATCH_WATERMARK__SECRETS": json.dumps({"2026q4": EPOCH_SECRET}),
             "STILLWATCH_STATE__DATA_DIR": str(folder),

@@ -180,7 +180,7 @@ async def test_proposed_approved_read(office: Office) -> None:
 
 
 async def test_second_person_enforced(office: Office) -> None:
-    """Who proposed it cannot approve it, nor can an analyst, nor anybody who names another digest than that of the bytes."""
+    """Who proposed it cannot approve it, nor can an analyst, nor anybody who names another digest."""
     boss = office.site.token
     answer = await office.call("POST", "", boss, json=office.asked())
     one = answer.json()
