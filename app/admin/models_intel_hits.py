@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.admin.models import Out
 
-MOST_SKIPPED = 100_000
+POSITION = r"^[0-9]{1,6}$"
 
 
 class ReporterOut(Out):
@@ -75,7 +75,7 @@ class HitQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="keys of a page")
-    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,6}$")] = Field("0", description="next_cursor of the page before")
+    cursor: Annotated[str, Field(pattern=POSITION)] = Field("0", description="next_cursor of the page before")
     effect: Literal["nothing", "priority", "automatic"] = Field(
         "nothing", description="keys about which at least this follows"
     )

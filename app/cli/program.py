@@ -20,6 +20,7 @@ from app.cli import (
     evaluate,
     identify,
     intel,
+    intel_example,
     intel_export,
     intel_indicators,
     intel_intersect,
@@ -96,6 +97,7 @@ intel.group.command("disagree")(intel_indicators.disagree)
 intel.group.command("pull")(intel_pull.pull)
 intel.group.command("verify")(intel_verify.verify)
 intel.group.command("export")(intel_export.export)
+intel.group.command("example")(intel_example.example)
 intel.group.command("keygen")(intel_keygen.keygen)
 keys.group.command("events")(key_history.events)
 keys.group.command("flags")(key_history.flags)

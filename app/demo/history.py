@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,7 +17,7 @@ from app.gateway.identity import Identifier
 from app.gateway.observe import TextLimits
 from app.offline import accounts, campaign_plot, replay
 from app.offline.exchange import EventBuilder
-from app.offline.feeds import LogFeed
+from app.offline.feeds import Item, LogFeed
 from app.offline.job import MAX_BAD_SHARE
 from app.offline.linking import Reported
 from app.offline.progress import Meter
@@ -42,6 +42,18 @@ QUIET_REQUESTS = (6, 14)
 """Of a key of the operation and of a user of the viral app, within the judged day."""
 
 PICTURE = "campaigns.png"
+
+
+class Pace(NamedTuple):
+    """How much is asked: sittings of a client and requests of each, fewest and most; of those on the last day alone too."""
+
+    sessions: tuple[int, int] = SESSIONS
+    requests: tuple[int, int] = REQUESTS
+    late_sessions: tuple[int, int] = QUIET_SESSIONS
+    late_requests: tuple[int, int] = QUIET_REQUESTS
+
+
+USUAL = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,18 @@ class Past:
         return self.outcome.campaigns
 
 
+def exchanges(past: Past, settings: Settings) -> Iterator[Item]:
+    """The exchanges of a past in their order, as a replay sees them."""
+    return LogFeed(past.log, _builder(past.accounts, settings), BadLines(MAX_BAD_SHARE)).rest()
+
+
+def _builder(beside: Path, settings: Settings) -> EventBuilder:
+    identifier = Identifier(settings.identity, None)
+    identities = accounts.load(beside, identifier.hasher, settings.identity.default_plan)
+    limits = TextLimits(settings.gateway.text_head_chars, settings.gateway.text_tail_chars)
+    return EventBuilder(identities, identifier, limits, settings.identity.default_plan)
+
+
 def make(
     folder: Path,
     clients: Sequence[Client],
@@ -80,6 +104,7 @@ def make(
     now_sec: float,
     meter: Meter,
     last_day: tuple[Sequence[Client], Sequence[Client]] = ((), ()),
+    pace: Pace = USUAL,
 ) -> Past:
     """Write the history, fit a model on it and save the model.
 
@@ -91,6 +116,7 @@ def make(
         now_sec: unix time at which the history ends.
         meter: shows progress.
         last_day: keys of an operation, and of a crowd that is none, who are there on the judged day alone.
+        pace: how much everybody asks.
 
     Raises:
         BadInput: the history is too small for a model.
@@ -101,10 +127,8 @@ def make(
     everybody = [*clients, *operation, *crowd]
     names = {client.name: identifier.hasher.key(client.credential) for client in everybody}
     meter.stage("Making traffic")
-    _write(log, beside, (clients, [*operation, *crowd]), names, seed, now_sec, meter)
-    identities = accounts.load(beside, identifier.hasher, settings.identity.default_plan)
-    limits = TextLimits(settings.gateway.text_head_chars, settings.gateway.text_tail_chars)
-    builder = EventBuilder(identities, identifier, limits, settings.identity.default_plan)
+    _write(log, beside, (clients, [*operation, *crowd]), names, seed, now_sec, meter, pace)
+    builder = _builder(beside, settings)
     border_us = round((now_sec - JUDGED_DAYS * 86_400) * 1_000_000)
     plan = replay.Plan(warmup_until_us=border_us, seed=seed)
     outcome = replay.play(LogFeed(log, builder, BadLines(MAX_BAD_SHARE)), plan, log.name, meter)
@@ -125,15 +149,17 @@ def _write(
     seed: int,
     now_sec: float,
     meter: Meter,
+    pace: Pace,
 ) -> None:
     """Writes log and accounts of those who are there all the time, and of those who come on the judged day."""
     api = ModelApi(ModelApiConfig(seed=seed))
     always, late = groups
-    expected = len(always) * sum(SESSIONS) * sum(REQUESTS) / 4 + len(late) * sum(QUIET_SESSIONS) * sum(QUIET_REQUESTS) / 4
+    expected = len(always) * sum(pace.sessions) * sum(pace.requests) / 4
+    expected += len(late) * sum(pace.late_sessions) * sum(pace.late_requests) / 4
     first: dict[str, float] = {}
-    usual = record(always, api, Random(seed), now_sec - DAYS * 86_400, DAYS, SESSIONS, REQUESTS)
+    usual = record(always, api, Random(seed), now_sec - DAYS * 86_400, DAYS, pace.sessions, pace.requests)
     begins = now_sec - JUDGED_DAYS * 86_400
-    quiet = record(late, api, Random(seed + 1), begins, JUDGED_DAYS, QUIET_SESSIONS, QUIET_REQUESTS)
+    quiet = record(late, api, Random(seed + 1), begins, JUDGED_DAYS, pace.late_sessions, pace.late_requests)
     with gzip.open(log, "wb", compresslevel=1) as file:
         made = merge(usual, quiet, key=lambda exchange: exchange.at_sec)
         for number, exchange in enumerate(made, 1):

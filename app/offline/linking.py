@@ -5,7 +5,7 @@ A pass at B knows every trace of before B that was cast before the first exchang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.state.keys import PROFILE_TTL_SEC
@@ -67,6 +67,11 @@ class Linking:
         self._peaks: dict[str, _Peak] = {}
         self._seen = {one.key_id: one.at_us for one in history}
         self.passes = 0
+
+    @property
+    def campaigns(self) -> Mapping[str, Campaign]:
+        """All of them as the newest pass left them, by id."""
+        return self._linker.campaigns
 
     def take(self, traces: Sequence[Trace]) -> None:
         """Traces of a batch, in the order in which they were cast."""

@@ -6,9 +6,11 @@ template and divide the pool, as disclosed campaigns did.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from app.simulate import language
+from app.simulate.traffic import honest
 from app.simulate.traffic.calls import CHAT, Call, Script
 
 _MODEL = "still-large-2"
@@ -83,3 +85,13 @@ def quiet_harvest(campaign: Random, rng: Random) -> Script:
         text = f"{language.sentence(rng, domain)} {language.question(rng, domain)}\n\n{fragment}"
         body = {"model": _MODEL, "messages": [{"role": "user", "content": text}], "temperature": 0.8, "max_tokens": 1536}
         yield Call(CHAT, body, _pause(rng, 180.0))
+
+
+def covered_harvest(campaign: Random, rng: Random) -> Script:
+    """The same operation, more careful: of five requests four are a person's conversation, and one is of the pool."""
+    harvest, cover = quiet_harvest(campaign, rng), honest.human_chat(Random(rng.getrandbits(64)))
+    calls = {True: next(harvest), False: next(cover)}
+    while True:
+        harvests = rng.random() < 0.2
+        answer = yield replace(calls[harvests], pause_sec=_pause(rng, 180.0))
+        calls[harvests] = (harvest if harvests else cover).send(answer)

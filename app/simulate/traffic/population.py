@@ -58,6 +58,9 @@ ATTACKS = (
 OPERATION = Kind("quiet harvest", True, attacks.quiet_harvest, ("payg",), (0.5, 3))
 """Of many keys, none of which does much."""
 
+COVERED = Kind("quiet harvest", True, attacks.covered_harvest, ("payg",), (0.5, 3))
+"""Keys of the same operation that hide it among a person's requests. Under the same seed it has the same wording."""
+
 CROWD = Kind("viral app", False, honest.viral_app, ("free", "payg"), (0.1, 3))
 """Of many keys that share a system prompt and settings and have nothing else to do with each other."""
 
@@ -92,11 +95,11 @@ class Client:
         return {**self.headers, **secret, "content-type": "application/json"}
 
 
-def populate(kinds: Sequence[tuple[Kind, int]], seed: int) -> list[Client]:
-    """So many clients of each kind. Keys of an attack share a campaign, and no organisation."""
+def populate(kinds: Sequence[tuple[Kind, int]], seed: int, first: int = 1) -> list[Client]:
+    """So many clients of each kind, numbered from `first`. Keys of an attack share a campaign, and no organisation."""
     clients: list[Client] = []
     for kind, count in kinds:
-        for number in range(1, count + 1):
+        for number in range(first, first + count):
             rng = Random(f"{seed}/{kind.name}/{number}")
             clients.append(
                 Client(

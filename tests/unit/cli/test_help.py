@@ -46,7 +46,7 @@ def test_every_command_of_the_service_is_there() -> None:
         "accounts list", "accounts show", "accounts set", "accounts delete", "accounts import",
         "intel publish", "intel publications list", "intel publications show",
         "intel approve", "intel refuse", "intel retract",
-        "intel peers", "intel pull", "intel verify", "intel export", "intel keygen",
+        "intel example", "intel peers", "intel pull", "intel verify", "intel export", "intel keygen",
         "intel indicators", "intel reporters", "intel agree", "intel disagree", "intel match",
         "intel intersect offer", "intel intersect answer", "intel intersect cardinality", "intel intersect offer-members",
         "intel intersect reveal", "intel intersect runs",
