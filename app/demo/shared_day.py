@@ -14,7 +14,7 @@ from app.intel.watch import Watch, merged
 from app.offline.linking import Linking
 from app.state.intel_hits import Seen
 from detectors.analysis import Analysis, EntityState
-from detectors.campaign.trace import Trace
+from detectors.campaign.trace import Trace, cast
 from detectors.contract import Level
 from detectors.event import Event
 from detectors.fingerprint import Fingerprint
@@ -46,6 +46,10 @@ class Way:
     honest: set[str] = field(default_factory=set)
     _seen: dict[str, list[Seen]] = field(default_factory=dict)
     _first_us: int = 0
+
+    def carries(self, fp: Fingerprint) -> bool:
+        """Whether an exchange has something that is looked for."""
+        return self.watch is not None and self.watch.carries(fp)
 
     def look(self, trace: Trace, own: str, at_us: int) -> bool:
         """Whether what was shared leads to action about a key whose trace this is."""
@@ -109,6 +113,9 @@ def play(
                 if verdict.level >= Level.SUSPECT:
                     flagged.setdefault(verdict.entity_id, event.at_us)
         linking.take(traces)
+        if not any(one.key_id == event.key_id for one in traces) and any(way.carries(fp) for way in ways):
+            state = states["key", event.key_id]
+            traces.append(cast(state.profile, event, fp, state.exchanges))  # as a live worker does, for this alone
         for trace in traces if event.at_us >= border_us else ():
             for way in ways:
                 if way.look(trace, own.get(trace.key_id, ""), event.at_us):

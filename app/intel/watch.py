@@ -14,7 +14,8 @@ from app.intel.digesting import reports
 from app.intel.networks import Places
 from app.state.intel_hits import KeyHits, Seen
 from app.state.intel_indicators import Held, Standing, place
-from detectors.campaign.trace import Trace
+from detectors.campaign.trace import Kind, Trace, grams, wordings
+from detectors.fingerprint import Fingerprint
 from detectors.sharing.indicator import PLAIN, Indicator
 from detectors.sharing.match import Index
 from detectors.sharing.tokens import GroupKey
@@ -71,6 +72,15 @@ class Watch:
     def indexes(self) -> Mapping[str, Index]:
         """Trust group → what is looked for of it."""
         return self._indexes
+
+    def carries(self, fp: Fingerprint) -> bool:
+        """Whether one exchange has a wording, or a form of answer, that anything looked for names."""
+        for index in self._indexes.values():
+            if any(index.shown(kind << 32 | item) for kind, item in wordings(fp) if index.names(kind)):
+                return True
+            if index.names(Kind.GRAM) and any(index.shown(Kind.GRAM << 32 | item) for item in grams(fp)):
+                return True
+        return False
 
     def seen(self, trace: Trace, now_us: int) -> list[Seen]:
         """What a key shows now, the strongest first."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 from app.enforcement.control import Control
 from app.errors import LeaseLost, StateUnavailable
@@ -23,8 +23,8 @@ from app.worker.effects import add_verdicts
 from app.worker.flags import add_flags
 from app.worker.hot import Entity, HotStates
 from app.worker.marks import add_marks
-from detectors.analysis import Analysis, EntityState
-from detectors.campaign.trace import Trace
+from detectors.analysis import REFUSED, Analysis, EntityState
+from detectors.campaign.trace import Trace, cast
 from detectors.contract import Level, Verdict
 from detectors.event import BadEvent, Event, decode
 from detectors.features import FeatureRow
@@ -54,6 +54,18 @@ class _Work:
         return list(found)
 
 
+class Watching(Protocol):
+    """What other providers shared, as a consumer sees it."""
+
+    def carries(self, fp: Fingerprint) -> bool:
+        """An exchange has something that is looked for."""
+        ...
+
+    def note(self, partition: int, traces: Sequence[Trace]) -> None:
+        """Traces that are stored now, and those of keys that did something that is looked for."""
+        ...
+
+
 class _Known(TypedDict):
     """Ids of keys: excused by their contract, or with a leak alarm, before the batch; on the allow-list."""
 
@@ -73,7 +85,7 @@ class Consumer:
         batch_entries: int,
         hot: HotStates,
         link: bool = True,
-        note: Callable[[Sequence[Trace]], None] | None = None,
+        watching: Watching | None = None,
     ) -> None:
         self._store = store
         self._analysis = analysis
@@ -84,7 +96,7 @@ class Consumer:
         """Key id → unix µs up to which its events are not counted any more, see `app.worker.upkeep`."""
         self._cursor: str | None = None
         self._link = link
-        self._note = note  # told of traces when they are stored
+        self._watching = watching
         self._reached_us = 0
 
     async def step(self) -> int:
@@ -132,8 +144,8 @@ class Consumer:
         metrics.EVENTS_DROPPED.labels(reason="archive_behind").inc(dropped)
         _count(batch, changes, scored)
         metrics.LEAKED.inc(work.leaked)
-        if self._note is not None and work.traces:
-            self._note(work.traces)
+        if self._watching is not None and work.traces:
+            self._watching.note(self._store.lease.partition, work.traces)
 
     def _batch(self, entries: Sequence[Entry]) -> Batch:
         assert self._cursor is not None
@@ -172,7 +184,8 @@ class Consumer:
         verdicts = self._analysis.observe(states, [(event, fp) for _, event, fp in work.items], rows_behind, traces)
         if traces is not None:
             batch.traces, batch.reached_us = casting.due(traces), casting.reached_us
-            work.traces = traces
+            if self._watching is not None:
+                work.traces = [*traces, *_more(self._watching, states, work)]
         policy = self._control.policy  # one for the whole batch
         changes = add_verdicts(batch, verdicts, before, policy, **known)
         add_flags(batch, verdicts, rows_behind, before, self._analysis.model, policy, **known)
@@ -209,6 +222,18 @@ class Consumer:
         return frozenset(
             key_id for key_id, event in last.items() if self._control.allowed(key_id, event.org_id, event.at_us)
         )
+
+
+def _more(watching: Watching, states: Mapping[Entity, EntityState], work: _Work) -> list[Trace]:
+    """Traces of keys that have just done something that is looked for, though none is due: an operation that hides among
+    other requests shows itself now and then. They are not for the linker, which knows the same traces in a replay."""
+    newest = {event.key_id: (event, fp) for _, event, fp in work.items if event.outcome != REFUSED and watching.carries(fp)}
+    made = []
+    for key_id, (event, fp) in newest.items():
+        state = states.get(("key", key_id))
+        if state is not None:
+            made.append(cast(state.profile, event, fp, state.exchanges))
+    return made
 
 
 def _read_entries(entries: Sequence[Entry], partition: int, erased: Mapping[str, int]) -> _Work:

@@ -36,6 +36,7 @@ from app.telemetry import metrics
 from app.worker.sharing_orders import SharingOrders
 from detectors.campaign.trace import Trace, decode
 from detectors.contract import Level
+from detectors.fingerprint import Fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,10 @@ class Sharing:
         for trace in traces:
             if len(self._pending) < MOST_PENDING or trace.key_id in self._pending:
                 self._pending[trace.key_id] = (partition, trace)
+
+    def carries(self, fp: Fingerprint) -> bool:
+        """Whether an exchange has something that is looked for, so that its key is compared at once; from any thread."""
+        return self._watch.carries(fp)
 
     async def step(self, owned: Collection[int]) -> bool:
         """Compares what waits; true when there may be more to do at once.

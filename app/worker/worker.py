@@ -15,7 +15,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeAlias
 
 from app.enforcement.control import Control
@@ -239,7 +238,7 @@ class Worker:
                 settings.batch_entries,
                 HotStates(self._hot_capacity()),
                 settings.link,
-                partial(self._sharing.note, lease.partition),
+                self._sharing,
             ),
             ArchiveWriter(
                 RowStore(self._client, lease), self._settings.archive_dir, settings.archive_rows, settings.archive_sec

@@ -329,3 +329,14 @@ def _looked_for(worker: Any) -> Any:
 def test_settings_default_to_shadow() -> None:
     """Nothing is ordered by what others say unless the operator says so."""
     assert Settings().intel.automatic == "shadow"
+
+
+async def test_seldom_harvest_is_compared_at_once(lab: Any, shared: list[Indicator], real: dict[str, str]) -> None:
+    """A key that hides the operation among other requests is found at the first one of it, though no score is due."""
+    await _hold(lab, shared, "acme")
+    async with lab.worker(**real) as worker:
+        await lab.until(_looked_for(worker), True)
+        await _send(lab, 2, ring=False, count=6)
+        assert await _hits(lab, 2) is None
+        await _send(lab, 2, ring=True, first=6)
+        await _until(lab, 2, "effect", "priority")
