@@ -8,15 +8,16 @@ says who sent it.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
 from msgspec import structs
 
-from app.errors import BadInput
+from app.errors import BadInput, StateUnavailable
 from app.intel.parse import Meaning, Opinion, Revoked, Seen, Told, meaning
-from app.state.intel_indicators import Held, Indicators, Standing, Word
+from app.state.intel_indicators import MOST_OF_ONE, Held, Indicators, Standing, Word
 from app.state.intel_received import Received, ReceivedQueue
 from detectors.sharing.trust import Report, Reporter
 
@@ -70,13 +71,21 @@ class Digester:
     async def step(self, now_us: int) -> Digest:
         """A turn over all senders: at most AT_A_TIME objects of each, so that a long queue holds up nobody else."""
         done = Digest()
+        fault: Exception | None = None
         for source in await self._queue.sources():
-            waiting = await self._queue.read(source.group, source.member, AT_A_TIME)
-            if not waiting:
-                continue
-            await self._known(source.group, source.member, now_us)
-            await self._take(source.group, source.member, waiting, now_us, done)
-            await self._queue.done(source.group, source.member, waiting[-1].entry_id)
+            try:
+                waiting = await self._queue.read(source.group, source.member, AT_A_TIME)
+                if not waiting:
+                    continue
+                await self._known(source.group, source.member, now_us)
+                await self._take(source.group, source.member, waiting, now_us, done)
+                await self._queue.done(source.group, source.member, waiting[-1].entry_id)
+            except StateUnavailable:
+                raise
+            except Exception as error:  # what one member sent must not hold up the others
+                fault = error
+        if fault is not None:
+            raise fault
         return done
 
     async def forget_ended(self, now_us: int) -> int:
@@ -101,28 +110,51 @@ class Digester:
                 done.nothing += 1
             else:
                 said.append((found, one.received_us))
-        held = await self._indicators.get(group, {about for found, _ in said for about in _about(found)})
-        changed: dict[str, Held] = {}
+        named = {about for found, _ in said for about in _about(found)}
+        held = await self._indicators.get(group, named | {_own_id(member, about) for about in named})
+        now = dict(held)
+        unsaid: set[str] = set()
         for found, received_us in said:
             for about in _about(found):
-                before = changed.get(about, held.get(about))
+                if (rival := _rival(now, found, about, member)) is not None:
+                    now[about], found, about = rival, _renamed(found, member), _own_id(member, about)
+                before = now.get(about)
                 after = _after(before, found, about, group, member, received_us)
                 if after is None:
                     done.nothing += 1
                 elif after == before:
                     done.known += 1
                 else:
-                    changed[about] = after
+                    now[about] = after
+                    if before is not None and before.agreed and after.content_us != before.content_us:
+                        unsaid.add(after.name)
                     _count(done, found)
-        if changed:
-            try:
-                await self._indicators.put(changed.values())
-            except BadInput:
-                done.refused += len(changed)
+        changed = {about: one for about, one in now.items() if one != held.get(about)}
+        await self._put(group, member, changed, held, unsaid, done)
+
+    async def _put(
+        self, group: str, member: str, changed: dict[str, Held], held: dict[str, Held], unsaid: set[str], done: Digest
+    ) -> None:
+        """Writes what changed. New ones are refused where there is no room for them; the others never are: a retraction
+        must not wait for place."""
+        new = [about for about in changed if about not in held]
+        if new and await self._indicators.owned(group, member) + len(new) > MOST_OF_ONE:
+            done.refused += len(new)
+            changed = {about: one for about, one in changed.items() if about in held}
+        if not changed:
+            return
+        try:
+            await self._indicators.put(changed.values(), unsaid)
+        except BadInput:
+            done.refused += len(new)
+            await self._indicators.put([one for about, one in changed.items() if about in held], unsaid)
 
 
 def reports(held: Held, standings: dict[tuple[str, str], Standing]) -> list[Report]:
     """The reports of an indicator by those who stand behind it, for `detectors.sharing.trust`; none where it is revoked.
+
+    Where others have an indicator of this id with other tokens, and the first of them is not trusted more than they, only
+    its owner stands behind it: nobody can tell which one the others spoke of.
 
     An organisation that says that it is wrong takes one voice away from it, the weakest; not one that was wrong here more
     often than right, and not where a person of ours agrees with the indicator. What was set aside here has no reports.
@@ -131,9 +163,10 @@ def reports(held: Held, standings: dict[tuple[str, str], Standing]) -> list[Repo
         return []
     found: list[Report] = []
     against: set[str] = set()
+    disputed = _disputed(held, standings)
     for word in held.words:
         standing = standings.get((held.group, word.member))
-        if standing is None:
+        if standing is None or (disputed and word.agrees and word.member != held.owner):
             continue
         who = reporter_of(standing)
         if word.agrees:
@@ -150,6 +183,44 @@ def reporter_of(standing: Standing) -> Reporter:
     return Reporter(name, standing.organisation, standing.since_us, standing.confirmed, standing.disputed)
 
 
+def _disputed(held: Held, standings: dict[tuple[str, str], Standing]) -> bool:
+    """Whether somebody who is trusted as much as its owner means something else by its id."""
+    trust = [reporter_of(one).trust for name in held.rivals if (one := standings.get((held.group, name)))]
+    owner = standings.get((held.group, held.owner))
+    return bool(trust) and (owner is None or max(trust) >= reporter_of(owner).trust)
+
+
+def _own_id(member: str, about: str) -> str:
+    """Under which a member's indicator is held where another one holds its id with other tokens."""
+    return f"indicator--{uuid.uuid5(uuid.NAMESPACE_OID, f'{member} {about}')}"
+
+
+def _rival(held: dict[str, Held], found: Meaning, about: str, member: str) -> Held | None:
+    """The indicator that stands where a member has another one of the same id, which it speaks of; None mostly.
+
+    An id is no secret: who reads another's feed could send its ids first, with tokens of its own, and have everybody who
+    is to be believed stand behind them.
+    """
+    if not isinstance(found, Told | Revoked):
+        return None
+    first = held.get(about)
+    if first is None or first.owner == member:
+        return None
+    if _own_id(member, about) not in held and (isinstance(found, Revoked) or first.indicator.same_content(found.indicator)):
+        return None
+    if member in first.rivals or len(first.rivals) >= MAX_WORDS:
+        return first
+    # What it said about the first one before was about its own.
+    words = tuple(word for word in first.words if word.member != member)
+    return structs.replace(first, rivals=(*first.rivals, member), words=words)
+
+
+def _renamed(found: Meaning, member: str) -> Meaning:
+    if isinstance(found, Told):
+        return found._replace(indicator=structs.replace(found.indicator, id=_own_id(member, found.indicator.id)))
+    return found._replace(object_id=_own_id(member, found.object_id)) if isinstance(found, Revoked) else found
+
+
 def _about(found: Meaning) -> tuple[str, ...]:
     if isinstance(found, Told):
         return (found.indicator.id,)
@@ -159,9 +230,9 @@ def _about(found: Meaning) -> tuple[str, ...]:
 def _after(before: Held | None, found: Meaning, about: str, group: str, member: str, received_us: int) -> Held | None:
     """What is held about an indicator then; None where it says nothing about anything held."""
     if isinstance(found, Told):
-        word = Word(member, found.version_us, received_us, found.indicator.confidence)
+        word = Word(member, found.version_us, received_us, found.indicator.confidence, told=True)
         if before is None:
-            return Held(found.indicator, group, member, found.version_us, found.tlp, (word,))
+            return Held(found.indicator, group, member, found.version_us, found.tlp, (word,), content_us=received_us)
         if before.owner != member:  # the same id from somebody else: a copy at best
             return _worded(before, structs.replace(word, confidence=min(50, word.confidence)))
         if found.version_us <= before.version_us:
@@ -170,11 +241,18 @@ def _after(before: Held | None, found: Meaning, about: str, group: str, member: 
         if before.revoked:
             return before
         changed = structs.replace(before, indicator=found.indicator, version_us=found.version_us, tlp=found.tlp)
+        if not before.indicator.same_content(found.indicator):
+            # Who agreed did not agree with this; who disagrees has to be asked again before it counts for nothing.
+            words = tuple(one for one in before.words if one.member == member or not one.agrees)
+            changed = structs.replace(changed, words=words, content_us=max(received_us, before.content_us + 1))
         return _worded(changed, word)
     if before is None:
         return None
     if isinstance(found, Revoked):
-        if before.owner != member or before.revoked:
+        if before.owner != member:  # it takes back what it said itself
+            words = tuple(word for word in before.words if word.member != member or not word.told)
+            return structs.replace(before, words=words)
+        if before.revoked:
             return before
         return structs.replace(before, revoked=True, version_us=max(before.version_us, found.version_us))
     if isinstance(found, Seen):

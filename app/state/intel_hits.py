@@ -30,6 +30,7 @@ class Seen(msgspec.Struct, frozen=True):
         nats: that weight.
         first_us: when it was first seen, by event time.
         last_us: when it was last seen.
+        content_us: of the indicator then, `app.state.intel_indicators.Held`.
     """
 
     indicator: str
@@ -40,6 +41,7 @@ class Seen(msgspec.Struct, frozen=True):
     nats: float
     first_us: int
     last_us: int
+    content_us: int = 0
 
 
 class KeyHits(msgspec.Struct, frozen=True):

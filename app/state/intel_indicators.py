@@ -7,7 +7,7 @@ hash tag, so a change and its number are written together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -20,6 +20,9 @@ from detectors.sharing.indicator import Indicator
 
 MAX_INDICATORS = 200_000
 """That are held. One that does not fit is refused, so that nobody pushes out what others have said."""
+
+MOST_OF_ONE = 100_000
+"""Of one member: it leaves place for others whatever it sends."""
 
 MAX_REPORTERS = 1_000
 
@@ -35,6 +38,7 @@ class Word(msgspec.Struct, frozen=True):
         received_us: when it came.
         confidence: 0 … 100; of who only says that it saw it too, 50.
         agrees: False: it says that the indicator is wrong.
+        told: it has sent the indicator itself, not an opinion or a sighting.
     """
 
     member: str
@@ -42,6 +46,7 @@ class Word(msgspec.Struct, frozen=True):
     received_us: int
     confidence: int = 50
     agrees: bool = True
+    told: bool = False
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -55,6 +60,8 @@ class Held(msgspec.Struct, frozen=True):
         tlp: level of its markings.
         words: of the owner and of others, one for each member.
         revoked: the owner took it back; kept until it would have ended, so that an old bundle does not bring it back.
+        content_us: when it came with the tokens that it has now: what was said and seen before was about others.
+        rivals: members whose own indicator of this id has other tokens; each is held by itself.
         aside: a person of ours disagrees: it is not looked for here. This and the next are read with the indicator and
             not written with it, so a new version of it, or one that comes again, changes nothing of them.
         agreed: a person of ours agrees, after having looked: evidence of our own beside the reporters' word.
@@ -67,6 +74,8 @@ class Held(msgspec.Struct, frozen=True):
     tlp: str
     words: tuple[Word, ...] = ()
     revoked: bool = False
+    content_us: int = 0
+    rivals: tuple[str, ...] = ()
     aside: bool = False
     agreed: bool = False
 
@@ -181,8 +190,12 @@ class Indicators:
         with reachable("indicators"):
             return int(await self._client.hlen(INTEL_INDICATORS))
 
-    async def put(self, held: Iterable[Held]) -> None:
+    async def put(self, held: Iterable[Held], unsaid: Collection[str] = ()) -> None:
         """Writes them.
+
+        Args:
+            held: the indicators.
+            unsaid: names of those about which our word counts no more, for it was about other tokens.
 
         Raises:
             BadInput: there is no room for as many new ones.
@@ -201,6 +214,8 @@ class Indicators:
                 pipe = self._client.pipeline(transaction=True)
                 pipe.hset(INTEL_INDICATORS, mapping=part)
                 pipe.zadd(INTEL_BY_REPORTER, {marks[name]: 0 for name in part})
+                if gone := [name for name in part if name in unsaid]:
+                    pipe.hdel(INTEL_VERDICTS, *gone)
                 pipe.incr(INTEL_REVISION)
                 await pipe.execute()
 

@@ -83,7 +83,7 @@ class OurWords:
         return _said.decode(data) if (data := await self._read(INTEL_SAID, place(group, indicator))) else None
 
     async def say(self, held: Held, word: OurWord, by: str, keys: int, now_us: int) -> Said:
-        """Our word from now on; the one that there is where it says the same already.
+        """Our word from now on; the one that there is where it says the same already and still counts.
 
         Args:
             held: what it is about.
@@ -101,7 +101,8 @@ class OurWords:
         for _ in range(_ATTEMPTS):
             raw = await self._read(INTEL_SAID, field)
             before = _said.decode(raw) if raw else None
-            if before is not None and before.word == word:
+            verdict = await self._read(INTEL_VERDICTS, field)
+            if before is not None and before.word == word and verdict == word.encode():
                 return before
             # STIX tells versions apart by the millisecond.
             at_us = max(now_us // 1000 * 1000, 0 if before is None else before.at_us + 1000)
@@ -116,7 +117,6 @@ class OurWords:
                 keys if word == "agree" else 0,
                 before.at_us if before is not None and before.keys else 0,
             )
-            verdict = await self._read(INTEL_VERDICTS, field)
             changes = [(2, field, raw, _encode(said)), (3, field, verdict, word.encode())]
             back = () if before is None else before.counted
             if await self._swap([*changes, *await self._counts(held.group, back, said.counted)]):

@@ -69,6 +69,16 @@ class Indicator(msgspec.Struct, frozen=True):
     confidence: int = 50
     campaign: str = ""
 
+    def same_content(self, other: Indicator) -> bool:
+        """Whether the other one looks for the same, in whatever order it names it."""
+        return (self.kind, self.scheme, self.epoch) == (other.kind, other.scheme, other.epoch) and _weighed(
+            self
+        ) == _weighed(other)
+
+
+def _weighed(one: Indicator) -> dict[str, float]:
+    return dict(zip(one.tokens, one.weights or (0.0,) * len(one.tokens), strict=True))
+
 
 def checked(indicator: Indicator) -> Indicator:
     """The indicator itself.

@@ -13,8 +13,9 @@ from app.intel.digesting import Digest, Digester, reports
 from app.settings import load
 from app.state.calls import Client
 from app.state.factory import background_client
-from app.state.intel_indicators import Indicators
+from app.state.intel_indicators import Indicators, Standing
 from app.state.intel_received import ReceivedQueue
+from app.state.intel_words import OurWords
 from detectors.sharing.indicator import DAY_US, Indicator
 from detectors.sharing.tokens import SCHEME
 from detectors.sharing.trust import score
@@ -88,14 +89,16 @@ async def test_again_changes_nothing(desk: Desk) -> None:
 
 
 async def test_only_owner_changes(desk: Desk) -> None:
-    """Another member neither changes an indicator nor takes it back; its copy is a word about it, of half confidence."""
+    """Another member neither changes an indicator nor takes it back; its copy is a word about it, of half
+    confidence, until it takes that back."""
     await desk.send("a", *_objects())
     stolen = next(one for one in _objects(NOW + DAY_US) if one["type"] == "indicator")
     await desk.send("b", {**stolen, "valid_until": "2027-01-16T00:00:00Z"}, at_us=NOW + DAY_US)
+    assert {word.member: word.confidence for word in (await desk.held()).words} == {"a": 90, "b": 50}
     await desk.send("b", *_objects(NOW + 2 * DAY_US, revoked=True), at_us=NOW + 2 * DAY_US)
     held = await desk.held()
     assert (held.owner, held.revoked, held.version_us) == ("a", False, NOW)
-    assert {word.member: word.confidence for word in held.words} == {"a": 90, "b": 50}
+    assert {word.member: word.confidence for word in held.words} == {"a": 90}
 
 
 async def test_retraction_stands(desk: Desk) -> None:
@@ -143,3 +146,102 @@ async def test_ended_forgotten(desk: Desk) -> None:
     assert await desk.digester.forget_ended(NOW + 10 * DAY_US) == 0
     assert await desk.digester.forget_ended(NOW + 50 * DAY_US) == 1
     assert await desk.indicators.all() == []
+
+
+def _other(objects: list[dict[str, Any]], token: str = "cd" * 12) -> dict[str, Any]:
+    """The indicator with another token, as its id says nothing about what it looks for."""
+    one = next(one for one in objects if one["type"] == "indicator")
+    sketch = {**one["extensions"][made.EXTENSION], "tokens": [token]}
+    return {**one, "extensions": {**one["extensions"], made.EXTENSION: sketch}}
+
+
+async def _voices(desk: Desk, held: Any) -> list[str]:
+    return sorted(one.reporter.name for one in reports(held, await desk.indicators.standings()))
+
+
+async def test_id_taken_by_another(desk: Desk) -> None:
+    """Who sends an honest member's id first, with other tokens, has nobody behind it; the honest one is held by itself,
+    and its owner takes it back."""
+    await desk.send("liar", _other(_objects()))
+    await desk.send("c", _opinion("agree"))
+    await desk.send("a", *_objects())
+    first, second = sorted(await desk.indicators.all(), key=lambda one: one.owner != "liar")
+    assert (first.indicator.tokens, first.rivals) == (("cd" * 12,), ("a",))
+    assert (second.owner, second.indicator.tokens) == ("a", ("ab" * 12,))
+    assert await _voices(desk, first) == ["g/liar"]
+    assert await _voices(desk, second) == ["g/a"]
+    assert (await desk.send("a", *_objects())).taken == 0
+    await desk.send("a", *_objects(NOW + DAY_US, revoked=True), at_us=NOW + DAY_US)
+    assert {one.owner: one.revoked for one in await desk.indicators.all()} == {"liar": False, "a": True}
+
+
+async def test_rival_takes_no_voice_of_the_trusted(desk: Desk) -> None:
+    """A member that is trusted less gains nothing by sending other tokens under an id of one that is trusted more."""
+    await desk.send("a", *_objects())
+    await desk.send("c", _opinion("agree"))
+    await desk.indicators.put_standing(Standing("g", "a", "a", NOW - 90 * DAY_US, 3, 0))
+    await desk.send("liar", _other(_objects(NOW + DAY_US)), at_us=NOW + DAY_US)
+    held = await desk.held()
+    assert (held.indicator.tokens, held.rivals) == (("ab" * 12,), ("liar",))
+    assert await _voices(desk, held) == ["g/a", "g/c"]
+
+
+async def test_changed_tokens_lose_agreement(desk: Desk) -> None:
+    """What others, or a person here, agreed with was something else: none of it counts for the tokens that come later."""
+    await desk.send("liar", *_objects())
+    await desk.send("b", _opinion("agree"))
+    await desk.send("c", _opinion("disagree"))
+    words = OurWords(desk.indicators._client)
+    await words.say(await desk.held(), "agree", "ann", 3, NOW)
+    before = await desk.held()
+    assert before.agreed
+    await desk.send("liar", *_objects(NOW + DAY_US), at_us=NOW + DAY_US)  # the same tokens: a newer version, no more
+    same = await desk.held()
+    assert (same.agreed, same.content_us, len(same.words)) == (True, before.content_us, 3)
+    await desk.send("liar", _other(_objects(NOW + 2 * DAY_US)), at_us=NOW + 2 * DAY_US)
+    held = await desk.held()
+    assert (held.indicator.tokens, held.agreed) == (("cd" * 12,), False)
+    assert held.content_us > before.content_us
+    assert {word.member: word.agrees for word in held.words} == {"liar": True, "c": False}
+    await words.say(held, "agree", "ann", 3, NOW + 3 * DAY_US)
+    assert (await desk.held()).agreed
+    assert (await desk.indicators.standings())["g", "liar"].confirmed == 1
+
+
+async def test_set_aside_stays(desk: Desk) -> None:
+    """What a person here disagrees with stays set aside, whatever its owner puts into it."""
+    await desk.send("liar", *_objects())
+    await OurWords(desk.indicators._client).say(await desk.held(), "disagree", "ann", 0, NOW)
+    await desk.send("liar", _other(_objects(NOW + DAY_US)), at_us=NOW + DAY_US)
+    assert (await desk.held()).aside
+
+
+async def test_no_room_but_for_retractions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that has as many as it may, or a store that is full, refuses new ones and takes a retraction beside them."""
+    await desk.send("a", *_objects())
+    new = {**_other(_objects()), "id": "indicator--6c0a5c1e-3f0f-5a59-9d0c-2d5b7a1c9e10"}
+    monkeypatch.setattr("app.intel.digesting.MOST_OF_ONE", 1)
+    assert (await desk.send("a", new)).refused == 1
+    monkeypatch.setattr("app.intel.digesting.MOST_OF_ONE", 10)
+    monkeypatch.setattr("app.state.intel_indicators.MAX_INDICATORS", 1)
+    done = await desk.send("a", new, *_objects(NOW + DAY_US, revoked=True), at_us=NOW + DAY_US)
+    assert (done.refused, done.retracted) == (1, 1)
+    (held,) = await desk.indicators.all()
+    assert held.revoked
+
+
+async def test_fault_holds_up_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what one member sent cannot be taken, the others' is taken nevertheless."""
+    take = desk.digester._take
+
+    async def broken(group: str, member: str, *more: Any) -> None:
+        if member == "a":
+            raise LookupError("of a")
+        await take(group, member, *more)
+
+    monkeypatch.setattr(desk.digester, "_take", broken)
+    await desk.queue.received("g", "a", [b"{}"])
+    with pytest.raises(LookupError):
+        await desk.send("b", *_objects())
+    assert (await desk.held()).owner == "b"
+    assert [source.member for source in await desk.queue.sources()] == ["a"]
