@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from app.intel.watch import Watch, merged
 from app.offline.linking import Linking
 from app.state.intel_hits import Seen
-from detectors.analysis import Analysis, EntityState
+from detectors.analysis import REFUSED, Analysis, EntityState
 from detectors.campaign.trace import Trace, cast
 from detectors.contract import Level
 from detectors.event import Event
 from detectors.fingerprint import Fingerprint
 from detectors.model import Model
+from detectors.sharing.again import Again
+from detectors.tally import is_generated
 
 
 @dataclass(slots=True)
@@ -46,10 +48,6 @@ class Way:
     honest: set[str] = field(default_factory=set)
     _seen: dict[str, list[Seen]] = field(default_factory=dict)
     _first_us: int = 0
-
-    def carries(self, fp: Fingerprint) -> bool:
-        """Whether an exchange has something that is looked for."""
-        return self.watch is not None and self.watch.carries(fp)
 
     def look(self, trace: Trace, own: str, at_us: int) -> bool:
         """Whether what was shared leads to action about a key whose trace this is."""
@@ -89,7 +87,7 @@ def play(
         How many answers the operation would have got if nobody had stopped it.
     """
     analysis, states = Analysis(model), dict[tuple[str, str], EntityState]()
-    linking = Linking(model, border_us)
+    linking, again = Linking(model, border_us), Again()
     own: dict[str, str] = {}  # key id → evidence of the provider's own
     flagged: dict[str, int] = {}  # key id → when the provider caught it by itself
     wanted, passes = 0, 0
@@ -113,9 +111,11 @@ def play(
                 if verdict.level >= Level.SUSPECT:
                     flagged.setdefault(verdict.entity_id, event.at_us)
         linking.take(traces)
-        if not any(one.key_id == event.key_id for one in traces) and any(way.carries(fp) for way in ways):
+        watch = next((way.watch for way in ways if way.watch is not None), None)  # all of them look for the same
+        if watch is not None and event.outcome != REFUSED and is_generated(event) and watch.carries(fp):
             state = states["key", event.key_id]
-            traces.append(cast(state.profile, event, fp, state.exchanges))  # as a live worker does, for this alone
+            # As a live worker does, for this alone.
+            traces.append(again.compared(cast(state.profile, event, fp, state.exchanges), fp, watch.named))
         for trace in traces if event.at_us >= border_us else ():
             for way in ways:
                 if way.look(trace, own.get(trace.key_id, ""), event.at_us):

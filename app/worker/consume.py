@@ -24,12 +24,14 @@ from app.worker.flags import add_flags
 from app.worker.hot import Entity, HotStates
 from app.worker.marks import add_marks
 from detectors.analysis import REFUSED, Analysis, EntityState
-from detectors.campaign.trace import Trace, cast
+from detectors.campaign.trace import Trace
 from detectors.contract import Level, Verdict
 from detectors.event import BadEvent, Event, decode
 from detectors.features import FeatureRow
 from detectors.fingerprint import Fingerprint, fingerprint
 from detectors.looks import ballots, encode
+from detectors.profile import Profile
+from detectors.tally import is_generated
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,10 @@ class Watching(Protocol):
 
     def carries(self, fp: Fingerprint) -> bool:
         """An exchange has something that is looked for."""
+        ...
+
+    def after(self, profile: Profile, event: Event, fp: Fingerprint, exchanges: int) -> Trace:
+        """The trace to compare of a key after such an exchange."""
         ...
 
     def note(self, partition: int, traces: Sequence[Trace]) -> None:
@@ -227,12 +233,16 @@ class Consumer:
 def _more(watching: Watching, states: Mapping[Entity, EntityState], work: _Work) -> list[Trace]:
     """Traces of keys that have just done something that is looked for, though none is due: an operation that hides among
     other requests shows itself now and then. They are not for the linker, which knows the same traces in a replay."""
-    newest = {event.key_id: (event, fp) for _, event, fp in work.items if event.outcome != REFUSED and watching.carries(fp)}
+    newest = {
+        event.key_id: (event, fp)
+        for _, event, fp in work.items
+        if event.outcome != REFUSED and is_generated(event) and watching.carries(fp)
+    }
     made = []
     for key_id, (event, fp) in newest.items():
         state = states.get(("key", key_id))
         if state is not None:
-            made.append(cast(state.profile, event, fp, state.exchanges))
+            made.append(watching.after(state.profile, event, fp, state.exchanges))
     return made
 
 

@@ -9,8 +9,9 @@ much they have in common.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from math import ceil
 
 import msgspec
 import numpy as np
@@ -197,6 +198,16 @@ def standing(event: Event) -> Iterator[tuple[Kind, int]]:
 def quantised(share: float) -> float:
     """A share as a trace keeps it: in whole 255ths, one at least."""
     return max(1, round(255 * share)) / 255.0
+
+
+def with_marks(trace: Trace, marks: Iterable[int], share: float) -> Trace:
+    """The trace with these marks in at least such a share; for comparing, since it may be larger than one that is kept."""
+    found = {kind << 32 | item: quantum for kind, item, quantum in _MARK.iter_unpack(trace.marks)}
+    least = max(1, ceil(255 * share))
+    for mark in marks:
+        found[mark] = max(least, found.get(mark, 0))
+    packed = b"".join(_MARK.pack(mark >> 32, mark & _LOW32, quantum) for mark, quantum in sorted(found.items()))
+    return msgspec.structs.replace(trace, marks=packed)
 
 
 def encode(trace: Trace) -> bytes:

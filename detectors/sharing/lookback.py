@@ -21,6 +21,7 @@ from detectors.fingerprint import Fingerprint
 from detectors.fingerprint.hashing import digest
 from detectors.profile.layout import DISTINCTS, GRAM_MEMORY, TOPS
 from detectors.profile.reading import parameters
+from detectors.sharing.again import WITHIN_US, marks_of_exchange
 from detectors.sharing.indicator import DAY_US, VALID_DAYS
 from detectors.sharing.match import LEAST_HABIT, Hit, Index
 from detectors.sketch.decay import WEEK
@@ -81,6 +82,7 @@ class _Key:
         "habits",
         "hits",
         "landmark",
+        "last",
         "settings",
         "shown",
         "sums",
@@ -94,6 +96,7 @@ class _Key:
         self.settings: SpaceSaving | None = None
         self.sums: dict[int, float] | None = None  # of marks that an indicator names
         self.grams: list[frozenset[int]] | None = None  # of the last GRAM_MEMORY exchanges, those that an indicator names
+        self.last: dict[int, int] | None = None  # mark that an indicator names → event time of the last exchange with it
         self.habits: frozenset[int] = frozenset()
         self.hits: tuple[Hit, ...] = ()  # of these habits
         self.shown: dict[str, Past] | None = None
@@ -146,6 +149,8 @@ class Lookback:
         if event.outcome == REFUSED:
             return
         habits = self._habits(key, event, weight, mine)
+        if written:
+            habits |= self._again(key, event, fp)
         if habits != key.habits:
             key.habits, key.hits = habits, self._hits(habits)
         if key.hits:
@@ -211,6 +216,16 @@ class Lookback:
             if (kind != Kind.NETWORK or event.at_us >= self._networks_from_us) and self._index.shown(mark):
                 habits.append(mark)
         return frozenset(habits) if habits else _NOTHING
+
+    def _again(self, key: _Key, event: Event, fp: Fingerprint) -> frozenset[int]:
+        """Marks of the exchange that an indicator names, where the key did the same before: `detectors.sharing.again`."""
+        mine = [mark for kind, item in wordings(fp) if self._index.shown(mark := kind << 32 | item)]
+        if not mine:
+            return _NOTHING
+        before = key.last or {}
+        again = any(event.at_us - before[mark] <= WITHIN_US for mark in mine if mark in before)
+        key.last = before | dict.fromkeys(mine, event.at_us)
+        return frozenset(mark for mark in marks_of_exchange(fp) if self._index.shown(mark)) if again else _NOTHING
 
     def _setup(self, event: Event, item: int) -> int:
         """The mark of a client with a model and sampling settings if an indicator names it, else 0."""
