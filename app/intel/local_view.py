@@ -12,6 +12,7 @@ from app.state.calls import Client
 from app.state.campaigns import CampaignStore
 from app.state.control import ControlStore
 from app.state.erasures import Erasures
+from app.state.intel_common import CommonHere
 from app.state.intel_indicators import Held, Indicators, Standing
 from app.state.key_facts import KeyFacts
 from app.state.orders import Orders
@@ -27,11 +28,13 @@ class Looked:
         held: indicators, as they are held.
         standings: of the reporters.
         erased: key id → unix µs until which nothing of it may be seen.
+        common: how many more are held that are not looked for, because settled customers show them.
     """
 
     held: Sequence[Held] = ()
     standings: Mapping[tuple[str, str], Standing] = field(default_factory=dict)
     erased: Mapping[str, int] = field(default_factory=dict)
+    common: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,10 @@ async def looked_for(client: Client, partitions: int) -> Looked:
         StateUnavailable: the server is away.
     """
     indicators = Indicators(client)
-    return Looked(await indicators.all(), await indicators.standings(), await Erasures(client, partitions).asked())
+    held, common = await indicators.all(), await CommonHere(client).all(time.time_ns() // 1000)
+    left = [one for one in held if one.name not in common]
+    erased = await Erasures(client, partitions).asked()
+    return Looked(left, await indicators.standings(), erased, len(held) - len(left))
 
 
 async def known_of(client: Client, partitions: int, key_ids: Sequence[str]) -> dict[str, Known]:
@@ -66,18 +72,28 @@ async def known_of(client: Client, partitions: int, key_ids: Sequence[str]) -> d
     campaigns = CampaignStore(client)
     finder = Finder(StateReader(client, partitions), AccountStore(client), KeyFacts(client, partitions), Orders(client))
     subjects = await finder.look(key_ids)
-    names = await campaigns.of_keys(key_ids)
-    heads = {name: await campaigns.head(name) for name in set(names.values())}
-    own = {name for name, head in heads.items() if head is not None and head.campaign.level >= Level.SUSPECT}
+    own = await own_campaigns(campaigns, key_ids)
     now_us = time.time_ns() // 1000
     allowed = {one.subject for one in await ControlStore(client).allow_list() if one.holds(now_us)}
     return {
         one.key_id: Known(
-            local_evidence(one, name if (name := names.get(one.key_id, "")) in own else ""),
+            local_evidence(one, own.get(one.key_id, "")),
             excuse(one, f"key:{one.key_id}" in allowed or (bool(one.org_id) and f"org:{one.org_id}" in allowed)),
         )
         for one in subjects
     }
+
+
+async def own_campaigns(campaigns: CampaignStore, key_ids: Sequence[str]) -> dict[str, str]:
+    """Key id → campaign of our own at level suspect or above that it belongs to, for those that do.
+
+    Raises:
+        StateUnavailable: the server is away.
+    """
+    names = await campaigns.of_keys(key_ids)
+    heads = {name: await campaigns.head(name) for name in set(names.values())}
+    own = {name for name, head in heads.items() if head is not None and head.campaign.level >= Level.SUSPECT}
+    return {key_id: name for key_id, name in names.items() if name in own}
 
 
 def local_evidence(one: Subject, campaign: str) -> str:

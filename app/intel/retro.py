@@ -20,7 +20,7 @@ from polars.exceptions import PolarsError
 
 from app.errors import BadInput
 from app.intel.local_view import Known
-from app.intel.watch import MOST_SEEN, Watch, merged
+from app.intel.watch import Watch, merged
 from app.offline.progress import Meter, Silent
 from app.state.intel_hits import KeyHits, Seen
 from app.state.intel_indicators import place
@@ -53,7 +53,7 @@ class KeyFound:
     Attributes:
         key_id: whose.
         partition: where it was archived.
-        seen: one of each indicator, the strongest first, at most MOST_SEEN.
+        seen: one of each indicator, the strongest first, at most app.intel.voices.MOST_SEEN.
         first_us: event time of the first exchange after which anything was hit: it would have been seen then.
         exchanges: since then, that one included.
         taken: different valuable responses since then.
@@ -133,7 +133,7 @@ def look_back(
                 looked.found += _merged(partition, {group: one.found() for group, one in lookers.items()}, watch)
     except KeyboardInterrupt:
         looked.whole = False
-    looked.found = _joined(looked.found)
+    looked.found = _joined(looked.found, watch)
     return looked
 
 
@@ -209,7 +209,7 @@ def _read(file: ArchiveFile, since_us: int, lookers: Sequence[Lookback], erased:
         raise BadInput(f"archive file {file.path}: cannot be read ({type(error).__name__})") from None
 
 
-def _joined(found: Sequence[KeyFound]) -> list[KeyFound]:
+def _joined(found: Sequence[KeyFound], watch: Watch) -> list[KeyFound]:
     """A key that moved, because its account got another organisation, was archived in two partitions."""
     by_key: dict[str, KeyFound] = {}
     for one in found:
@@ -223,7 +223,7 @@ def _joined(found: Sequence[KeyFound]) -> list[KeyFound]:
             one = KeyFound(
                 one.key_id,
                 one.partition,
-                tuple(structs.replace(some, last_us=newest[some.group, some.indicator]) for some in seen[:MOST_SEEN]),
+                watch.voices.kept([structs.replace(some, last_us=newest[some.group, some.indicator]) for some in seen]),
                 min(one.first_us, other.first_us),
                 one.exchanges + other.exchanges,
                 one.taken + other.taken,
@@ -251,17 +251,17 @@ def _merged(partition: int, found: Mapping[str, Iterator[KeyPast]], watch: Watch
                 one.hit.nats,
                 one.first_us,
                 one.last_us,
+                watch.held[place(group, one.hit.indicator)].content_us,
             )
             for group, past in parts
             for one in past.hits
         ]
-        seen.sort(key=lambda one: (-one.nats, one.group, one.indicator))
         _, first = min(parts, key=lambda part: (part[1].first_us, -part[1].exchanges, part[0]))
         made.append(
             KeyFound(
                 key_id,
                 partition,
-                tuple(seen[:MOST_SEEN]),
+                watch.voices.kept(seen),
                 first.first_us,
                 first.exchanges,
                 first.taken,

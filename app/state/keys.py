@@ -338,6 +338,10 @@ INTEL_HIT_TIMES = f"{PREFIX}:{{inth}}:t"
 INTEL_HIT_RANKS = f"{PREFIX}:{{inth}}:r"
 """Zset key id → how early a person should look at it, see `app.state.intel_hits.rank`; with the hash."""
 
+INTEL_COMMON = f"{PREFIX}:{{inth}}:c"
+"""Zset "<group> <STIX id>" → when a worker last found that indicator common here, unix seconds; at most
+app.state.intel_common.MOST_COMMON; TTL from the newest."""
+
 INTEL_DIGESTER = f"{PREFIX}:{{intq}}:digester"
 """String, process that takes what members sent; PX lease."""
 

@@ -259,6 +259,9 @@ PUBLICATIONS = _counter(
 )
 PEER_POLLS = _counter("peer_polls_total", "Polls of peers and of their collections by result.", result=("read", "fault"))
 SHARED_LOOKED_FOR = _gauge("shared_looked_for", "Received indicators that keys of this worker are compared with.")
+SHARED_COMMON = _gauge(
+    "shared_common", "Received indicators that this worker does not look for, because its settled customers show them."
+)
 SHARED_HITS = _counter(
     "shared_hits_total",
     "Pairs of a key and a received indicator that it shows, by kind of indicator.",
@@ -300,8 +303,8 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
         ARCHIVE_FAILURES, SCORED, VERDICTS, VERDICT_AGE_SECONDS, KEYS, LEAKED, MODEL_INFO, MODEL_WRITTEN, ARCHIVED_ROWS,
         LEASES_LOST, EVENTS_ERASED, LOOKS, FEATURES_FROZEN, REFERENCE_OLD, KEYS_CALLED, STATE_MEMORY_BYTES,
         STATE_MEMORY_LIMIT_BYTES, CAMPAIGNS, LINK_SECONDS, LINK_KEYS, LINK_LAG_SECONDS, LINK_AGE_SECONDS,
-        LINK_INCOMPLETE, LINK_FAILURES, TRACES_DROPPED, SHARED_LOOKED_FOR, SHARED_HITS, SHARED_EFFECTS, SHARED_ACTIONS,
-        SHARED_MATCH_SECONDS,
+        LINK_INCOMPLETE, LINK_FAILURES, TRACES_DROPPED, SHARED_LOOKED_FOR, SHARED_COMMON, SHARED_HITS, SHARED_EFFECTS,
+        SHARED_ACTIONS, SHARED_MATCH_SECONDS,
     ),
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,

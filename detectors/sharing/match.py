@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.campaign.trace import MARK_DTYPE, Trace, marks_of
-from detectors.sharing.indicator import BEHAVIOUR, Indicator
+from detectors.sharing.fair import fair_order
+from detectors.sharing.indicator import BEHAVIOUR, KINDS, Indicator
 from detectors.sharing.tokens import KIND_OF, SCHEME, GroupKey
 
 LEAST_CARRIED = 0.5
@@ -26,7 +27,8 @@ LEAST_HABIT = 0.08
 """Share of a key's exchanges in which a mark is a habit of it, as in its trace."""
 
 MOST_HITS = 1000
-"""Of one key: thousands of indicators that name the same wording tell no more than the strongest of them."""
+"""Of one key: thousands of indicators that name the same wording tell no more than the strongest of them. Of each kind and
+of everybody who reports them the strongest come first, so that nobody's flood pushes out what others tell."""
 
 _REMEMBERED = 1 << 18
 """Marks whose indicators are remembered; mostly that there are none. When it is full all are forgotten, and what is common
@@ -62,12 +64,13 @@ _LONG = 256
 
 
 class _Lists(NamedTuple):
-    """Of each indicator: its weight, when it is valid, and its place by id."""
+    """Of each indicator: its weight, when it is valid, its place by id, and whose it is with its kind."""
 
     weight: NDArray[np.float64]
     valid_from_us: NDArray[np.int64]
     valid_until_us: NDArray[np.int64]
     rank: NDArray[np.int64]
+    lot: NDArray[np.int64]
 
 
 class _Column(NamedTuple):
@@ -88,6 +91,7 @@ class Index:
         indicators: as received; other kinds are ignored.
         keys: epoch → key of the trust group.
         marks: id of a plain indicator → marks of keys that show it, where the caller can tell them; any of them is enough.
+        behind: id of an indicator → a number of those who stand behind it, the lower the better; 0 where nothing is said.
     """
 
     def __init__(
@@ -95,8 +99,10 @@ class Index:
         indicators: Iterable[Indicator],
         keys: Mapping[str, GroupKey],
         marks: Mapping[str, Iterable[int]] | None = None,
+        behind: Mapping[str, int] | None = None,
     ) -> None:
         self._keys = dict(keys)
+        self._behind = behind or {}
         of: dict[str, dict[str, list[tuple[int, float]]]] = {}
         plain: dict[int, list[tuple[int, float]]] = {}
         self._kinds: set[int] = set()
@@ -161,13 +167,16 @@ class Index:
                 if one.valid_from_us <= at_us < one.valid_until_us:
                     found.append((-round(min(20.0, weight), 2), one.id, number))
         found.sort()
+        if len(found) > MOST_HITS:
+            kept = fair_order([self._lot(number) for _, _, number in found])[:MOST_HITS]
+            found = [found[at] for at in sorted(kept.tolist())]
         return [
             Hit(key_id, name, self.indicators[number].kind, self._part(carried[number], number), -nats)
-            for nats, name, number in found[:MOST_HITS]
+            for nats, name, number in found
         ]
 
     def _strongest(self, carried: Mapping[int, float], columns: Sequence[_Column], at_us: int) -> dict[int, float]:
-        """Number → weight carried, of the MOST_HITS that are hit the most."""
+        """Number → weight carried, of the MOST_HITS that are kept."""
         total = np.zeros(len(self.indicators))
         for column in columns:
             total[column.numbers] += column.weights
@@ -177,7 +186,9 @@ class Index:
         hit = (total >= LEAST_CARRIED * lists.weight) & (lists.valid_from_us <= at_us) & (at_us < lists.valid_until_us)
         numbers = np.flatnonzero(hit)
         nats = np.round(np.minimum(20.0, total[numbers]), 2)
-        kept = numbers[np.lexsort((lists.rank[numbers], -nats))[:MOST_HITS]]
+        kept = numbers[np.lexsort((lists.rank[numbers], -nats))]
+        if len(kept) > MOST_HITS:
+            kept = kept[fair_order(lists.lot[kept])[:MOST_HITS]]
         return {number: float(total[number]) for number in kept.tolist()}
 
     @cached_property
@@ -190,7 +201,12 @@ class Index:
             np.array([one.valid_from_us for one in self.indicators], np.int64),
             np.array([one.valid_until_us for one in self.indicators], np.int64),
             rank,
+            np.array([self._lot(number) for number in range(len(names))], np.int64),
         )
+
+    def _lot(self, number: int) -> int:
+        one = self.indicators[number]
+        return self._behind.get(one.id, 0) * len(KINDS) + KINDS.index(one.kind)
 
     def _part(self, weight: float, number: int) -> float:
         return round(min(1.0, weight / self._weight[number]), 3)
