@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import structs
 
-from app.admin.subjects import Finder, Subject
+from app.admin.subjects import Finder
 from app.enforcement.control import Control
 from app.gateway.identity import Hasher
-from app.intel import group_keys
+from app.intel import group_keys, local_view
 from app.intel.networks import Places, networks_of_systems
 from app.intel.warning_list import WarningList
 from app.intel.watch import Watch, merged
@@ -27,16 +27,20 @@ from app.state.accounts import AccountStore
 from app.state.calls import Client
 from app.state.campaigns import CampaignStore
 from app.state.intel_hits import Hits, KeyHits, Seen
-from app.state.intel_indicators import Indicators
+from app.state.intel_indicators import Indicators, place
 from app.state.key_facts import KeyFacts
 from app.state.orders import Orders
 from app.state.reading import StateReader
 from app.state.traces import TraceStore
 from app.telemetry import metrics
+from app.worker.sharing_count import Counting
 from app.worker.sharing_orders import SharingOrders
-from detectors.campaign.trace import Trace, decode
-from detectors.contract import Level
+from detectors.campaign.trace import Trace, cast, decode
+from detectors.event import Event
 from detectors.fingerprint import Fingerprint
+from detectors.profile import Profile
+from detectors.sharing.again import Again
+from detectors.sharing.common import Tally
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,9 @@ MOST_PENDING = 100_000
 """Keys that wait to be compared; those beyond it are compared at their next trace."""
 
 SLICE = 500
+
+_Found = tuple[str, int, tuple[Seen, ...]]
+"""Key, partition, and what the key shows."""
 
 
 class Sharing:
@@ -83,11 +90,13 @@ class Sharing:
         self._finder = finder
         self._control = control
         self._orders = SharingOrders(client, finder, control, settings.intel.automatic)
+        self._counting = Counting(client)
         self._watch = Watch((), {}, {}, self._places, self._warning.without, 0)
         self._revision = -1
+        self._again = Again()
         self._pending: dict[str, tuple[int, Trace]] = {}
         self._names: frozenset[str] = frozenset()  # of what is looked for
-        self._swept: dict[int, frozenset[str]] = {}  # partition → what its keys were compared with
+        self._swept: dict[int, frozenset[str]] = {}  # partition → what its keys were compared with; the latest last
         self._refreshed = self._rechecked = 0.0
 
     def note(self, partition: int, traces: Sequence[Trace]) -> None:
@@ -101,6 +110,10 @@ class Sharing:
     def carries(self, fp: Fingerprint) -> bool:
         """Whether an exchange has something that is looked for, so that its key is compared at once; from any thread."""
         return self._watch.carries(fp)
+
+    def after(self, profile: Profile, event: Event, fp: Fingerprint, exchanges: int) -> Trace:
+        """The trace to compare of a key after such an exchange."""
+        return self._again.compared(cast(profile, event, fp, exchanges), fp, self._watch.named)
 
     async def step(self, owned: Collection[int]) -> bool:
         """Compares what waits; true when there may be more to do at once.
@@ -131,31 +144,41 @@ class Sharing:
         self._watch = await asyncio.to_thread(
             Watch, held, standings, self._keys, self._places, self._warning.without, _now_us()
         )
-        self._revision, self._names = revision, frozenset(self._watch.held)
+        names = frozenset(f"{one.name} {one.content_us}" for one in self._watch.held.values())
+        await self._counting.look_for(names, _now_us())
+        self._revision, self._names = revision, names
         metrics.SHARED_LOOKED_FOR.set(len(self._watch))
         return True
 
     async def _compare(self, traces: Sequence[tuple[int, Trace]]) -> None:
+        """Compares keys that have just been active: partition and trace of each."""
         now_us = _now_us()
         with metrics.SHARED_MATCH_SECONDS.time():
             found = await asyncio.to_thread(self._found, traces, now_us)
+        await self._take(found, active=True)
+
+    def _found(self, traces: Sequence[tuple[int, Trace]], now_us: int) -> list[_Found]:
+        common = self._counting.common
+        return [
+            (trace.key_id, partition, seen)
+            for partition, trace in traces
+            if (seen := self._watch.seen(trace, now_us, common))
+        ]
+
+    async def _take(self, found: Sequence[_Found], *, active: bool) -> None:
+        """Adds what keys show to what they have shown before, and decides what follows."""
         for first in range(0, len(found), SLICE):
             part = found[first : first + SLICE]
             known = await self._hits.of([key_id for key_id, _, _ in part])
             rows = []
             for key_id, partition, seen in part:
                 before = known.get(key_id)
-                new = {(one.group, one.indicator) for one in seen}
-                if before is not None:
-                    new -= {(one.group, one.indicator) for one in before.seen}
+                shown = {(one.group, one.indicator) for one in before.seen} if before is not None else set()
                 for one in seen:
-                    if (one.group, one.indicator) in new:
+                    if (one.group, one.indicator) not in shown:
                         metrics.SHARED_HITS.labels(kind=one.kind).inc()
                 rows.append((key_id, partition, merged(before.seen if before else (), seen), before))
-            await self._judge(rows, active=True)
-
-    def _found(self, traces: Sequence[tuple[int, Trace]], now_us: int) -> list[tuple[str, int, list[Seen]]]:
-        return [(trace.key_id, partition, seen) for partition, trace in traces if (seen := self._watch.seen(trace, now_us))]
+            await self._judge(rows, active=active)
 
     async def _judge(self, rows: Sequence[tuple[str, int, Sequence[Seen], KeyHits | None]], *, active: bool) -> None:
         """Decides what follows for keys, does it, and writes both down.
@@ -167,15 +190,20 @@ class Sharing:
         now_us = _now_us()
         key_ids = [row[0] for row in rows]
         subjects = {one.key_id: one for one in await self._finder.look(key_ids)}
-        campaigns = await self._own_campaigns(key_ids)
+        campaigns = await local_view.own_campaigns(self._campaigns, key_ids)
         kept, gone, ended = [], [], []
         for key_id, partition, seen, before in rows:
             one = subjects[key_id]
             if one.fact.partition is None:  # forgotten meanwhile, or erased
                 gone.append(key_id)
                 continue
-            local = _local(one, campaigns.get(key_id, ""))
-            found = self._watch.judged(key_id, partition, seen, local, self._excuse(one), now_us)
+            local = local_view.local_evidence(one, campaigns.get(key_id, ""))
+            excuse = local_view.excuse(one, self._control.allowed(one.key_id, one.org_id))
+            # What has led to something already does not wait for the count of a worker that has just begun.
+            unsure = self._counting.unsure if before is None or before.effect != "automatic" else ()
+            found = self._watch.judged(
+                key_id, partition, seen, local, excuse, now_us, without=self._counting.common, unsure=unsure
+            )
             if found is None:
                 gone.append(key_id)
                 if before is not None:
@@ -195,22 +223,6 @@ class Sharing:
         await self._hits.drop(gone)
         await self._orders.give(plan.give)
 
-    def _excuse(self, one: Subject) -> str:
-        """Why nothing is done about a key whatever it shows."""
-        if self._control.allowed(one.key_id, one.org_id):
-            return "allow_list"
-        return "contract" if one.account is not None and one.account.authorised else ""
-
-    async def _own_campaigns(self, key_ids: Sequence[str]) -> dict[str, str]:
-        """Key id → campaign of our own at level suspect or above that it belongs to."""
-        names = await self._campaigns.of_keys(key_ids)
-        heads = {name: await self._campaigns.head(name) for name in set(names.values())}
-        return {
-            key_id: name
-            for key_id, name in names.items()
-            if (head := heads[name]) is not None and head.campaign.level >= Level.SUSPECT
-        }
-
     async def _recheck(self, owned: Collection[int]) -> None:
         async for page in self._hits.all():
             rows = [(one.key_id, one.partition, one.seen, one) for one in page if one.partition in owned]
@@ -218,32 +230,48 @@ class Sharing:
                 await self._judge(rows[first : first + SLICE], active=False)
 
     async def _sweep(self, owned: Collection[int]) -> bool:
-        """Compares the keys of one partition that were there before the newest indicators came; true while more wait."""
+        """Compares and counts the keys of one partition, where indicators came or it is time; true while more wait."""
         self._swept = {partition: names for partition, names in self._swept.items() if partition in owned}
         if not len(self._watch):
             return False
-        due = [partition for partition in owned if not self._names <= self._swept.get(partition, frozenset())]
+        due = {partition for partition in owned if not self._names <= self._swept.get(partition, frozenset())}
+        due |= self._counting.due(owned)
         if not due:
             return False
-        partition = min(due)
-        names = self._names
+        # The one that was compared longest ago: indicators that come all the time must not keep the last ones waiting.
+        latest = list(self._swept)
+        partition = min(due, key=lambda one: (latest.index(one) if one in self._swept else -1, one))
+        names, tally = self._names, Tally()
         async for page in self._traces.held(partition):
-            await self._compare([(partition, one) for data in page.values() if (one := decode(data)) is not None])
+            await self._past(partition, page.values(), tally)
         after = ""
         while logged := await self._traces.log(partition, after):
             after = logged[-1].id
-            await self._compare([(partition, one) for entry in logged if (one := decode(entry.data)) is not None])
+            await self._past(partition, [entry.data for entry in logged], tally)
+        self._swept.pop(partition, None)
         self._swept[partition] = names
+        counted = await asyncio.to_thread(tally.counted)
+        if await self._counting.add(partition, counted, owned, _now_us()):
+            self._rechecked = float("-inf")
+            return True
         return len(due) > 1
 
+    async def _past(self, partition: int, page: Iterable[bytes], tally: Tally) -> None:
+        """Compares and counts keys as they were at their newest exchanges, whenever that was."""
+        traces = {trace.key_id: trace for data in page if (trace := decode(data)) is not None}
+        campaigns = await self._campaigns.of_keys(list(traces))
+        now_us = _now_us()
 
-def _local(one: Subject, campaign: str) -> str:
-    """Evidence of our own against a key, in words; empty without any."""
-    if campaign:
-        return f"belongs to our own campaign {campaign}"
-    if one.fact.level >= Level.WATCH:
-        return f"our own verdict is {one.fact.level.name.lower()}"
-    return ""
+        def compared() -> list[_Found]:
+            hits = self._watch.fleet(list(traces.values()), now_us)
+            for key_id, trace in traces.items():
+                shown = [place(group, hit.indicator) for group, hit in hits.get(key_id, ())]
+                tally.add(trace, shown, flagged=key_id in campaigns)
+            common = self._counting.common
+            found = [(key_id, partition, self._watch.shown(traces[key_id], some, common)) for key_id, some in hits.items()]
+            return [one for one in found if one[2]]
+
+        await self._take(await asyncio.to_thread(compared), active=False)
 
 
 def _now_us() -> int:
