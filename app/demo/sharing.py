@@ -176,9 +176,9 @@ def compare(
     agreed = watch(stranger, [structs.replace(one, agreed=True) for one in held])
     ways = [
         Way("nothing shared"),
-        Way("one reporter, nobody looks", watch(stranger, held)),
-        Way("one reporter, an analyst agrees after 30 minutes", watch(stranger, held), agreed, REVIEW_US),
-        Way("two independent reporters", watch(known, both)),
+        Way("one reporter, no review", watch(stranger, held)),
+        Way("one reporter, agreed after 30 min", watch(stranger, held), agreed, REVIEW_US),
+        Way("two reporters", watch(known, both)),
     ]
     meter.stage("The second provider's day, with and without what was shared")
     total = second.outcome.run.events

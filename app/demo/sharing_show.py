@@ -53,7 +53,7 @@ def _play(folder: Path, seed: int, view: Console, notes: Console) -> int:
         soft_wrap=True,
     )
     table = Rows("at provider-b", box=None, pad_edge=False)
-    for head in ("answers leaked", "less", "keys caught", "answers before the first", "honest keys"):
+    for head in ("answers leaked", "less", "keys caught", "before the first", "honest keys"):
         table.add_column(head, justify="right")
     for way in ways:
         fewer = "" if way is ways[0] else f"{less(way, ways[0]):.0%}"

@@ -55,7 +55,7 @@ class Peer:
     username: str = ""
     ca_file: str = ""
     collections: tuple[str, ...] = ()
-    interval_sec: int = 60
+    interval_sec: int = 30
     kind: str = "taxii"
     public_key_file: str = ""
 
@@ -159,7 +159,7 @@ def _peer(number: int, table: dict[str, Any], folder: Path) -> Peer:
     )
     if not named:
         raise fault("collections", "must be a list of ids or aliases")
-    interval_sec = table.get("interval_sec", 60)
+    interval_sec = table.get("interval_sec", 30)
     if type(interval_sec) is not int or not MIN_INTERVAL_SEC <= interval_sec <= MAX_INTERVAL_SEC:
         raise fault("interval_sec", f"must be a whole number from {MIN_INTERVAL_SEC} to {MAX_INTERVAL_SEC}")
     peer = Peer(
