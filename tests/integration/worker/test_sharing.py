@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,14 @@ from app.enforcement.policy import SHARING, reference
 from app.settings import Settings
 from app.state.control import AllowEntry, ControlStore
 from app.state.erasures import Erasures
-from app.state.intel_hits import Hits, KeyHits
 from app.state.intel_indicators import Held, Indicators, Standing, Word
 from app.state.intel_words import OurWord, OurWords
 from app.state.orders import Orders
-from detectors.analysis import Analysis
-from detectors.campaign.trace import Trace
-from detectors.event import Event, encode
-from detectors.fingerprint import fingerprint
-from detectors.model import rules_only
-from detectors.sharing.distil import distilled
 from detectors.sharing.indicator import DAY_US, Indicator
-from detectors.sharing.tokens import SCHEME, GroupKey
-from detectors.watermark.keys import MasterSecret
-
-SECRET = "5a" * 32
-EPOCH = "2026q4"
-_WORDS = [a + b + c for a in "bdfgklmnprst" for b in ("a", "e", "io", "ou") for c in ("n", "rt", "lle", "st", "m")]
+from tests.integration.sharing_traffic import RING, acting, indicators, keys_folder, send
+from tests.integration.sharing_traffic import hits as _hits
+from tests.integration.sharing_traffic import order as _order
+from tests.integration.sharing_traffic import until as _until
 
 
 @pytest.fixture(autouse=True)
@@ -42,73 +31,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.worker.sharing.RECHECK_SEC", 0.05)
 
 
-def _event(key: int, number: int, ring: bool) -> Event:
-    """An operation's key sends one template with one set of settings; everybody else writes as they like."""
-    dice = random.Random(f"{key} {number}")
-    words = " ".join(dice.choice(_WORDS) for _ in range(30))
-    asked = f"Solve the numbered olympiad task and show all of your reasoning step by step inside tags: {words}"
-    return Event(
-        event_id=f"{key:08x}{number:08x}",
-        at_us=time.time_ns() // 1000,
-        key_id=f"{key:032x}",
-        org_id=f"{key:032x}",
-        plan="payg",
-        dialect="openai",
-        route="chat",
-        model="large",
-        temperature=0.31 if ring else dice.choice((0.0, 0.7, 1.0)),
-        max_tokens=1777 if ring else dice.choice((256, 512, 1024)),
-        client_digest=77 if ring else 1 + key % 5,
-        roles="u",
-        message_count=1,
-        user_turns=1,
-        chain_digest=dice.getrandbits(60),
-        user_digest=dice.getrandbits(60),
-        finish_reason="stop",
-        input_tokens=40,
-        output_tokens=600,
-        answer_chars=2400,
-        answer_digest=dice.getrandbits(60),
-        ip_prefix_id=f"{key:032x}",
-        user_head=asked if ring else words,
-        user_tail=words,
-        answer_head=words,
-    )
-
-
-def _traces(keys: Sequence[int], ring: bool) -> list[Trace]:
-    analysis, states, made = Analysis(rules_only()), {}, {}  # type: ignore[var-annotated]
-    for key in keys:
-        for number in range(3):
-            found: list[Trace] = []
-            event = _event(key, number, ring)
-            analysis.observe(states, [(event, fingerprint(event))], None, found)
-            made |= {one.key_id: one for one in found}
-    return list(made.values())
-
-
 @pytest.fixture(scope="module")
 def shared() -> list[Indicator]:
     """What another provider distilled from its own keys: a template and settings."""
-    now_us, key = time.time_ns() // 1000, GroupKey(MasterSecret.parse(SECRET))
-    found = distilled(_traces(range(9000, 9012), ring=True), _traces(range(1000, 1200), ring=False))
-    made = [
-        Indicator(
-            f"indicator--{uuid.uuid5(uuid.NAMESPACE_OID, one.kind)}",
-            one.kind,
-            tuple(map(key.token, one.marks)),
-            now_us - 3_600_000_000,
-            now_us + 30 * DAY_US,
-            SCHEME,
-            EPOCH,
-            one.weights,
-            90,
-            f"campaign--{uuid.uuid5(uuid.NAMESPACE_OID, 'campaign')}",
-        )
-        for one in found
-    ]
-    assert {one.kind for one in made} >= {"template", "settings"}
-    return made
+    return indicators()
 
 
 async def _hold(lab: Any, shared: Sequence[Indicator], *members: str, standing: int = 3, **fields: Any) -> list[Held]:
@@ -128,51 +54,19 @@ async def _say(lab: Any, held: Sequence[Held], word: OurWord) -> None:
 
 
 async def _send(lab: Any, key: int, *, ring: bool, first: int = 0, count: int = 1) -> None:
-    pipe = lab.client.pipeline(transaction=False)
-    for number in range(first, first + count):
-        event = _event(key, number, ring)
-        pipe.xadd(lab.stream_of(event), {"e": encode(event)})
-    await pipe.execute()
-    await lab.until_applied()
-
-
-async def _hits(lab: Any, key: int) -> KeyHits | None:
-    return (await Hits(lab.client).of([f"{key:032x}"])).get(f"{key:032x}")
-
-
-async def _until(lab: Any, key: int, field: str, wanted: object) -> KeyHits:
-    async def measure() -> object:
-        return getattr(await _hits(lab, key), field, None)
-
-    await lab.until(measure, wanted, 10.0)
-    found = await _hits(lab, key)
-    assert found is not None
-    return found
+    await send(lab, key, RING if ring else None, first=first, count=count)
 
 
 @pytest.fixture
 def keys_dir(tmp_path: Path) -> str:
     """A folder with the group's key."""
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    file = folder / "labs.json"
-    file.touch(0o600)
-    file.write_text(f'{{"{EPOCH}": "{SECRET}"}}', encoding="utf-8")
-    return str(folder)
+    return keys_folder(tmp_path / "keys")
 
 
 @pytest.fixture
 def real(keys_dir: str) -> dict[str, str]:
     """Settings under which policy acts about what was shared."""
-    return {
-        "STILLWATCH_INTEL__KEYS_DIR": keys_dir,
-        "STILLWATCH_INTEL__AUTOMATIC": "real",
-        "STILLWATCH_ENFORCEMENT__MODE": "enforce",
-    }
-
-
-async def _order(lab: Any, key: int) -> Any:
-    return await Orders(lab.client).get(f"{key:032x}")
+    return acting(keys_dir)
 
 
 async def test_first_request_raises_priority(lab: Any, shared: list[Indicator], real: dict[str, str]) -> None:
