@@ -17,7 +17,7 @@ REPORTER = r"^(@[0-9A-Za-z]{8}|[a-z0-9][a-z0-9_.-]{0,63})$"
 ORGANISATION = r"^[A-Za-z0-9][A-Za-z0-9 ._&+-]{0,79}$"
 INDICATOR_CURSOR = rf"^([a-z0-9-]{{1,32}} [@0-9A-Za-z_.-]{{1,65}} {INDICATOR[1:-1]})?$"
 
-Now = Literal["looked for", "taken back", "set aside", "ended", "warned"]
+Now = Literal["looked for", "taken back", "set aside", "ended", "warned", "common here"]
 OurWord = Literal["agree", "disagree"]
 
 
@@ -31,8 +31,8 @@ class IndicatorQuery(BaseModel):
     kind: Kind | None = Field(None, description="of this kind")
     now: Now | None = Field(
         None,
-        description="looked for; or why not: taken back by who sent it, set aside here, ended, or its values are on the "
-        "warning list (warned)",
+        description="looked for; or why not: taken back by who sent it, set aside here, ended, its values are on the "
+        "warning list (warned), or settled customers show it (common here)",
     )
     limit: Annotated[int, Field(ge=1, le=500)] = Field(100, description="most in one page; a page may have fewer")
     cursor: Annotated[str, Field(pattern=INDICATOR_CURSOR)] = Field("", description="next_cursor of the page before")

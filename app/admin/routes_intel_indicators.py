@@ -81,10 +81,11 @@ def router(settings: Settings, shelf: Shelf, warned: WarningList, auditor: Audit
             standings = await shelf.indicators.standings()
             for _ in range(_LOOKED_AT // _STEP):
                 step = await shelf.indicators.page(query.group or "", owner, after, _STEP)
+                common = await shelf.common.of([held.name for held in step], at_us)
                 for held in step:
                     after = page_mark(held)
                     if _asked(query, held):
-                        one = views_intel.item(held, standings, warned, at_us)
+                        one = views_intel.item(held, standings, warned, common, at_us)
                         found += [one] if query.now in (None, one.now) else []
                     if len(found) == query.limit:
                         return IndicatorList(indicators=found, next_cursor=after)
@@ -99,9 +100,10 @@ def router(settings: Settings, shelf: Shelf, warned: WarningList, auditor: Audit
         async with answered():
             standings = await shelf.indicators.standings()
             said = await shelf.words.get(group, indicator_id)
+            common = await shelf.common.of([held.name], _now_us())
         async with answered(_COUNTING_SEC):
             keys = await shelf.hits.showing(group, indicator_id)
-        return views_intel.indicator(held, standings, warned, said, keys, _now_us())
+        return views_intel.indicator(held, standings, warned, common, said, keys, _now_us())
 
     @routes.post(
         "/indicators/{group}/{indicator_id}:agree", dependencies=[permit("intel.write")], openapi_extra=described(WordIn)

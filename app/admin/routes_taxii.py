@@ -37,6 +37,7 @@ from app.intel.taxii.resources import PATH
 from app.settings import Settings
 from app.state.calls import Client
 from app.state.intel import Collection, Entry, Page
+from app.state.intel_common import CommonHere
 from app.state.intel_groups import Group, IntelGroups
 from app.state.intel_hits import Hits
 from app.state.intel_indicators import Indicators
@@ -75,6 +76,7 @@ class Shelf:
         self.statuses = Statuses(client)
         self.polls = Polls(client)
         self.hits = Hits(client)
+        self.common = CommonHere(client)
         self.indicators = Indicators(client)
         self.runs = Runs(client)
         self.signers = Signers(client)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from app.admin.models_intel_indicators import IndicatorItem, IndicatorOut, Now, ReporterOut, SaidOut, VoiceOut
@@ -17,29 +17,44 @@ from detectors.sharing.trust import Report, independent, score
 Standings = Mapping[tuple[str, str], Standing]
 
 
-def now(held: Held, warned: WarningList, at_us: int) -> Now:
-    """Whether it is looked for, or the first reason why not."""
+def now(held: Held, warned: WarningList, common: Container[str], at_us: int) -> Now:
+    """Whether it is looked for, or the first reason why not.
+
+    Args:
+        held: the indicator.
+        warned: values that nobody may list.
+        common: places of the indicators that settled customers show.
+        at_us: the present moment.
+    """
     if held.revoked:
         return "taken back"
     if held.aside:
         return "set aside"
     if at_us >= held.indicator.valid_until_us:
         return "ended"
-    return "warned" if warned.covers(held.indicator) else "looked for"
+    if warned.covers(held.indicator):
+        return "warned"
+    return "common here" if held.name in common else "looked for"
 
 
-def item(held: Held, standings: Standings, warned: WarningList, at_us: int) -> IndicatorItem:
+def item(held: Held, standings: Standings, warned: WarningList, common: Container[str], at_us: int) -> IndicatorItem:
     """One in a list."""
-    return IndicatorItem(**_item(held, standings, warned, at_us))
+    return IndicatorItem(**_item(held, standings, warned, common, at_us))
 
 
 def indicator(
-    held: Held, standings: Standings, warned: WarningList, said: Said | None, keys: int, at_us: int
+    held: Held,
+    standings: Standings,
+    warned: WarningList,
+    common: Container[str],
+    said: Said | None,
+    keys: int,
+    at_us: int,
 ) -> IndicatorOut:
     """One with everything."""
     one = held.indicator
     return IndicatorOut(
-        **_item(held, standings, warned, at_us),
+        **_item(held, standings, warned, common, at_us),
         values=list(one.tokens) if one.kind in PLAIN else [],
         listed=list(warned.listed(one)),
         confidence=one.confidence,
@@ -79,7 +94,7 @@ def reporter(standing: Standing, held: int, at_us: int) -> ReporterOut:
     )
 
 
-def _item(held: Held, standings: Standings, warned: WarningList, at_us: int) -> dict[str, Any]:
+def _item(held: Held, standings: Standings, warned: WarningList, common: Container[str], at_us: int) -> dict[str, Any]:
     one = held.indicator
     told = reports(held, dict(standings))
     agree = sum(word.agrees for word in held.words)
@@ -94,7 +109,7 @@ def _item(held: Held, standings: Standings, warned: WarningList, at_us: int) -> 
         "version": moment(held.version_us),
         "valid_from": moment(one.valid_from_us),
         "valid_until": moment(one.valid_until_us),
-        "now": now(held, warned, at_us),
+        "now": now(held, warned, common, at_us),
         "agree": agree,
         "disagree": len(held.words) - agree,
         "score": score(told, at_us),

@@ -23,7 +23,8 @@ def indicators(
     reporter: Annotated[str, typer.Option("--reporter", help="Sent by this member.")] = "",
     kind: Annotated[str, typer.Option("--kind", help="Of this kind: template, contract, settings, asn, …")] = "",
     state: Annotated[
-        str, typer.Option("--now", help="What becomes of them: looked for, taken back, set aside, ended or warned.")
+        str,
+        typer.Option("--now", help="What becomes of them: looked for, taken back, set aside, ended, warned, common here."),
     ] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most to list.")] = 100,
     as_json: AsJson = False,

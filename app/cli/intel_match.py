@@ -1,4 +1,4 @@
-"""intel match: which keys show what other providers share, now or in the archive of the last days."""
+"""intel match: which keys show what other providers share, now or in the archive of the last days, or by addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli import local_state
+from app.cli import intel_match_identities, local_state
 from app.cli.acting import counted, print_json, read_bytes, when
 from app.cli.api import AdminUrl, connect
 from app.cli.common import AsJson, Config, Sets, err, out, plain_table, settle
@@ -49,9 +49,18 @@ def match(
     group: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Trust group whose keys the bundle was made with; needed where there are several."
+            metavar="NAME",
+            help="Trust group whose keys the bundle, or shared accounts, were made with; needed where there are several.",
         ),
     ] = "",
+    identities: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which of these accounts others have shared: a line each, key id, a space, address. Addresses are hashed "
+            "here and go nowhere.",
+        ),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option("--out", "-o", dir_okay=False, metavar="FILE", help="Write every key there, as JSON Lines."),
@@ -67,6 +76,7 @@ def match(
 ) -> None:
     """List the keys that show what other providers share: who reported it, since when, and what they have taken since.
 
+    With --identities: which of the accounts in a file others have shared; only key ids are printed, never an address.
     Ctrl-C ends a look into the archive with what was found until then, and status 130.
 
     Example: [bold]stillwatch intel match --days 30 --out hits.jsonl[/bold]
@@ -74,10 +84,13 @@ def match(
     whole = True
     if target is not None:
         _write(target, ())  # before the long part and not after it
-    if days is None:
-        for option, value in (("--archive", archive), ("--bundle", bundle), ("--group", group or None)):
-            if value is not None:
-                raise ConfigError(f"{option}: is for the archive: say with --days how far back to look")
+    if identities is not None:
+        why = "is for the archive, which knows no address: leave out --identities"
+        _without({"--days": days, "--archive": archive, "--bundle": bundle}, why)
+        found = intel_match_identities.matched(settle(config, sets), identities, group, quiet)
+    elif days is None:
+        why = "is for the archive: say with --days how far back to look"
+        _without({"--archive": archive, "--bundle": bundle, "--group": group or None}, why)
         found = list(_now(config, sets, url))
     else:
         found, whole = _past(settle(config, sets), days, archive, bundle, group, quiet)
@@ -87,12 +100,20 @@ def match(
         print_json(found)
     elif not found:
         out.print("No key shows anything of what is looked for.")
+    elif identities is not None:
+        intel_match_identities.show(found[:limit])
     else:
         _show(found[:limit], past=days is not None)
-        if len(found) > limit:
-            err.print(f"{len(found) - limit:,} more keys: --limit or --out", soft_wrap=True)
+    if not as_json and len(found) > limit:
+        err.print(f"{len(found) - limit:,} more keys: --limit or --out", soft_wrap=True)
     if not whole:
         raise typer.Exit(INTERRUPTED)
+
+
+def _without(options: dict[str, object], why: str) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise ConfigError(f"{option}: {why}")
 
 
 def _now(config: Path | None, sets: list[str] | None, url: str) -> Iterator[Any]:
@@ -145,9 +166,9 @@ def _past(
     if not looked.whole:
         err.print(f"Interrupted: this is what was found in {read}.", soft_wrap=True)
     elif not quiet:
-        err.print(
-            f"{counted(len(found), 'key')} among {read}; looked for {counted(len(watch), 'indicator')}.", soft_wrap=True
-        )
+        left = f", without {view.common:,} that settled customers show" if view.common and taken is None else ""
+        looked_for = f"looked for {counted(len(watch), 'indicator')}{left}"
+        err.print(f"{counted(len(found), 'key')} among {read}; {looked_for}.", soft_wrap=True)
     return found, looked.whole
 
 

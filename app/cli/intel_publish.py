@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.acting import Why, Yes, print_json, read_bytes, sure, tell, when
+from app.cli.acting import Why, Yes, print_json, sure, tell, when
 from app.cli.api import AdminUrl, Api, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table
-from app.errors import BadInput, Refused
+from app.cli.intel_accounts import read_accounts
+from app.errors import Refused
 
 PATH = "/v1/intel/publications"
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
-_LINE = re.compile(r"([0-9a-f]{32})\s+(\S{3,254})")
 _ENTRY = re.compile(r"body\.identities\.(\d+)")
 
 publications = typer.Typer(help="Look at what was proposed and published.")
@@ -76,7 +76,7 @@ def publish(
     Example: [bold]stillwatch intel publish c-0123456789ab --group labs --reason "looked at twenty keys"[/bold]
     """
     api = connect(config, sets, url)
-    numbers, accounts = _accounts(identities)
+    numbers, accounts = read_accounts(identities, MAX_FILE_BYTES) if identities is not None else ([], [])
     asked: dict[str, Any] = {
         "campaign_id": campaign,
         "group": group,
@@ -219,28 +219,6 @@ def _decide(api: Api, publication: str, what: str, body: dict[str, Any], as_json
         return
     where = f", {'in' if done['in_feed'] else 'on its way to'} the feed of {done['group']}" if what != "refuse" else ""
     out.print(f"{done['id']}: {done['status']}{where}")
-
-
-def _accounts(path: Path | None) -> tuple[list[int], list[dict[str, str]]]:
-    """(numbers of the lines, accounts in them). A line that is none is named by its number, and not repeated."""
-    if path is None:
-        return [], []
-    try:
-        text = read_bytes(path, MAX_FILE_BYTES).decode()
-    except UnicodeDecodeError:
-        raise BadInput("--identities: must be text in UTF-8") from None
-    numbers, found = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
-            raise BadInput(
-                f"--identities: line {number} must be a key id of 32 hex digits, a space and an address without spaces"
-            )
-        numbers.append(number)
-        found.append({"key_id": match[1], "address": match[2]})
-    return numbers, found
 
 
 def _call(api: Api, path: str, body: dict[str, Any], numbers: list[int]) -> Any:
