@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Rows
 
 from app.demo import sharing
-from app.demo.shared_day import less
+from app.demo.shared_day import Way, less
 from app.offline import progress
 
 GOAL = 0.9
@@ -49,19 +50,28 @@ def _play(folder: Path, seed: int, view: Console, notes: Console) -> int:
     view.print(f"{sharing.SECOND} holds {len(held)} indicators ({kinds}).", soft_wrap=True)
     view.print(
         f"On the next day {sharing.KEYS[sharing.SECOND]} keys of the same operation come to {sharing.SECOND}; four in five "
-        f"of their requests are a person's conversation. They ask {wanted:,} times.",
+        f"of their requests are a person's conversation. They ask {wanted:,} times. Answers that leaked until a key was "
+        "caught, keys of the operation caught, answers before the first of them was, and honest keys taken for it:",
         soft_wrap=True,
     )
+    view.print(_table(ways))
+    if failed := status(ways):
+        view.print(f"Sharing should have kept {GOAL:.0%} from leaking, and kept {less(ways[2], ways[0]):.0%}.")
+    return failed
+
+
+def status(ways: Sequence[Way]) -> int:
+    """Of the command: 0 where sharing kept GOAL of the answers from leaking, once a person had agreed."""
+    return 0 if less(ways[2], ways[0]) >= GOAL else 1
+
+
+def _table(ways: Sequence[Way]) -> Rows:
     table = Rows("at provider-b", box=None, pad_edge=False)
-    for head in ("answers leaked", "less", "keys caught", "before the first", "honest keys"):
+    table.columns[0].no_wrap = True
+    for head in ("leaked", "less", "caught", "before the first", "honest keys"):
         table.add_column(head, justify="right")
     for way in ways:
         fewer = "" if way is ways[0] else f"{less(way, ways[0]):.0%}"
-        first_at = "none caught" if way.before_first is None or not way.caught else f"{way.before_first:,}"
-        table.add_row(way.name, f"{way.leaked:,}", fewer, str(len(way.caught)), first_at, str(len(way.honest)))
-    view.print(table)
-    reached = less(ways[2], ways[0])
-    if reached < GOAL:
-        view.print(f"Sharing should have kept {GOAL:.0%} from leaking, and kept {reached:.0%}.")
-        return 1
-    return 0
+        first = "none" if way.before_first is None or not way.caught else f"{way.before_first:,}"
+        table.add_row(way.name, f"{way.leaked:,}", fewer, str(len(way.caught)), first, str(len(way.honest)))
+    return table
