@@ -201,11 +201,11 @@ def _rival(held: dict[str, Held], found: Meaning, about: str, member: str) -> He
     An id is no secret: who reads another's feed could send its ids first, with tokens of its own, and have everybody who
     is to be believed stand behind them.
     """
-    if not isinstance(found, Told | Revoked):
-        return None
     first = held.get(about)
     if first is None or first.owner == member:
         return None
+    if not isinstance(found, Told | Revoked):  # with its own go the sightings of it; what it disagrees with is the first
+        return first if member in first.rivals and not (isinstance(found, Opinion) and found.word in _DISAGREE) else None
     if _own_id(member, about) not in held and (isinstance(found, Revoked) or first.indicator.same_content(found.indicator)):
         return None
     if member in first.rivals or len(first.rivals) >= MAX_WORDS:

@@ -167,6 +167,7 @@ async def test_id_taken_by_another(desk: Desk) -> None:
     await desk.send("a", *_objects())
     first, second = sorted(await desk.indicators.all(), key=lambda one: one.owner != "liar")
     assert (first.indicator.tokens, first.rivals) == (("cd" * 12,), ("a",))
+    assert [word.member for word in first.words] == ["liar", "c"]
     assert (second.owner, second.indicator.tokens) == ("a", ("ab" * 12,))
     assert await _voices(desk, first) == ["g/liar"]
     assert await _voices(desk, second) == ["g/a"]
