@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from app.admin import server as admin_server
+from app.cli import main
 from app.intel.digesting import Digester, reports
 from app.intel.parse import Opinion, Seen, meaning
 from app.intel.taxii import times
@@ -489,3 +490,31 @@ def _opinion(word: str) -> dict[str, Any]:
         "opinion": word,
         "object_refs": [name_of(1)],
     }
+
+
+async def test_commands(lab: Provider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands list and show what is held, say words, and tell whom they count for; unknown ones are status 1."""
+    monkeypatch.setenv("STILLWATCH_ADMIN__TOKEN", TOKEN)
+    monkeypatch.setenv("STILLWATCH_ADMIN_URL", lab.url)
+    name = name_of(1)
+
+    async def run(*words: str, status: int = 0) -> str:
+        assert await asyncio.to_thread(main, ["intel", *words]) == status, words
+        shown = capsys.readouterr()
+        return (shown.out if status == 0 else shown.err).replace("\n", " ")
+
+    assert name in await run("indicators", "--now", "looked for", "--reporter", "birch")
+    assert "Nothing of this" in await run("indicators", "--kind", "template")
+    said = await run("disagree", "labs", name, "--reason", WHY, "--yes")
+    assert "birch was wrong" in said
+    assert "told to the group labs" in said
+    page = await run("indicators", name)
+    assert "names AS64496" in page
+    assert "we disagree since" in page
+    assert "set aside" in page
+    assert "birch was right" in await run("agree", "labs", name, "--reason", WHY, "--yes")
+    (birch,) = orjson.loads(await run("reporters", "--json"))
+    assert (birch["member"], birch["confirmed"], birch["disputed"]) == ("birch", 1, 0)
+    assert "no such indicator" in (await run("indicators", name_of(9), status=1)).lower()
+    await run("agree", "labs", name, "--reason", "short", "--yes", status=2)
+    await run("indicators", "--kind", "url", status=2)
