@@ -51,7 +51,7 @@ def _play(folder: Path, seed: int, view: Console, notes: Console) -> int:
     view.print(
         f"On the next day {sharing.KEYS[sharing.SECOND]} keys of the same operation come to {sharing.SECOND}; four in five "
         f"of their requests are a person's conversation. They ask {wanted:,} times. Answers that leaked until a key was "
-        "caught, keys of the operation caught, answers before the first of them was, and honest keys taken for it:",
+        "caught, keys of the operation caught, after how many answers the first of them was, and honest keys taken for it:",
         soft_wrap=True,
     )
     view.print(_table(ways))
@@ -68,7 +68,7 @@ def status(ways: Sequence[Way]) -> int:
 def _table(ways: Sequence[Way]) -> Rows:
     table = Rows("at provider-b", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
-    for head in ("leaked", "less", "caught", "before the first", "honest keys"):
+    for head in ("leaked", "less", "caught", "after answers", "honest keys"):
         table.add_column(head, justify="right")
     for way in ways:
         fewer = "" if way is ways[0] else f"{less(way, ways[0]):.0%}"
