@@ -50,11 +50,11 @@ def router(hits: Hits, indicators: Indicators) -> APIRouter:
         """
         skip = int(query.cursor)
         async with answered():
-            page = await hits.first(query.limit, skip)
+            page, total = await hits.first(query.limit, skip), await hits.count()
             held, standings = await held_by(indicators, page), await indicators.standings()
         least = EFFECTS.index(query.effect)
         shown = [one for one in page if EFFECTS.index(one.effect) >= least]
-        more = len(page) == query.limit and len(shown) == len(page)  # they are in that order
+        more = skip + query.limit < total and len(shown) == len(page)  # they are in that order
         return HitList(
             hits=[views_intel_hits.hit(one, held, standings) for one in shown],
             next_cursor=str(skip + query.limit) if more else None,
