@@ -8,7 +8,7 @@ from typing import Any, cast
 from app.admin.models_intel_hits import HitOut, ReporterOut, SeenOut, SharedOut
 from app.admin.models_keys import ReasonOut
 from app.admin.views import moment
-from app.intel.digesting import reports
+from app.intel.digesting import agreeing
 from app.state.intel_hits import KeyHits, Seen
 from app.state.intel_indicators import Held, Standing, place
 
@@ -68,7 +68,7 @@ def _fields(found: KeyHits, held: Mapping[str, Held], standings: Standings) -> d
 
 
 def _seen(one: Seen, held: Held | None, standings: Standings) -> SeenOut:
-    told = [] if held is None else reports(held, cast("dict[tuple[str, str], Standing]", standings))
+    told = [] if held is None else agreeing(held, cast("dict[tuple[str, str], Standing]", standings))
     return SeenOut(
         indicator=one.indicator,
         group=one.group,

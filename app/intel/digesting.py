@@ -103,7 +103,7 @@ class Digester:
         for one in waiting:
             try:
                 found = meaning(orjson.loads(one.data), now_us)
-            except (ValueError, TypeError, RecursionError):
+            except Exception:  # an object for which no rule was thought of must not stay in front of the others
                 done.refused += 1
                 continue
             if found is None:
@@ -151,30 +151,40 @@ class Digester:
 
 
 def reports(held: Held, standings: dict[tuple[str, str], Standing]) -> list[Report]:
-    """The reports of an indicator by those who stand behind it, for `detectors.sharing.trust`; none where it is revoked.
+    """The reports of an indicator by itself, for `detectors.sharing.trust`; none where it is revoked or was set aside here.
+
+    An organisation that says that it is wrong takes one voice away from it, the weakest. Of a key, which shows several
+    indicators, it takes one voice away from all of them together: `app.intel.voices.Voices.silenced`.
+    """
+    found = sorted(agreeing(held, standings), key=lambda report: -report.reporter.trust)
+    return found[: max(0, len(found) - len(against(held, standings)))]
+
+
+def agreeing(held: Held, standings: dict[tuple[str, str], Standing]) -> list[Report]:
+    """The reports of those who stand behind an indicator, whoever says that it is wrong; none as of `reports`.
 
     Where others have an indicator of this id with other tokens, and the first of them is not trusted more than they, only
     its owner stands behind it: nobody can tell which one the others spoke of.
-
-    An organisation that says that it is wrong takes one voice away from it, the weakest; not one that was wrong here more
-    often than right, and not where a person of ours agrees with the indicator. What was set aside here has no reports.
     """
     if held.revoked or held.aside:
         return []
     found: list[Report] = []
-    against: set[str] = set()
     disputed = _disputed(held, standings)
     for word in held.words:
         standing = standings.get((held.group, word.member))
-        if standing is None or (disputed and word.agrees and word.member != held.owner):
-            continue
-        who = reporter_of(standing)
-        if word.agrees:
-            found.append(Report(who, held.indicator.kind, word.confidence, min(word.at_us, word.received_us)))
-        elif standing.disputed <= standing.confirmed and not held.agreed:
-            against.add(standing.organisation)
-    found.sort(key=lambda report: -report.reporter.trust)
-    return found[: max(0, len(found) - len(against))]
+        if standing is not None and word.agrees and (word.member == held.owner or not disputed):
+            at_us = min(word.at_us, word.received_us)
+            found.append(Report(reporter_of(standing), held.indicator.kind, word.confidence, at_us))
+    return found
+
+
+def against(held: Held, standings: dict[tuple[str, str], Standing]) -> frozenset[str]:
+    """Organisations that say that an indicator is wrong; not one that was wrong here more often than right, and none where
+    a person of ours agrees with the indicator."""
+    if held.agreed:
+        return frozenset()
+    found = [standings.get((held.group, word.member)) for word in held.words if not word.agrees]
+    return frozenset(one.organisation for one in found if one is not None and one.disputed <= one.confirmed)
 
 
 def reporter_of(standing: Standing) -> Reporter:

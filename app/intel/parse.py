@@ -144,7 +144,7 @@ def _sketch(found: Mapping[str, Any]) -> dict[str, Any] | None:
     kind, scheme, epoch = sketch.get("kind"), sketch.get("scheme"), sketch.get("key_epoch")
     if not isinstance(scheme, str) or not isinstance(epoch, str) or len(scheme) > 64 or len(epoch) > 32:
         raise ValueError("scheme: scheme and key_epoch must be short strings")
-    if kind in PLAIN or not isinstance(kind, str):
+    if not isinstance(kind, str) or kind not in VALID_DAYS or kind in PLAIN:
         raise ValueError("kind: must be a kind of behaviour or identity")
     campaign = sketch.get("campaign_ref", "")
     if not isinstance(campaign, str) or (campaign and not (campaign.startswith("campaign--") and _ID.fullmatch(campaign))):

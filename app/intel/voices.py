@@ -8,9 +8,9 @@ voices come first: no flood of one member, nor of members that it has made, push
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from app.intel.digesting import reports
+from app.intel.digesting import against, agreeing
 from app.state.intel_hits import Seen
 from app.state.intel_indicators import Held, Standing, place
 from detectors.sharing.fair import fair_order
@@ -32,7 +32,8 @@ class Voices:
 
     def __init__(self, held: Mapping[str, Held], standings: dict[tuple[str, str], Standing], now_us: int) -> None:
         self._now_us = now_us
-        self._reports = {name: reports(one, standings) for name, one in held.items()}
+        self._reports = {name: agreeing(one, standings) for name, one in held.items()}
+        self._against = {name: who for name, one in held.items() if (who := against(one, standings))}
         sets = {name: frozenset(one.reporter.organisation for one in told) for name, told in self._reports.items()}
         best = {
             organisations: (-independent(told, now_us), -max((one.reporter.trust for one in told), default=0.0))
@@ -45,6 +46,31 @@ class Voices:
     def of(self, name: str) -> list[Report]:
         """The reports of an indicator by those who stand behind it."""
         return self._reports[name]
+
+    def silenced(self, names: Iterable[str]) -> set[tuple[str, str]]:
+        """(place, organisation) of the reports that do not count, because others say that they are wrong.
+
+        Each organisation that does takes away one voice, the weakest, from what it speaks against. Else one member, just
+        let in, could silence everybody, each about its own indicators.
+
+        Args:
+            names: places of everything that one key shows.
+        """
+        spoken: defaultdict[str, list[str]] = defaultdict(list)
+        for name in names:
+            for who in self._against.get(name, ()):
+                spoken[who].append(name)
+        gone: set[tuple[str, str]] = set()
+        for who in sorted(spoken):
+            trust: defaultdict[str, float] = defaultdict(float)
+            for name in spoken[who]:
+                for one in self._reports[name]:
+                    if (name, one.reporter.organisation) not in gone:
+                        trust[one.reporter.organisation] = max(trust[one.reporter.organisation], one.reporter.trust)
+            if trust:
+                weakest = min(trust, key=lambda one: (trust[one], one))
+                gone |= {(name, weakest) for name in spoken[who]}
+        return gone
 
     def behind(self, group: str, names: Sequence[str]) -> dict[str, int]:
         """Id of an indicator of a group → a number of those who stand behind it, the most trusted first."""

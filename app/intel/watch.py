@@ -185,9 +185,10 @@ class Watch:
         """(kind → who reported what a key shows of it, whether a person here agreed with any)."""
         told: defaultdict[str, list[Report]] = defaultdict(list)
         agreed = False
-        for one in seen:
-            name = place(one.group, one.indicator)
-            told[one.kind] += self.voices.of(name)
+        shown = [(place(one.group, one.indicator), one.kind) for one in seen]
+        silenced = self.voices.silenced(name for name, _ in shown)
+        for name, kind in shown:
+            told[kind] += [one for one in self.voices.of(name) if (name, one.reporter.organisation) not in silenced]
             agreed |= self.held[name].agreed
         return told, agreed
 

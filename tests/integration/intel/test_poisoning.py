@@ -6,6 +6,7 @@ an action, so that all of this can fail.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import time
@@ -27,8 +28,10 @@ from app.intel.taxii import envelope, times
 from app.state.intel_indicators import Indicators, Standing
 from app.state.intel_received import ReceivedQueue
 from app.state.intel_words import OurWords
+from app.state.waiting import end
 from app.worker import sharing
 from detectors.sharing.indicator import DAY_US
+from tests.integration.intel.conftest import TAXII
 from tests.integration.sharing_traffic import APP, RING, Style, acting, hits, indicators, keys_folder, order, send, until
 from tests.integration.worker.conftest import Lab
 
@@ -349,3 +352,173 @@ async def test_switch_before_bait(front: Front, quiet: None) -> None:
     await until(front.lab, 1, "acted", "real")
     assert await front.effect(GUEST) == ""
     assert await front.untouched(HONEST, GUEST)
+
+
+async def test_future_dated(front: Front, quiet: None) -> None:
+    """Dates years ahead count as now: they neither outlive what is worth looking for, nor hold up later versions, nor keep
+    a retraction out."""
+    ahead = {"created": "2099-01-01T00:00:00.000Z", "modified": "2280-12-31T23:59:59.999Z"}
+    future = [{**one, **ahead} for one in told_by("acme")]
+    late = {**ahead, "valid_from": "2279-01-01T00:00:00Z", "valid_until": "2281-12-31T00:00:00Z"}
+    await front.member("liar")
+    liar = [{**one, **late} for one in _indicators(told_by("liar", APP))]
+    assert (await front.post("liar", [{**one, "modified": "9999-12-31T23:59:59Z"} for one in liar]))["success_count"] == 0
+    await front.tell("liar", *liar)
+    await front.tell("acme", *future)
+    await front.tell("birch", *told_by("birch"))
+    await front.traffic(1, RING)
+    await until(front.lab, 1, "acted", "real")
+    for held in await front.indicators.all():
+        assert held.version_us <= _now_us()
+        assert held.indicator.valid_from_us <= _now_us()
+        assert held.indicator.valid_until_us <= _now_us() + 61 * DAY_US
+        assert all(word.at_us <= _now_us() for word in held.words)
+    await front.tell("acme", *told_by("acme", revoked=True))
+    assert await front.effect(1) == "priority"
+    assert await front.untouched(1, HONEST, GUEST)
+
+
+def _nested(levels: int) -> Any:
+    found: Any = "end"
+    for number in range(levels):
+        found = [found] if number % 2 else {"a": found}
+    return found
+
+
+_WRONG: list[Any] = [
+    None, True, -1, 0, 1e308, 2**63, "", "x" * 5000, "\x00", "indicator--", [], {}, [[]], [None], ["x", 1], {"a": {}},
+    "2026-99-99T00:00:00Z", "9999-12-31T23:59:60Z", _nested(14),
+]  # fmt: skip
+
+
+def _spoilt(objects: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every field of every object, and of an indicator's extension, with a value of every wrong type."""
+    for one in objects:
+        for name in [*one, "revoked", "object_marking_refs", "granular_markings", "lang"]:
+            if name not in ("id", "type"):
+                yield from ({**one, name: value} for value in _WRONG)
+        for extension, fields in one.get("extensions", {}).items():
+            for name in fields:
+                for value in _WRONG:
+                    yield {**one, "extensions": {**one["extensions"], extension: {**fields, name: value}}}
+
+
+def _strange(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Objects that speak of themselves or of nothing, and those of versions that nobody knows."""
+    first = _indicators(told)[0]
+    common = {"spec_version": "2.1", "created": _at(0), "modified": _at(0)}
+
+    def one(kind: str, **more: Any) -> dict[str, Any]:
+        return {"type": kind, "id": f"{kind}--{uuid.uuid4()}", **common, **more}
+
+    nowhere = f"indicator--{uuid.uuid4()}"
+    itself = {kind: f"{kind}--{uuid.uuid4()}" for kind in ("relationship", "sighting", "opinion", "indicator", "report")}
+    sketch = first["extensions"][made.EXTENSION]
+    return [
+        one("relationship", relationship_type="indicates", source_ref=first["id"], target_ref=first["id"]),
+        one(
+            "relationship", id=itself["relationship"], source_ref=itself["relationship"], target_ref=itself["relationship"]
+        ),
+        one("sighting", id=itself["sighting"], sighting_of_ref=itself["sighting"]),
+        one("sighting", sighting_of_ref=nowhere, where_sighted_refs=[nowhere], observed_data_refs=[nowhere]),
+        one("opinion", id=itself["opinion"], opinion="agree", object_refs=[itself["opinion"]]),
+        one("opinion", opinion="strongly-disagree", object_refs=[nowhere] * 100),
+        one("report", id=itself["report"], object_refs=[itself["report"]]),
+        one("x-unknown", anything=_nested(10)),
+        {**first, "id": itself["indicator"], "created_by_ref": itself["indicator"], "object_marking_refs": [nowhere]},
+        {**first, "id": f"indicator--{uuid.uuid4()}", "extensions": {made.EXTENSION: {**sketch, made.EXTENSION: sketch}}},
+        {**first, "id": f"indicator--{uuid.uuid4()}", "pattern_version": "99.0"},
+        {**first, "id": f"indicator--{uuid.uuid4()}", "pattern_type": "stillwatch-sketch-9"},
+        {**first, "id": f"indicator--{uuid.uuid4()}", "extensions": {f"extension-definition--{uuid.uuid4()}": sketch}},
+        {**first, "id": f"indicator--{uuid.uuid4()}", "pattern_type": "stix", "pattern": "[" * 4000 + "]" * 4000},
+        {**first, "id": f"indicator--{uuid.uuid4()}", "pattern_type": "stix", "pattern": "[a:b = '" + "\\'" * 3000 + "']"},
+        {**first, "id": f"indicator--{uuid.uuid4()}", "pattern_type": "sigma", "pattern": "title: x"},
+    ]
+
+
+async def test_hostile_objects(front: Front, quiet: None) -> None:
+    """Fields of every wrong type, objects about themselves or about nothing, unknown versions and deep ones order nothing,
+    and what honest members tell afterwards is taken as ever."""
+    await front.member("liar", right=5)
+    told = told_by("liar", APP)
+    about = [_about("opinion", told, opinion="agree")[0], _about("sighting", told)[0]]
+    deep = [{**told[-1], "x": _nested(levels)} for levels in (25, 100, 240)]
+    status = await front.post("liar", deep)
+    assert (status["success_count"], status["failure_count"]) == (0, 3)
+    for body in (
+        b"[" * 100_000,
+        b'{"objects": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"objects": [NaN]}',
+        b"\xff\xfe",
+        b"",
+    ):
+        path = f"{front.site.root}collections/submit/objects/"
+        answer = await front.site.ask("POST", path, front._tokens["liar"], content=body)
+        assert answer.status_code == 422
+    await front.post("liar", [*_strange(told), *_spoilt([*_indicators(told), *about])])
+    await front.settled()
+    assert await front.effect(GUEST) in ("", "priority")
+    assert await front.untouched(HONEST, GUEST)
+    for name in ("acme", "birch"):
+        await front.tell(name, *told_by(name))
+    await front.traffic(1, RING)
+    await until(front.lab, 1, "acted", "real")
+    assert await front.untouched(HONEST, GUEST)
+
+
+async def test_gigabyte_refused(front: Front, quiet: None) -> None:
+    """A body of 1 GB from a member is refused by its length, and one without a length as soon as it is too long."""
+    host, port = front.site.server.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /taxii2/labs/collections/submit/objects/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {front.site.acme}\r\n"
+        f"Accept: {TAXII}\r\nContent-Type: {TAXII}\r\n"
+    )
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{head}Content-Length: {1 << 30}\r\n\r\n".encode())
+    assert b" 413 " in await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+    sent, piece = 0, b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+
+    async def flood() -> None:
+        nonlocal sent
+        for _ in range(1024):
+            writer.write(piece)
+            await writer.drain()
+            sent += len(piece)
+
+    sending = asyncio.create_task(flood())
+    assert b" 413 " in await asyncio.wait_for(reader.readline(), 30)
+    await end(sending)
+    writer.transport.abort()
+    assert sent < 64 * 1024 * 1024
+    assert await front.queue.sources() == []
+
+
+async def test_disagrees_with_everything(front: Front, quiet: None) -> None:
+    """Who disagrees with everything takes one voice away: of three the action stays, of two the place in the queue. It is
+    no voice any more once a person here has agreed with what it spoke against."""
+    told = {name: told_by(name) for name in ("acme", "birch", "cedar")}
+    await front.member("cedar", right=3)
+    await front.member("liar")
+    for name, objects in told.items():
+        await front.tell(name, *objects)
+    await front.traffic(1, RING)
+    await until(front.lab, 1, "acted", "real")
+    spoken = [one for objects in told.values() for one in _about("opinion", objects, opinion="strongly-disagree")]
+    await front.tell("liar", *spoken)
+    await front.tell("liar", *spoken, *[{**one, "id": f"opinion--{uuid.uuid4()}"} for one in spoken])
+    found = await until(front.lab, 1, "acted", "real")
+    await front.settled()
+    found = await until(front.lab, 1, "voices", 2)
+    assert (found.effect, found.acted) == ("automatic", "real")
+    await front.tell("cedar", *told_by("cedar", revoked=True))
+    assert await front.effect(1) == "priority"
+    assert await front.untouched(1)
+    held = await front.indicators.get("labs", [one["id"] for one in _indicators(told["birch"])])
+    for one in held.values():
+        await OurWords(front.site.state).say(one, "agree", "ann", 1, _now_us())
+    found = await until(front.lab, 1, "acted", "real")
+    assert found.effect == "automatic"
