@@ -153,7 +153,7 @@ def _past(
     places = Places(Hasher(pepper) if pepper else None, networks_of_systems(settings.identity.networks_file))
     watch = Watch(held, standings, keys, places, WarningList.load(settings.intel.warning_list_file).without, now_us)
     if not len(watch):
-        raise BadInput(_nothing(settings, len(watch.held), bundle))
+        raise BadInput(_nothing(settings, len(watch.held), bundle, view.common))
     with meter(None if quiet else err, "exchanges") as progress:
         looked = retro.look_back(archive or settings.archive_dir, days, watch, view.erased, now_us, progress)
     known: dict[str, Known] = {}
@@ -209,8 +209,10 @@ def _warn(bundle: Path, taken: Taken, keys: dict[str, GroupKey]) -> None:
         err.print(f"note: {counted(taken.refused, 'object')} of the bundle broke a rule", soft_wrap=True)
 
 
-def _nothing(settings: Settings, held: int, bundle: Path | None) -> str:
+def _nothing(settings: Settings, held: int, bundle: Path | None, common: int) -> str:
     """Why nothing is looked for."""
+    if not held and common and bundle is None:
+        return f"indicators: settled customers show {counted(common, 'indicator')}, and no other one counts now"
     if not held:
         whose = "of the bundle " if bundle is not None else ""
         return f"indicators: none {whose}counts now: nothing was received, or it has ended or was taken back"
@@ -230,6 +232,11 @@ def _write(target: Path, found: Sequence[dict[str, Any]]) -> None:
         raise BadInput(f"--out {target}: {error.strerror or 'cannot be written'}") from None
 
 
+def _member(who: Any) -> str:
+    """Of a reporter: the admin API tells more of it than a look into the archive."""
+    return str(who["member"] if isinstance(who, dict) else who)
+
+
 def _show(found: Sequence[dict[str, Any]], past: bool) -> None:
     rows = []
     for one in found:
@@ -237,11 +244,11 @@ def _show(found: Sequence[dict[str, Any]], past: bool) -> None:
         first = one["first"] if past else min((some["first"] for some in seen), default=None)
         row = [
             one["key_id"],
-            one["effect"] + (f" ({one['excuse']})" if one.get("excuse") else ""),
+            one["effect"] + (f" ({said})" if (said := one["excuse"] or one.get("acted")) else ""),
             f"{one['score']:.1f}",
             when(first),
             ", ".join(sorted({some["kind"] for some in seen})),
-            ", ".join(sorted({f"{some['group']}/{name}" for some in seen for name in some["reporters"]})),
+            ", ".join(sorted({f"{some['group']}/{_member(who)}" for some in seen for who in some["reporters"]})),
             one["local"],
         ]
         if past:

@@ -22,6 +22,7 @@ from app.settings import load
 from app.state.accounts import Account, AccountStore
 from app.state.control import AllowEntry, ControlStore
 from app.state.erasures import Erasures
+from app.state.intel_common import CommonHere
 from app.state.intel_indicators import Held, Indicators, Standing, Word
 from app.state.keys import PartitionKeys, partition_of
 from app.state.row_store import RowPlan
@@ -209,6 +210,25 @@ def test_own_view_beside(served: Desk, archive: Path, redis_db: str) -> None:
         _key(3): ("priority", "", ""),
     }
     assert [one["effect"] for one in found] == ["priority", "priority", "nothing", "nothing"]
+
+
+def test_common_left_out(served: Desk, archive: Path, redis_db: str) -> None:
+    """What settled customers show is not looked for in the archive either, and that is said."""
+    second = _indicator("contract", tokens=("0b" * 12,))
+
+    async def put(client: Any) -> None:
+        await CommonHere(client).put([f"labs {_indicator().id}"], NOW_US)
+
+    async def more(client: Any) -> None:
+        await Indicators(client).put([Held(second, "labs", "acme", NOW_US, "amber")])
+
+    local_state.ask(_settings(redis_db), put)
+    code, _, said = served.run("--days", "30", "--archive", str(archive))
+    assert (code, "settled customers show 1 indicator, and no other one counts now" in said) == (1, True), said
+    local_state.ask(_settings(redis_db), more)
+    code, found, said = served.run("--days", "30", "--archive", str(archive), "--json")
+    assert (code, json.loads(found)) == (0, [])
+    assert "looked for 1 indicator, without 1 that settled customers show." in said
 
 
 def test_days_bound(served: Desk, archive: Path) -> None:
