@@ -14,6 +14,7 @@ from app.admin.api import create_admin
 from app.admin.auth import check_bootstrap
 from app.admin.casebook import Casebook
 from app.admin.routes_taxii import Shelf
+from app.admin.sharing_clock import SharingClock
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
 from app.intel.digesting import Digester
@@ -94,6 +95,7 @@ class AdminServer:
         self.app.state.polling.start()
         self.app.state.outbox.start()
         self.app.state.taking.start()
+        self.app.state.sharing_clock.start()
 
     async def stop(self) -> None:
         """Stop accepting, let running answers end, then let go of the state server."""
@@ -107,6 +109,7 @@ class AdminServer:
         await self.app.state.polling.stop()
         await self.app.state.outbox.stop()
         await self.app.state.taking.stop()
+        await self.app.state.sharing_clock.stop()
         self._sock.close()
         await self._acting.stop()
         await self._client.aclose()
@@ -156,6 +159,7 @@ async def start(settings: Settings, *, state_url: str | None = None) -> AdminSer
         sender, feeds = Sender(shelf.outgoing, shelf.polls), FeedReader(shelf.queue, shelf.signers)
         app.state.polling = Polling(Poller(peers, shelf.polls, shelf.queue, sender=sender, feeds=feeds))
         app.state.taking = Taking(Digester(shelf.queue, shelf.indicators), shelf.queue)
+        app.state.sharing_clock = SharingClock(peers, shelf.polls, shelf.queue, shelf.outgoing, shelf.publications)
         await acting.start()
         metrics.BUILD_INFO.labels(version(), "admin").set(1)
         server = AdminServer(app, settings, sock, client, acting, state)

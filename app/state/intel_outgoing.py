@@ -65,6 +65,11 @@ class Outgoing:
             with reachable("outgoing objects"):
                 await self._client.xdel(intel_outgoing(peer), *(one.entry_id for one in waiting))
 
+    async def oldest_us(self, peer: str) -> int | None:
+        """When the first that waits was put, or put again after a refusal, unix µs; None where nothing waits."""
+        first = await self.read(peer, 1)
+        return int(first[0].entry_id.partition("-")[0]) * 1000 if first else None
+
     async def count(self, peer: str) -> int:
         """How many wait."""
         with reachable("outgoing objects"):

@@ -31,6 +31,7 @@ class Poll(msgspec.Struct, frozen=True):
         dropped: not taken over until now: too large, or no objects.
         fault: "", or what went wrong at the last poll.
         etag: of a feed that was taken whole, as its server wrote it; "" otherwise.
+        good_us: when the peer was last read without any fault, unix µs; 0: never. Of the peer's own entry alone.
     """
 
     added_after: str = ""
@@ -39,6 +40,7 @@ class Poll(msgspec.Struct, frozen=True):
     dropped: int = 0
     fault: str = ""
     etag: str = ""
+    good_us: int = 0
 
 
 _decode = msgspec.json.Decoder(Poll).decode

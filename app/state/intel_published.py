@@ -180,6 +180,12 @@ class Publications:
             found: Any = await self._client.smembers(INTEL_UNSENT)
         return sorted(name.decode() for name in found)
 
+    async def waiting(self) -> tuple[int, int | None]:
+        """How many are unsent, and when the first of them was approved or taken back, unix µs; None without one."""
+        found = await self._read(await self.unsent(), ("terms", "status", "decided_us", "retracted_us"))
+        since = [one.retracted_us or one.decided_us for one in found if one is not None]
+        return len(since), min(since, default=None)
+
     async def sent(self, found: Publication) -> None:
         """All objects of its present status are in the feed."""
         await self._run(found, "sent", PUBLISHED_SEC, [found.status])

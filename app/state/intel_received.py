@@ -110,6 +110,11 @@ class ReceivedQueue:
             found.append(Source(group, member, int(objects), int(size)))
         return sorted(found, key=lambda source: (source.group, source.member))
 
+    async def oldest_us(self) -> int | None:
+        """When the object that waits longest was received, unix µs; None where nothing waits."""
+        firsts = [await self.read(source.group, source.member, 1) for source in await self.sources()]
+        return min((first[0].received_us for first in firsts if first), default=None)
+
     async def read(self, group: str, member: str, count: int = 500) -> list[Received]:
         """The oldest objects of a sender that are not done, at most 1,000."""
         with reachable("received objects"):

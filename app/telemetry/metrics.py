@@ -1,4 +1,5 @@
-"""Every metric of every process, once. Labels come from fixed lists: never a key, a path, or a model a client named.
+"""Every metric of every process, once. Labels come from fixed lists: never a key, a path, or a model a client named; names
+of peers are those of the operator's own file.
 
 Units are in the names (`_seconds`, `_bytes`); counters end in `_total`. `docs/metrics.md` is generated from this file.
 """
@@ -288,6 +289,24 @@ SHARED_DIGESTED = _counter(
     "Objects that were taken from the queue of received ones, by what became of them.",
     result=("taken", "retracted", "words", "known", "nothing", "refused"),
 )
+SHARED_WAITING = _gauge("shared_waiting", "Received objects that were not looked at yet, of all senders.")
+SHARED_WAITING_SECONDS = _gauge(
+    "shared_waiting_seconds", "Age of the oldest received object that was not looked at yet; 0 without one."
+)
+SHARED_UNSENT = _gauge(
+    "shared_unsent",
+    "What leaves and has not left yet: publications that are not in their feed, and objects that say our words to peers.",
+    what=("publications", "words"),
+)
+SHARED_UNSENT_SECONDS = _gauge(
+    "shared_unsent_seconds", "For how long the oldest of them has waited; 0 without one.", what=("publications", "words")
+)
+PEER_OVERDUE_SECONDS = _gauge(
+    "peer_overdue_seconds",
+    "By how much the last poll of a peer that went well is older than its interval; 0 in time. A series for each peer of "
+    "intel.peers_file, at most 50; one that was never read counts from the start of the process.",
+    "peer",
+)
 
 
 # A process shows what it can know: a gauge that only gateways set would stand at 0 in the worker, and look like a fault.
@@ -309,6 +328,7 @@ _ONLY: dict[str, tuple[Collector, ...]] = {
     "admin": (
         ADMIN_REQUESTS, AUTH_FAILURES, AUDIT_RECORDS, AUDIT_WRITE_FAILURES, APPEALS_OPEN, APPEAL_OLDEST_SECONDS,
         APPEAL_OUTCOMES, SHARED_OBJECTS, SHARED_WORDS, PEER_POLLS, SHARED_DIGESTED, PUBLICATIONS,
+        SHARED_WAITING, SHARED_WAITING_SECONDS, SHARED_UNSENT, SHARED_UNSENT_SECONDS, PEER_OVERDUE_SECONDS,
     ),
 }  # fmt: skip
 PROCESSES = tuple(_ONLY)

@@ -10,7 +10,8 @@ _INTRO = """\
 # Metrics
 
 Every process serves `/metrics` (Prometheus text format) on its own port. Generated from `app/telemetry/metrics.py`; do not
-edit this page. Labels come from fixed lists: no key, path, address or client-supplied model name is ever one. Where the
+edit this page. Labels come from fixed lists: no key, path, address or client-supplied model name is ever one; `peer` is
+a name of your own `intel.peers_file`. Where the
 values of a label are listed here, their series begin at zero; others begin with their first count. A process shows what it
 can know.
 

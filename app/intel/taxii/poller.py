@@ -64,6 +64,11 @@ class Polled:
     fault: str
 
 
+def own_entry(peer: Peer) -> str:
+    """What the peer itself is called among its collections."""
+    return FEED if peer.kind == "feed" else ""
+
+
 class Poller:
     """Over one deployment's state.
 
@@ -104,6 +109,14 @@ class Poller:
         Raises:
             StateUnavailable: the state server is away.
         """
+        found = await self._read(peer)
+        if found and not any(one.fault for one in found):
+            own = own_entry(peer)
+            known = await self._polls.get(peer.name, own)
+            await self._polls.put(peer.name, own, msgspec.structs.replace(known, good_us=time.time_ns() // 1000))
+        return found
+
+    async def _read(self, peer: Peer) -> list[Polled]:
         if peer.kind == "feed":
             return [await self._feed(peer, self._feeds)] if self._feeds is not None else []
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.telemetry.dashboards.panel import Dashboard, Panel, Query, Row, rate
+from app.telemetry.dashboards.sharing import EFFECT
 
 _FLAGGED = 'level=~"suspect|confirmed"'
 
@@ -81,6 +82,7 @@ DETECTION = Dashboard(
                 ),
             ),
         ),
+        EFFECT,
         Row(
             "What is done about it",
             (

@@ -13,6 +13,7 @@ from app.telemetry.dashboards.panel import (
     quantiles,
     rate,
 )
+from app.telemetry.dashboards.sharing import TRANSPORT
 
 PIPELINE = Dashboard(
     "stillwatch-pipeline",
@@ -214,6 +215,7 @@ PIPELINE = Dashboard(
                 ),
             ),
         ),
+        TRANSPORT,
         Row(
             "People",
             (

@@ -213,8 +213,13 @@ async def test_crash_between_steps(office: Office) -> None:
     assert await office.store.publish(found, time.time_ns() // 1000, "bob", WHY) is True
     assert await office.read() == []
     assert not (await office.call("GET", f"/{one['id']}")).json()["in_feed"]
+    unsent, since_us = await office.store.waiting()
+    assert unsent == 1
+    assert since_us is not None
+    assert 0 <= time.time_ns() // 1000 - since_us < 60_000_000
     outbox = Outbox(office.store, IntelGroups(office.site.state), lambda group: office.site.feed())
     assert [await outbox.finish(), await outbox.finish()] == [1, 0]
+    assert await office.store.waiting() == (0, None)
     size = await office.site.feed().size()
     await outbox.send(one["id"])  # another one was about to send it, too
     assert await office.site.feed().size() == size
