@@ -232,12 +232,18 @@ class Sharing:
     async def _sweep(self, owned: Collection[int]) -> bool:
         """Compares and counts the keys of one partition, where indicators came or it is time; true while more wait."""
         self._swept = {partition: names for partition, names in self._swept.items() if partition in owned}
-        if not len(self._watch):
+        if not len(self._watch) or not owned:
             return False
         due = {partition for partition in owned if not self._names <= self._swept.get(partition, frozenset())}
         due |= self._counting.due(owned)
-        if not due:
-            return False
+        if due:
+            await self._sweep_one(due)
+        if await self._counting.ended(owned, _now_us()):
+            self._rechecked = float("-inf")
+            return True
+        return len(due) > 1
+
+    async def _sweep_one(self, due: Collection[int]) -> None:
         # The one that was compared longest ago: indicators that come all the time must not keep the last ones waiting.
         latest = list(self._swept)
         partition = min(due, key=lambda one: (latest.index(one) if one in self._swept else -1, one))
@@ -250,11 +256,7 @@ class Sharing:
             await self._past(partition, [entry.data for entry in logged], tally)
         self._swept.pop(partition, None)
         self._swept[partition] = names
-        counted = await asyncio.to_thread(tally.counted)
-        if await self._counting.add(partition, counted, owned, _now_us()):
-            self._rechecked = float("-inf")
-            return True
-        return len(due) > 1
+        self._counting.add(partition, await asyncio.to_thread(tally.counted))
 
     async def _past(self, partition: int, page: Iterable[bytes], tally: Tally) -> None:
         """Compares and counts keys as they were at their newest exchanges, whenever that was."""

@@ -37,7 +37,7 @@ class Counting:
         self._counted: frozenset[str] = frozenset()  # in the last round that has ended
         self._fleet: Fleet | None = None  # of the round that goes on
         self._asked: frozenset[str] = frozenset()  # in that round
-        self._done: set[int] = set()
+        self._done: set[int] = set()  # partitions of that round, or of the last one
         self._ended = float("-inf")
 
     async def look_for(self, names: frozenset[str], now_us: int) -> None:
@@ -58,35 +58,39 @@ class Counting:
     def due(self, owned: Collection[int]) -> set[int]:
         """Partitions that are still to be counted; begins a round where it is time for one."""
         if self._fleet is None:
-            if self._names <= self._counted and time.monotonic() - self._ended < COUNT_SEC:
+            late = time.monotonic() - self._ended >= COUNT_SEC
+            if self._names <= self._counted and self._done.issuperset(owned) and not late:
                 return set()
             self._fleet, self._asked, self._done = Fleet(), self._names, set()
         return set(owned) - self._done
 
-    async def add(self, partition: int, counted: tuple[int, dict[str, int]], owned: Collection[int], now_us: int) -> bool:
-        """A partition was counted; true where that has ended the round, so that hits are to be looked at again.
+    def add(self, partition: int, counted: tuple[int, dict[str, int]]) -> None:
+        """A partition was counted, by `detectors.sharing.common.Tally`."""
+        if self._fleet is not None and partition not in self._done:
+            self._fleet.add(*counted)
+            self._done.add(partition)
+
+    async def ended(self, owned: Collection[int], now_us: int) -> bool:
+        """Whether the round is over now, so that hits are to be looked at again.
 
         Args:
-            partition: which.
-            counted: of it, by `detectors.sharing.common.Tally`.
-            owned: all that this worker owns.
+            owned: partitions of this worker.
             now_us: the present moment.
 
         Raises:
             StateUnavailable: the server is away; the round goes on.
         """
-        if self._fleet is None or partition in self._done:
+        if self._fleet is None or not self._done.issuperset(owned):
             return False
-        self._fleet.add(*counted)
-        self._done.add(partition)
-        if not self._done.issuperset(owned):
-            return False
-        found, before = self._fleet.common(), self.common
+        if self._fleet.enough:
+            found = self._fleet.common()
+            await self._store.put(found, now_us)
+            await self._store.drop(self.common - found)
+        else:  # a worker that has just got its first partition, or a small one, goes by what others have counted
+            found = await self._store.all(now_us)
         self._fleet, self._counted, self._ended = None, self._asked, time.monotonic()
         self.common = found
         self._tell()
-        await self._store.put(found, now_us)
-        await self._store.drop(before - found)
         return True
 
     def _tell(self) -> None:

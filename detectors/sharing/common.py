@@ -95,9 +95,14 @@ class Fleet:
         self.settled += settled
         self._shown.update(shown)
 
+    @property
+    def enough(self) -> bool:
+        """So many organisations are settled that one can say what is common among them."""
+        return self.settled >= LEAST_SETTLED
+
     def common(self) -> frozenset[str]:
         """Names of the indicators that are common here; none while too few organisations are settled."""
-        if self.settled < LEAST_SETTLED:
+        if not self.enough:
             return frozenset()
         least = max(LEAST_SHOWING, int(MOST_HONEST * self.settled) + 1)
         return frozenset(name for name, count in self._shown.items() if count >= least)

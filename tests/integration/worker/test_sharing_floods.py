@@ -39,7 +39,7 @@ def real(tmp_path: Path) -> dict[str, str]:
 async def _hold(lab: Any, shared: Sequence[Indicator], *members: str, standing: int = 3) -> list[Held]:
     """Has indicators held, reported by members of long standing that were right `standing` times."""
     now_us, store = time.time_ns() // 1000, Indicators(lab.client)
-    words = tuple(Word(member, now_us, now_us, 90) for member in members)
+    words = tuple(Word(member, now_us, now_us, 90, told=True) for member in members)
     held = [Held(one, "labs", members[0], now_us, "amber+strict", words) for one in shared]
     for member in members:
         await store.put_standing(Standing("labs", member, member, now_us - 90 * DAY_US, standing, 0))
@@ -126,6 +126,24 @@ async def test_common_is_not_looked_for(lab: Any, real: dict[str, str]) -> None:
         await lab.until(_common(lab), set())
 
 
+async def test_few_settled_go_by_others(lab: Any, real: dict[str, str]) -> None:
+    """A worker that sees too few settled customers does not look for what another one has found common, nor unsays it."""
+    held = await _hold(lab, indicators(), "acme", "birch")
+    await CommonHere(lab.client).put([one.name for one in held], time.time_ns() // 1000)
+    async with lab.worker(**real) as worker:
+        await _until_looked_for(lab, worker, len(held))
+
+        async def counted() -> bool:
+            return not worker._sharing._counting.unsure
+
+        await lab.until(counted, True)
+        await send(lab, 1, RING, count=3)
+        assert await hits(lab, 1) is None
+        assert await _common(lab)() == {one.name for one in held}
+        await CommonHere(lab.client).drop([one.name for one in held])
+        await until(lab, 1, "acted", "real")
+
+
 async def test_rare_is_looked_for(lab: Any, real: dict[str, str]) -> None:
     """Nine organisations of three hundred make nothing common: so many can an operation keep ready."""
     await _settle(lab, showing=9)
@@ -141,7 +159,7 @@ async def test_nothing_follows_before_the_count(lab: Any, real: dict[str, str], 
     """Until it is known how common indicators are a key is only to be looked at; what has begun does not wait again."""
     held = await _hold(lab, indicators(), "acme", "birch")
     with monkeypatch.context() as patched:
-        patched.setattr(Counting, "add", _no_end)
+        patched.setattr(Counting, "ended", _no_end)
         async with lab.worker(**real) as worker:
             await _until_looked_for(lab, worker, len(held))
             await send(lab, 1, RING)
@@ -150,7 +168,7 @@ async def test_nothing_follows_before_the_count(lab: Any, real: dict[str, str], 
             patched.undo()
             found = await until(lab, 1, "acted", "real")
     decided = await _decided(lab)
-    monkeypatch.setattr(Counting, "add", _no_end)
+    monkeypatch.setattr(Counting, "ended", _no_end)
     async with lab.worker("w2", **real) as worker:
         await _until_looked_for(lab, worker, len(held))
 
