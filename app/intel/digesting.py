@@ -174,7 +174,8 @@ def agreeing(held: Held, standings: dict[tuple[str, str], Standing]) -> list[Rep
         standing = standings.get((held.group, word.member))
         if standing is not None and word.agrees and (word.member == held.owner or not disputed):
             at_us = min(word.at_us, word.received_us)
-            found.append(Report(reporter_of(standing), held.indicator.kind, word.confidence, at_us))
+            sent = word.told or word.member == held.owner
+            found.append(Report(reporter_of(standing), held.indicator.kind, word.confidence, at_us, sent))
     return found
 
 

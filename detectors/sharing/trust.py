@@ -85,12 +85,15 @@ class Report:
         kind: of the indicator.
         confidence: 0 … 100, the reporter's own.
         at_us: when it was said; a time that is still to come counts as now.
+        sent: it sent the indicator itself. Who only agrees with an id may have been shown other tokens under it: that is
+            heard, and is no voice of its own.
     """
 
     reporter: Reporter
     kind: str
     confidence: int
     at_us: int
+    sent: bool = True
 
 
 def score(reports: Sequence[Report], now_us: int) -> float:
@@ -109,12 +112,13 @@ def score(reports: Sequence[Report], now_us: int) -> float:
 
 
 def independent(reports: Sequence[Report], now_us: int) -> int:
-    """How many voices there are: organisations with a member of long standing that was right before."""
+    """How many voices there are: organisations with a member of long standing that was right before and sent one itself."""
     return len(
         {
             report.reporter.organisation
             for report in reports
-            if now_us - report.reporter.since_us >= LEAST_MEMBER_US
+            if report.sent
+            and now_us - report.reporter.since_us >= LEAST_MEMBER_US
             and report.reporter.confirmed >= LEAST_CONFIRMED
             and report.reporter.confirmed > report.reporter.disputed
         }
@@ -132,7 +136,8 @@ def effect(reports: Mapping[str, Sequence[Report]], local: bool, now_us: int) ->
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     told = [(kind, report) for kind, some in reports.items() for report in some]
     for kind, report in told:
-        kinds[report.reporter.organisation].add(kind)
+        if report.sent:
+            kinds[report.reporter.organisation].add(kind)
     if not told:
         return Effect.NOTHING
     firm = {who for who, shown in kinds.items() if len(shown) >= LEAST_KINDS or shown == {"identity"}}

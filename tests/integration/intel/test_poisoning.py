@@ -324,13 +324,13 @@ async def test_ids_taken_first(front: Front, quiet: None) -> None:
 
 
 async def test_bait_and_switch(front: Front, quiet: None) -> None:
-    """Two honest members and a person here agree with what a liar tells; for what it puts in its place nobody does."""
+    """Two honest members send on what a liar tells, and a person here agrees; for what it puts in its place nobody does."""
     await front.member("liar", right=5)
     bait = told_by("liar")
     await front.tell("liar", *bait)
     await front.traffic(1, RING)
     for name in ("acme", "birch"):
-        await front.tell(name, *_about("opinion", bait, opinion="agree"))
+        await front.tell(name, *bait, *_about("opinion", bait, opinion="agree"))
     for held in (await front.indicators.get("labs", [one["id"] for one in _indicators(bait)])).values():
         await OurWords(front.site.state).say(held, "agree", "ann", 1, _now_us())
     await until(front.lab, 1, "acted", "real")
@@ -347,10 +347,27 @@ async def test_switch_before_bait(front: Front, quiet: None) -> None:
     bait = told_by("liar")
     await front.tell("liar", *bait)
     for name in ("acme", "birch"):
-        await front.tell(name, *_about("opinion", bait, opinion="agree"))
+        await front.tell(name, *bait)
     await front.traffic(1, RING)
     await until(front.lab, 1, "acted", "real")
     assert await front.effect(GUEST) == ""
+    assert await front.untouched(HONEST, GUEST)
+
+
+async def test_tells_each_member_another_thing(front: Front, quiet: None) -> None:
+    """Members who agree with an id may have been shown other tokens under it: to agree is heard, and is no voice."""
+    await front.member("liar", right=5)
+    shown_to_others = told_by("liar")
+    await front.tell("liar", *told_by("liar", APP))
+    alone = await hits(front.lab, GUEST)
+    for name in ("acme", "birch"):
+        await front.tell(name, *_about("opinion", shown_to_others, opinion="strongly-agree"))
+        await front.tell(name, *_about("sighting", shown_to_others))
+    assert await front.effect(GUEST) == "priority"
+    found = await hits(front.lab, GUEST)
+    assert alone is not None
+    assert found is not None
+    assert (found.voices, found.score > alone.score) == (1, True)
     assert await front.untouched(HONEST, GUEST)
 
 

@@ -40,7 +40,7 @@ def shared() -> list[Indicator]:
 async def _hold(lab: Any, shared: Sequence[Indicator], *members: str, standing: int = 3, **fields: Any) -> list[Held]:
     """Has the indicators held, reported by members of long standing that were right `standing` times."""
     now_us, store = time.time_ns() // 1000, Indicators(lab.client)
-    words = tuple(Word(member, now_us, now_us, 90) for member in members)
+    words = tuple(Word(member, now_us, now_us, 90, told=True) for member in members)
     held = [Held(one, "labs", members[0], now_us, "amber+strict", words, **fields) for one in shared]
     for member in members:
         await store.put_standing(Standing("labs", member, member, now_us - 90 * DAY_US, standing, 0))
