@@ -74,6 +74,17 @@ async def _until_looked_for(lab: Any, worker: Any, count: int) -> None:
     await lab.until(measure, count)
 
 
+async def _until_counted(lab: Any, worker: Any) -> None:
+    """Two rounds further: what was there before was compared, and counted."""
+    for _ in range(2):
+        ended = worker._sharing._counting._ended
+
+        async def later(ended: float = ended) -> bool:
+            return bool(worker._sharing._counting._ended > ended)
+
+        await lab.until(later, True)
+
+
 def _common(lab: Any) -> Any:
     async def measure() -> set[str]:
         return set(await CommonHere(lab.client).all(time.time_ns() // 1000))
@@ -118,6 +129,7 @@ async def test_common_is_not_looked_for(lab: Any, real: dict[str, str]) -> None:
         await lab.until(_common(lab), {one.name for one in held})
         await lab.until(lambda: hits(lab, 1), None)
         await send(lab, 2, RING, count=3)
+        await _until_counted(lab, worker)
         assert await hits(lab, 2) is None
         assert await order(lab, 1) is None
         assert metrics.SHARED_COMMON._value.get() == len(held)
@@ -133,11 +145,9 @@ async def test_few_settled_go_by_others(lab: Any, real: dict[str, str]) -> None:
     async with lab.worker(**real) as worker:
         await _until_looked_for(lab, worker, len(held))
 
-        async def counted() -> bool:
-            return not worker._sharing._counting.unsure
-
-        await lab.until(counted, True)
+        await _until_counted(lab, worker)
         await send(lab, 1, RING, count=3)
+        await _until_counted(lab, worker)
         assert await hits(lab, 1) is None
         assert await _common(lab)() == {one.name for one in held}
         await CommonHere(lab.client).drop([one.name for one in held])
