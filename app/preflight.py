@@ -1,8 +1,13 @@
-"""What services refuse at their start, found without starting anything: by the very functions that refuse it there."""
+"""What services refuse at their start, found without starting anything: by the very functions that refuse it there.
+
+Files that are read only when they are used, as the signing key and peers' secrets are, are read here too: whoever checks a
+configuration wants to know it now.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from app.enforcement.switches import PolicyFile
@@ -11,8 +16,11 @@ from app.gateway import account_file
 from app.gateway.guard import Guard
 from app.gateway.identity import Hasher
 from app.gateway.networks import Networks
+from app.intel import group_keys, signing
+from app.intel.taxii import peers
+from app.intel.warning_list import WarningList
 from app.main import NEEDS_LOGIN, NEEDS_PEPPER, NEEDS_UPSTREAM, load_model
-from app.settings import Settings
+from app.settings import IntelSettings, Settings
 from app.state.factory import parse_addresses
 from app.watermark.sources import named, read_registry, read_ring, read_sources
 
@@ -44,6 +52,7 @@ def problems(settings: Settings) -> list[str]:
             checks.append(("", lambda: read_registry(watermark)))
         if watermark.secrets_file or watermark.secrets.get_secret_value():
             checks.append(("", lambda: read_ring(watermark)))
+    checks += _of_sharing(settings.intel)
     checks.append(("", lambda: load_model(settings)))
     found = []
     for place, check in checks:
@@ -52,6 +61,28 @@ def problems(settings: Settings) -> list[str]:
         except (ConfigError, BadInput) as error:
             found.append(f"{place}{error}")
     return found
+
+
+def _of_sharing(intel: IntelSettings) -> list[tuple[str, Callable[[], object]]]:
+    """Checks of the files of `[intel]`: for each what its error begins with, and what raises it."""
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("", lambda: group_keys.load(intel.keys_dir)),
+        ("", lambda: WarningList.load(intel.warning_list_file)),
+    ]
+    if (key := intel.signing_key_file) is not None:
+        checks.append(("", lambda: signing.read_private(key)))
+    if (file := intel.peers_file) is not None:
+        checks.append(("", lambda: _read_peers(file)))
+    return checks
+
+
+def _read_peers(file: Path) -> None:
+    for peer in peers.load(file):
+        try:
+            if peer.secret_file:
+                peer.secret()
+        except ConfigError as error:
+            raise ConfigError(f"intel.peers_file: {error}") from None
 
 
 def missing(settings: Settings) -> list[tuple[Command, str]]:

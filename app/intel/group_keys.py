@@ -31,7 +31,7 @@ def load(folder: Path | None) -> dict[str, KeyRing]:
     found = {}
     for file in files:
         try:
-            found[file.stem] = KeyRing.parse(private_text(file, "intel.keys_dir"))
+            found[file.stem] = KeyRing.parse(private_text(file, f"intel.keys_dir: {file}"))
         except ValueError as error:
             raise ConfigError(f"intel.keys_dir: {file}: {error}") from None
     return found

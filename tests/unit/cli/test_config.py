@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
+from app.intel.signing import SigningKey
 from app.settings import load
 
 PEPPER = "a pepper that nobody may see"
@@ -129,6 +130,80 @@ def test_check_refuses_what_a_service_would_refuse(tmp_path: Path, capsys: pytes
     assert all(words in told for _, words in values)
     assert "hunter2" not in told
     assert "sk-one" not in told
+
+
+_PEER = '[[peer]]\nname = "acme"\ngroup = "labs"\nurl = "https://acme.example/taxii2/"\nsecret_file = "acme.secret"\n'
+_SECRET = "5e" * 32
+
+
+def _sharing(folder: Path) -> dict[str, Path]:
+    """Files of `[intel]` that fit, by setting; nobody but their owner may read the secret ones."""
+    (folder / "keys").mkdir()
+    (folder / "keys/labs.json").write_text(json.dumps({"2026-11": _SECRET}))
+    (folder / "peers.toml").write_text(_PEER)
+    (folder / "acme.secret").write_text(_SECRET)
+    (folder / "warning.txt").write_text("192.0.2.0/24\nAS64500  # ours\n")
+    SigningKey.made().write(folder / "signing.pem")
+    (folder / "keys/labs.json").chmod(0o600)
+    names = {"keys_dir": "keys", "signing_key_file": "signing.pem", "warning_list_file": "warning.txt"}
+    return {name: folder / file for name, file in {**names, "peers_file": "peers.toml"}.items()}
+
+
+def _checked(files: dict[str, Path]) -> int:
+    return main(["config", "check", *(part for name, path in files.items() for part in ("--set", f"intel.{name}={path}"))])
+
+
+def test_check_reads_sharing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files of shared intelligence that fit are no reason to complain, nor is their absence."""
+    assert _checked(_sharing(tmp_path)) == 0
+    assert capsys.readouterr().out.startswith("The configuration is valid.\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "mode", "words"),
+    [
+        (
+            "keys/labs.json",
+            json.dumps({"2026-11": _SECRET}),
+            0o640,
+            "intel.keys_dir: {}: others than its owner may read it",
+        ),
+        ("keys/labs.json", json.dumps({"2026-11": _SECRET[:40]}), 0o600, "intel.keys_dir: {}: secrets: entry 1: "),
+        ("keys/labs.json", _SECRET, 0o600, "intel.keys_dir: {}: secrets: "),
+        ("signing.pem", None, 0o644, "intel.signing_key_file: others than its owner may read it"),
+        ("signing.pem", _SECRET, 0o600, "intel.signing_key_file: must be a private key in PEM"),
+        ("warning.txt", "AS64500\n10.0.0.0/99\n", 0o644, "intel.warning_list_file: {}, line 2: "),
+        ("peers.toml", _PEER.replace("https", "http"), 0o644, "intel.peers_file: peer 1: url "),
+        ("peers.toml", _PEER + "secret = 1\n", 0o644, "intel.peers_file: peer 1: has a field that is none of "),
+        ("acme.secret", "", 0o600, "intel.peers_file: peer acme: secret_file must hold one line"),
+    ],
+)
+def test_check_refuses_sharing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, text: str | None, mode: int, words: str
+) -> None:
+    """One sentence names the setting and the rule, before anything starts; what the file holds is never in it."""
+    files = _sharing(tmp_path)
+    path = tmp_path / file
+    if text is not None:
+        path.write_text(text)
+    path.chmod(mode)
+    assert _checked(files) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"stillwatch: {words.format(path)}"), told.err
+    assert told.err.count("intel.") == 1
+    assert _SECRET[:40] not in told.err
+
+
+def test_check_misses_sharing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file or folder that is named and not there is told, each in one sentence."""
+    _sharing(tmp_path)
+    (tmp_path / "acme.secret").unlink()
+    names = ("keys_dir", "signing_key_file", "warning_list_file")
+    assert _checked({**dict.fromkeys(names, tmp_path / "nowhere"), "peers_file": tmp_path / "peers.toml"}) == 2
+    told = capsys.readouterr().err
+    assert all(f"intel.{name}: " in told for name in (*names, "peers_file"))
+    assert "peer acme: secret_file cannot be read" in told
 
 
 def test_a_variable_that_nobody_reads_is_warned_of(
