@@ -61,7 +61,8 @@ def indicator(
         scheme=one.scheme,
         epoch=one.epoch,
         words=[_voice(held, word, standings, at_us) for word in sorted(held.words, key=lambda word: word.received_us)],
-        said=None if said is None else SaidOut(**word_said(said)),
+        # Where its owner has put other tokens into it, an agreement is no word about it any more.
+        said=None if said is None or (said.word == "agree" and not held.agreed) else SaidOut(**word_said(said)),
         keys=keys,
     )
 
