@@ -100,6 +100,17 @@ def test_mounts_exist_and_the_archive_is_shared(compose: Any, root: Path) -> Non
     assert "archive:/var/lib/stillwatch/archive:ro" in volumes["admin"]
 
 
+def test_investigations_are_kept(compose: Any, root: Path) -> None:
+    """They lie in a volume that only the admin process has, in a folder of it whose parent the image gives to its user."""
+    folder = Path(compose["services"]["admin"]["environment"]["STILLWATCH_WATERMARK__INVESTIGATIONS_DIR"])
+    assert f"admin:{folder.parent}" in compose["services"]["admin"]["volumes"]
+    assert not [
+        volume for name in ("gateway", "worker") for volume in compose["services"][name]["volumes"] if "admin:" in volume
+    ]
+    made = re.findall(r"install -d -o stillwatch -g stillwatch -m 0700 (.*) \\\n", (root / "deploy/Dockerfile").read_text())
+    assert str(folder.parent) in made[0].split()
+
+
 def test_a_stop_waits_for_what_runs(compose: Any) -> None:
     """Nothing is killed within the grace of its streams and the time its events get."""
     grace = {name: int(compose["services"][name]["stop_grace_period"].removesuffix("s")) for name in OURS}

@@ -6,6 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from app.enforcement.policy_text import parse_policy
 from app.preflight import problems
 from app.settings import load
@@ -26,6 +28,16 @@ def test_the_image_is_locked_small_and_without_rights(root: Path) -> None:
     assert dict(instructions)["STOPSIGNAL"] == "SIGTERM"
     assert {"HEALTHCHECK", "LABEL", "ENTRYPOINT", "CMD"} <= {name for name, _ in instructions}
     assert last.index("COPY --from=build") < last.index("USER ")
+
+
+def test_the_image_can_publish(root: Path) -> None:
+    """What the build installs is locked with the extra `share`, each of its packages at a version that the extra allows."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert "-r requirements.lock" in (root / "deploy/Dockerfile").read_text()
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (root / "requirements.lock").read_text(), re.MULTILINE))
+    for wanted in map(Requirement, project["optional-dependencies"]["share"]):
+        assert wanted.specifier.contains(locked[wanted.name])
+    assert not {"pymisp", "openmined-psi", "tokenizers", "distributed"} & set(locked)
 
 
 def test_what_the_image_copies_is_there_and_let_in(root: Path) -> None:

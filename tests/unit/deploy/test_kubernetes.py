@@ -233,6 +233,19 @@ def test_variables_ports_and_images_are_ours(manifests: list[Any], setting_names
     assert {port["name"]: port["containerPort"] for port in container["ports"]} == listens[name]
 
 
+def test_investigations_are_kept(manifests: list[Any]) -> None:
+    """They lie in a volume that outlives the pod, in a folder that the process makes; a new pod waits for the old one."""
+    admin = _workloads(manifests)["admin"]
+    variables = {pair["name"]: pair["value"] for pair in _container(admin)["env"]}
+    folder = Path(variables["STILLWATCH_WATERMARK__INVESTIGATIONS_DIR"])
+    (mount,) = [one for one in _container(admin)["volumeMounts"] if one["mountPath"] == str(folder.parent)]
+    assert not mount.get("readOnly")
+    (volume,) = [one for one in admin["spec"]["template"]["spec"]["volumes"] if one["name"] == mount["name"]]
+    claim = _of(manifests, "PersistentVolumeClaim")[volume["persistentVolumeClaim"]["claimName"]]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert (admin["spec"]["strategy"]["type"], admin["spec"]["replicas"]) == ("Recreate", 1)
+
+
 def test_services_budgets_and_scaling_find_their_pods(manifests: list[Any]) -> None:
     """Each names pods that exist, on ports that they open; the gateways that share a limit are as many as run at least."""
     workloads = _workloads(manifests)
