@@ -13,7 +13,7 @@ from app.admin.models_orders import ReasonText
 from detectors.sharing.indicator import Kind
 
 INDICATOR = r"^indicator--[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-REPORTER = r"^(@[0-9A-Za-z]{8}|[a-z0-9][a-z0-9_.-]{0,63})$"
+REPORTER = r"^(@bootstrap|@[0-9A-Za-z]{8}|[a-z0-9][a-z0-9_.-]{0,63})$"
 ORGANISATION = r"^[A-Za-z0-9][A-Za-z0-9 ._&+-]{0,79}$"
 INDICATOR_CURSOR = rf"^([a-z0-9-]{{1,32}} [@0-9A-Za-z_.-]{{1,65}} {INDICATOR[1:-1]})?$"
 

@@ -37,7 +37,7 @@ GroupName = Annotated[str, Path(pattern=GROUP, description="name of a trust grou
 MemberName = Annotated[str, Path(pattern=MEMBER, description="name of a member, the user name of HTTP Basic")]
 
 _DAY_SEC = 86_400
-_NO_GROUP = "There is no such trust group."
+_NO_GROUP = "There is no trust group of this name here; an admin makes it: PUT /v1/intel/groups/{group}."
 
 
 def router(shelf: Shelf, auditor: Auditor) -> APIRouter:

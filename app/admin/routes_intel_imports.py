@@ -75,7 +75,9 @@ def router(shelf: Shelf, auditor: Auditor) -> APIRouter:
     async def demand_group(name: str) -> None:
         async with answered():
             if await shelf.groups.get(name) is None:
-                raise HTTPException(404, "There is no such trust group.")
+                raise HTTPException(
+                    404, "There is no trust group of this name here; an admin makes it: PUT /v1/intel/groups/{group}."
+                )
 
     @routes.get("/keys", dependencies=[permit("intel.read")])
     async def list_signers(group: GroupName) -> SignerList:

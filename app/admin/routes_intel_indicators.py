@@ -122,6 +122,8 @@ def router(settings: Settings, shelf: Shelf, warned: WarningList, auditor: Audit
     async def say(group: str, indicator_id: str, word: OurWord, request: Request, caller: CallerDep) -> WordMade:
         asked = await read_body(request, WordIn)
         held = await _held(shelf, group, indicator_id)
+        if word == "agree" and f"@{caller.token_id}" in (held.owner, *(one.member for one in held.words)):
+            raise HTTPException(403, "Another person than the one who took it in has to agree with it.")
         async with answered(_COUNTING_SEC):
             before = await shelf.words.get(group, indicator_id)
             keys = await shelf.hits.showing(group, indicator_id) if word == "agree" else 0

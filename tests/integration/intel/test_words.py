@@ -178,6 +178,19 @@ async def test_words_at_once_count_once(lab: Provider) -> None:
     assert await lab.counts() == ((1, 0) if last == "agree" else (0, 1))
 
 
+async def test_nobody_vouches_for_an_own_import(lab: Provider) -> None:
+    """Who took a document in by hand cannot agree with what is in it; to disagree is free, and so is another person."""
+    await lab.send("@bootstrap", indicator(3))
+    await lab.say("agree", 3, 403)
+    assert await lab.counts("@bootstrap") == (0, 0)
+    other = await lab.call("POST", "/v1/tokens", 201, json={"name": "Ann", "role": "admin", "days": 1})
+    await lab.say("agree", 3, token=other["token"])
+    assert await lab.counts("@bootstrap") == (1, 0)
+    await lab.say("disagree", 3)
+    found = await lab.call("GET", "/v1/intel/indicators?reporter=@bootstrap")
+    assert [one["id"] for one in found["indicators"]] == [name_of(3)]
+
+
 async def test_only_the_first_gains(lab: Provider) -> None:
     """Who only agreed gains nothing, who spoke against what is right loses; a wrong one costs all who stood behind it."""
     for member, word in (("cedar", "agree"), ("dogwood", "disagree")):
