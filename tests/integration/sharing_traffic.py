@@ -148,11 +148,13 @@ async def hits(lab: Any, key: int) -> KeyHits | None:
     return (await Hits(lab.client).of([f"{key:032x}"])).get(f"{key:032x}")
 
 
-async def until(lab: Any, key: int, field: str, wanted: object) -> KeyHits:
-    """What a key shows, when a field of it has become what is wanted."""
+async def until(lab: Any, key: int, field: str, wanted: object, *, given: bool = True) -> KeyHits:
+    """What a key shows, when a field of it has become what is wanted; with what was ordered, unless `given` is false."""
 
     async def measure() -> object:
-        return getattr(await hits(lab, key), field, None)
+        found = getattr(await hits(lab, key), field, None)
+        # It is written down first, and then ordered.
+        return None if given and found == "real" and await order(lab, key) is None else found
 
     await lab.until(measure, wanted, 10.0)
     found = await hits(lab, key)

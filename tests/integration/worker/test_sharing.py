@@ -173,7 +173,7 @@ async def test_order_lost_in_a_crash_is_given(lab: Any, shared: list[Indicator],
         await lab.until(_looked_for(worker), True)
         worker._sharing._orders.give = _nothing
         await _send(lab, 1, ring=True)
-        found = await _until(lab, 1, "acted", "real")
+        found = await _until(lab, 1, "acted", "real", given=False)
         assert await _order(lab, 1) is None
     async with lab.worker("w2", **real):
         await lab.until(lambda: _ref(lab, 1), reference(f"{1:032x}", found.since_us))
