@@ -51,6 +51,7 @@ from app.admin.guard import Guard
 from app.admin.lifting import Lifting
 from app.admin.methods import Methods
 from app.admin.permissions import check_declared
+from app.admin.shelf import Shelf
 from app.admin.watermark_folders import Folders
 from app.admin.watermark_runs import Runs
 from app.intel.warning_list import WarningList
@@ -81,7 +82,7 @@ def create_admin(
     casebook: Casebook,
     mark_groups: MarkGroups,
     *,
-    shelf: routes_taxii.Shelf,
+    shelf: Shelf,
     model: Model | None = None,
 ) -> FastAPI:
     """The admin application.

@@ -26,7 +26,7 @@ from app.admin.models_intel import (
     PeerOut,
 )
 from app.admin.permissions import permit
-from app.admin.routes_taxii import Shelf
+from app.admin.shelf import Shelf
 from app.admin.views import moment
 from app.intel.taxii.resources import PATH
 from app.intel.taxii.sender import SENT

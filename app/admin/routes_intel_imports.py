@@ -23,7 +23,7 @@ from app.admin.deadline import answered
 from app.admin.models_intel import GROUP, MEMBER
 from app.admin.models_intel_imports import ImportOut, SignerIn, SignerList, SignerOut
 from app.admin.permissions import permit
-from app.admin.routes_taxii import Shelf
+from app.admin.shelf import Shelf
 from app.errors import BadInput, ConfigError, Conflict
 from app.intel import documents, signing
 from app.intel.documents import Document

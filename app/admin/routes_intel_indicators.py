@@ -35,7 +35,7 @@ from app.admin.models_intel_indicators import (
 )
 from app.admin.permissions import permit
 from app.admin.routes_intel_groups import GroupName
-from app.admin.routes_taxii import Shelf
+from app.admin.shelf import Shelf
 from app.errors import ConfigError
 from app.intel import opinions
 from app.intel.bundle import Provider, bundle, provider_id, validated

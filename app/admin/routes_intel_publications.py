@@ -32,7 +32,7 @@ from app.admin.models_orders import DecisionIn
 from app.admin.ordering import now_us
 from app.admin.permissions import permit
 from app.admin.publishing import Desk
-from app.admin.routes_taxii import Shelf
+from app.admin.shelf import Shelf
 from app.errors import StateUnavailable
 from app.intel.publishing import revocation
 from app.state.intel_published import Publication

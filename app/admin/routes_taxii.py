@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -27,27 +26,15 @@ from app.admin.deadline import answered
 from app.admin.guard import Guard
 from app.admin.methods import Methods
 from app.admin.permissions import allowed, check_declared
+from app.admin.shelf import Shelf
 from app.admin.taxii_words import TaxiiWords
 from app.admin.visiting import Visiting, Visitor, VisitorDep, current_visitor, permit_member
 from app.errors import BadInput
-from app.intel.outbox import Outbox
 from app.intel.taxii import envelope, media, queries, resources, times
-from app.intel.taxii.peers import Peer
 from app.intel.taxii.resources import PATH
 from app.settings import Settings
-from app.state.calls import Client
 from app.state.intel import Collection, Entry, Page
-from app.state.intel_common import CommonHere
-from app.state.intel_groups import Group, IntelGroups
-from app.state.intel_hits import Hits
-from app.state.intel_indicators import Indicators
-from app.state.intel_outgoing import Outgoing
-from app.state.intel_polls import Polls, Statuses
-from app.state.intel_published import Publications
-from app.state.intel_received import ReceivedQueue
-from app.state.intel_runs import Runs
-from app.state.intel_signers import Signers
-from app.state.intel_words import OurWords
+from app.state.intel_groups import Group
 from app.telemetry import metrics
 
 PAGE_BYTES = 8 * 1024 * 1024
@@ -56,37 +43,6 @@ PAGE_BYTES = 8 * 1024 * 1024
 _FETCHED = 100
 _SENDING_SEC = 5.0
 """What 1,000 objects may take longer than other requests."""
-
-
-class Shelf:
-    """What the routes work with.
-
-    Args:
-        client: of the state server.
-        groups: trust groups and members.
-        peers: whose collections are read, and who are told what we say about indicators.
-    """
-
-    def __init__(self, client: Client, groups: IntelGroups, peers: Sequence[Peer] = ()) -> None:
-        self.groups = groups
-        self.peers = tuple(peers)
-        self.words = OurWords(client)
-        self.outgoing = Outgoing(client)
-        self.queue = ReceivedQueue(client)
-        self.statuses = Statuses(client)
-        self.polls = Polls(client)
-        self.hits = Hits(client)
-        self.common = CommonHere(client)
-        self.indicators = Indicators(client)
-        self.runs = Runs(client)
-        self.signers = Signers(client)
-        self.publications = Publications(client)
-        self.outbox = Outbox(self.publications, groups, lambda group: self.collection(group, "feed"))
-        self._client = client
-
-    def collection(self, group: Group, kind: str) -> Collection:
-        """One of a group's."""
-        return Collection(self._client, group.name, kind)
 
 
 class Opened:

@@ -13,8 +13,8 @@ from app.admin.acting import Acting
 from app.admin.api import create_admin
 from app.admin.auth import check_bootstrap
 from app.admin.casebook import Casebook
-from app.admin.routes_taxii import Shelf
 from app.admin.sharing_clock import SharingClock
+from app.admin.shelf import Shelf
 from app.errors import ConfigError, StateUnavailable
 from app.gateway.protocol import guarded
 from app.intel.digesting import Digester

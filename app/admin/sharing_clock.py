@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 
-from app.errors import StateUnavailable
+from app.admin.clock import Clock
 from app.intel.taxii.peers import Peer
 from app.intel.taxii.poller import own_entry
 from app.state.intel_outgoing import Outgoing
 from app.state.intel_polls import Polls
 from app.state.intel_published import Publications
 from app.state.intel_received import ReceivedQueue
-from app.state.waiting import end
 from app.telemetry import metrics
 
-LOOK_SEC = 15.0
-"""How often it is looked: of several admin processes one polls and takes, and every one shows how that goes."""
 
-
-class SharingClock:
-    """While the state server is away the last counts stay, and the ages go on growing.
+class SharingClock(Clock):
+    """Of several admin processes one polls and takes, and every one shows how that goes.
 
     Args:
         peers: that are read.
@@ -34,6 +29,7 @@ class SharingClock:
     def __init__(
         self, peers: Sequence[Peer], polls: Polls, queue: ReceivedQueue, outgoing: Outgoing, publications: Publications
     ) -> None:
+        super().__init__()
         self._peers = peers
         self._polls = polls
         self._queue = queue
@@ -43,31 +39,13 @@ class SharingClock:
         self._read_us: dict[str, int] = {}
         self._received_us: int | None = None
         self._unsent_us: dict[str, int | None] = {"publications": None, "words": None}
-        self._task: asyncio.Task[None] | None = None
-        metrics.before_reading(self)
 
-    def start(self) -> None:
-        """Looks now, and again and again until `stop`."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stops looking."""
-        if self._task is not None:
-            await end(self._task)
-            self._task = None
-
-    async def look(self) -> None:
-        """Looks now."""
-        try:
-            polls = await self._polls.all()
-            waiting = sum(source.objects for source in await self._queue.sources())
-            received_us = await self._queue.oldest_us()
-            unsent, published_us = await self._publications.waiting()
-            words = [
-                (await self._outgoing.count(peer.name), await self._outgoing.oldest_us(peer.name)) for peer in self._peers
-            ]
-        except StateUnavailable:
-            return
+    async def _look(self) -> None:
+        polls = await self._polls.all()
+        waiting = sum(source.objects for source in await self._queue.sources())
+        received_us = await self._queue.oldest_us()
+        unsent, published_us = await self._publications.waiting()
+        words = [(await self._outgoing.count(peer.name), await self._outgoing.oldest_us(peer.name)) for peer in self._peers]
         for peer in self._peers:
             poll = polls.get((peer.name, own_entry(peer)))
             self._read_us[peer.name] = poll.good_us if poll is not None else 0
@@ -78,10 +56,7 @@ class SharingClock:
         metrics.SHARED_UNSENT.labels(what="publications").set(unsent)
         metrics.SHARED_UNSENT.labels(what="words").set(sum(count for count, _ in words))
 
-    def flush(self) -> None:
-        """Sets the ages, when the metrics are about to be read and while it runs."""
-        if self._task is None:
-            return
+    def _tell(self) -> None:
         now_us = time.time_ns() // 1000
         for peer in self._peers:
             unread_sec = _seconds(now_us, self._read_us.get(peer.name) or self._began_us)
@@ -89,11 +64,6 @@ class SharingClock:
         metrics.SHARED_WAITING_SECONDS.set(_seconds(now_us, self._received_us))
         for what, since_us in self._unsent_us.items():
             metrics.SHARED_UNSENT_SECONDS.labels(what=what).set(_seconds(now_us, since_us))
-
-    async def _run(self) -> None:
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SEC)
 
 
 def _seconds(now_us: int, since_us: int | None) -> float:

@@ -48,11 +48,10 @@ def list_accounts(
     """
     api = connect(config, sets, url)
     found: dict[str, dict[str, Any]] = {}
-    cursor: str | None = "0"
-    while cursor is not None and len(found) < limit:
-        page = api.get("/v1/accounts", limit=min(500, limit), cursor=cursor)
-        found |= {one["key_id"]: one for one in page["accounts"]}
-        cursor = page["next_cursor"]
+    for one in api.rows("/v1/accounts", "accounts", page=min(500, limit)):
+        found[one["key_id"]] = one  # one may come twice
+        if len(found) == limit:
+            break
     if as_json:
         print_json(list(found.values()))
         return

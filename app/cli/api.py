@@ -68,6 +68,25 @@ class Api:
         """The JSON at a path; parameters that are None are not sent."""
         return self.call("GET", path, query=query)
 
+    def rows(self, path: str, field: str, most: int | None = None, *, page: int = 500, **query: Any) -> Iterator[Any]:
+        """What a list holds, page after page; raises as `call`.
+
+        Args:
+            path: of the list.
+            field: of each page that holds its part.
+            most: how many at most; None for all.
+            page: how many are asked for at once at most.
+            query: other parameters; those that are None are not sent.
+        """
+        cursor, left = None, most
+        while left is None or left > 0:
+            found = self.get(path, **query, limit=page if left is None else min(page, left), cursor=cursor)
+            yield from found[field][:left]
+            left = None if left is None else left - len(found[field])
+            cursor = found["next_cursor"]
+            if not cursor:
+                return
+
     def call(
         self,
         method: str,

@@ -94,15 +94,7 @@ def list_appeals(
     Example: [bold]stillwatch appeals list --status open[/bold]
     """
     api = connect(config, sets, url)
-    found: list[dict[str, Any]] = []
-    cursor = ""
-    while len(found) < limit:
-        query = {"status": status and status.value, "key_id": key, "limit": min(500, limit - len(found)), "cursor": cursor}
-        page = api.get("/v1/appeals", **query)
-        found += page["appeals"]
-        cursor = page["next_cursor"]
-        if not cursor:
-            break
+    found = list(api.rows("/v1/appeals", "appeals", limit, status=status and status.value, key_id=key))
     if as_json:
         print_json(found)
         return

@@ -36,12 +36,7 @@ def list_audit(
     Example: [bold]stillwatch audit list -n 20[/bold]
     """
     api = connect(config, sets, url)
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None and len(found) < limit:
-        page = api.get("/v1/audit", limit=min(500, limit - len(found)), cursor=cursor or None)
-        found += page["records"]
-        cursor = page["next_cursor"]
+    found = list(api.rows("/v1/audit", "records", limit))
     if as_json:
         print(json.dumps(found, indent=2))
         return

@@ -56,7 +56,7 @@ def list_campaigns(
     Example: [bold]stillwatch campaigns list --at-least watch[/bold]
     """
     api = connect(config, sets, url)
-    found = _paged(api, "/v1/campaigns", "campaigns", limit, at_least=at_least.value, ended="true" if ended else None)
+    found = list(api.rows("/v1/campaigns", "campaigns", limit, at_least=at_least.value, ended="true" if ended else None))
     if as_json:
         print_json(found)
         return
@@ -116,7 +116,7 @@ def show_campaign(
     out.print("\ntimeline")
     for turn in found["timeline"]:
         out.print(f"  {when(turn['at'])}  {_turn(turn)}", soft_wrap=True, markup=False)
-    members = _paged(api, f"/v1/campaigns/{part(campaign)}/members", "members", SHOWN)
+    members = list(api.rows(f"/v1/campaigns/{part(campaign)}/members", "members", SHOWN))
     out.print("\nmembers")
     _print_members(members)
     if found["keys"] > len(members):
@@ -136,7 +136,7 @@ def list_members(
 
     Example: [bold]stillwatch campaigns members c-0123456789ab --json[/bold]
     """
-    found = _paged(connect(config, sets, url), f"/v1/campaigns/{part(campaign)}/members", "members", limit)
+    found = list(connect(config, sets, url).rows(f"/v1/campaigns/{part(campaign)}/members", "members", limit))
     if as_json:
         print_json(found)
     else:
@@ -283,16 +283,6 @@ def _decide(api: Api, campaign: str, key: str, what: str, reason: str) -> None:
     key_id = whole_key(api, key)
     done = api.call("POST", f"/v1/campaigns/{part(campaign)}/members/{part(key_id)}:{what}", {"reason": reason})
     out.print(f"{key_id}: {_share(done['share'])}", soft_wrap=True)
-
-
-def _paged(api: Api, path: str, field: str, limit: int, **asked: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None and len(found) < limit:
-        page = api.get(path, **asked, limit=min(500, limit - len(found)), cursor=cursor or None)
-        found += page[field]
-        cursor = page["next_cursor"]
-    return found
 
 
 def _print_members(found: list[dict[str, Any]]) -> None:

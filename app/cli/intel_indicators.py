@@ -41,13 +41,9 @@ def indicators(
         _show(api, indicator, of_group, as_json)
         return
     asked = {"group": of_group, "reporter": reporter, "kind": kind, "now": state}
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None and len(found) < limit:
-        query = {name: value or None for name, value in asked.items()}
-        page = api.get("/v1/intel/indicators", **query, limit=min(500, limit - len(found)), cursor=cursor or None)
-        found += page["indicators"]
-        cursor = page["next_cursor"]
+    query: dict[str, Any] = {name: value or None for name, value in asked.items()}
+    found = list(api.rows("/v1/intel/indicators", "indicators", limit + 1, **query))
+    found, more = found[:limit], len(found) > limit
     if as_json:
         print_json(found)
         return
@@ -55,7 +51,7 @@ def indicators(
         out.print("Nothing of this has been reported.")
         return
     plain_table([_row(one) for one in found], _HEADS)
-    if cursor is not None:
+    if more:
         out.print("There are more; --limit shows them.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from detectors.sharing.tokens import GroupKey
 
-PAGE = 500
 INTERRUPTED = 130
+PAGE = 500
+"""Keys of one answer of the admin API."""
 
 
 def match(
@@ -91,7 +92,7 @@ def match(
     elif days is None:
         why = "is for the archive: say with --days how far back to look"
         _without({"--archive": archive, "--bundle": bundle, "--group": group or None}, why)
-        found = list(_now(config, sets, url))
+        found = list(connect(config, sets, url).rows("/v1/intel/hits", "hits", page=PAGE))
     else:
         found, whole = _past(settle(config, sets), days, archive, bundle, group, quiet)
     if target is not None:
@@ -114,17 +115,6 @@ def _without(options: dict[str, object], why: str) -> None:
     for option, value in options.items():
         if value is not None:
             raise ConfigError(f"{option}: {why}")
-
-
-def _now(config: Path | None, sets: list[str] | None, url: str) -> Iterator[Any]:
-    api = connect(config, sets, url)
-    cursor: str | None = None
-    while True:
-        page = api.get("/v1/intel/hits", limit=PAGE, cursor=cursor)
-        yield from page["hits"]
-        cursor = page["next_cursor"]
-        if not cursor:
-            return
 
 
 def _past(

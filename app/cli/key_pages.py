@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.cli.api import Api, part
@@ -12,9 +13,6 @@ from app.cli.whole import whole_key
 if TYPE_CHECKING:
     from app.admin.models_intel_hits import SharedOut
     from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, KeyMarks, TimelineItem, VerdictOut
-
-PAGE = 500
-"""Keys of one answer of the API, at most."""
 
 
 class Ordered(Protocol):
@@ -72,13 +70,7 @@ def listed(api: Api, limit: int, asked: Mapping[str, Any]) -> list[KeyItem]:
     """The first keys that fit; raises as `Api.call`."""
     from app.admin.models_keys import KeyItem
 
-    items: list[KeyItem] = []
-    cursor: str | None = ""
-    while cursor is not None and len(items) < limit:
-        page = api.get("/v1/keys", **asked, limit=min(PAGE, limit - len(items)), cursor=cursor or None)
-        items += [KeyItem.model_validate(one) for one in page["keys"]]
-        cursor = page["next_cursor"]
-    return items
+    return [KeyItem.model_validate(one) for one in api.rows("/v1/keys", "keys", limit, **asked)]
 
 
 def shown(api: Api, start: str) -> KeyPage:
@@ -101,3 +93,37 @@ def shown(api: Api, start: str) -> KeyPage:
         marks=found.marks,
         shared=found.shared,
     )
+
+
+def campaign_line(found: KeyCampaign) -> str:
+    """Which campaign the key belongs to, and why."""
+    return (
+        f"campaign: {found.id}, {found.level}, {found.keys:,} keys; strength {found.strength:.2f} by "
+        f"{', '.join(found.channels) or 'its place among the others'}"
+    )
+
+
+def marks_line(found: KeyMarks) -> str:
+    """How much watermarked text it has taken away."""
+    return (
+        f"marks: {found.tokens:,} tokens in {found.answers:,} answers, {found.evidence:,.1f} nats of evidence, "
+        f"the last {utc(found.last)}"
+    )
+
+
+def shared_line(found: SharedOut) -> str:
+    """What other providers shared that the key shows, and what follows."""
+    who = sorted({one.member for seen in found.seen for one in seen.reporters})
+    follows = {"nothing": "nothing follows", "priority": "look at it early", "automatic": "policy may act"}[found.effect]
+    done = {"shadow": ", in shadow", "real": ", and does", "lifted": ", and a person took it back"}.get(found.acted, "")
+    why = {"allow_list": " (allow-list)", "contract": " (its contract allows the use)"}.get(found.excuse, "")
+    return (
+        f"shared: fits {', '.join(dict.fromkeys(one.kind for one in found.seen))} reported by "
+        f"{', '.join(who) or 'nobody any more'}, score {found.score:.0f} of 100: {follows}{done}{why}"
+        + (f"; {found.local}" if found.local else "")
+    )
+
+
+def utc(moment: datetime | None) -> str:
+    """A moment as people read it; "" for none."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -20,7 +20,7 @@ import typer
 from app.cli import local_state
 from app.cli.api import AdminUrl, connect, part
 from app.cli.common import AsJson, Config, Sets, out, plain_table, settle
-from app.cli.key_pages import KeyPage, Ordered, listed, shown
+from app.cli.key_pages import KeyPage, Ordered, campaign_line, listed, marks_line, shared_line, shown, utc
 from app.cli.whole import whole_key
 from app.enforcement import timeline
 from app.errors import BadInput
@@ -28,7 +28,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.admin.models_intel_hits import SharedOut
-    from app.admin.models_keys import ActionOut, HoldOut, KeyCampaign, KeyItem, KeyMarks, TimelineItem, VerdictOut
+    from app.admin.models_keys import ActionOut, HoldOut, KeyItem, TimelineItem, VerdictOut
     from app.admin.searching import Search
     from app.state.calls import Client
     from app.state.campaigns import CampaignStore
@@ -94,7 +94,7 @@ def list_keys(
     if not items:
         out.print("No key has been seen yet." if level is None and not prefix else "No key fits.")
         return
-    rows = [(item.key_id, item.level, _score(item.score), _when(item.last_seen)) for item in items]
+    rows = [(item.key_id, item.level, _score(item.score), utc(item.last_seen)) for item in items]
     plain_table(rows, ("key", "level", "score", "last seen"))
 
 
@@ -149,7 +149,7 @@ def search_keys(
         out.print("No key fits.")
         return
     rows = [
-        (one.key_id, one.level, _score(one.score), one.action, one.org_id, one.plan, _when(one.last_seen)) for one in items
+        (one.key_id, one.level, _score(one.score), one.action, one.org_id, one.plan, utc(one.last_seen)) for one in items
     ]
     plain_table(rows, ("key", "level", "score", "action", "organisation", "plan", "last seen"))
 
@@ -172,20 +172,20 @@ def show_key(key_id: KeyId, as_json: AsJson = False, url: AdminUrl = "", config:
         out.print(f"unjudged: warming up, {verdict.evidence} answered exchanges so far")
     else:
         out.print(
-            f"{verdict.level}, score {verdict.score:.3f}, since {_when(verdict.since)}, "
+            f"{verdict.level}, score {verdict.score:.3f}, since {utc(verdict.since)}, "
             f"{verdict.leaked} valuable answers leaked"
         )
     out.print(_action_line(page.action, page.hold, verdict, page.order), soft_wrap=True, markup=False)
     if page.campaign is not None:
-        out.print(_campaign_line(page.campaign), soft_wrap=True, markup=False)
+        out.print(campaign_line(page.campaign), soft_wrap=True, markup=False)
     if page.marks is not None:
-        out.print(_marks_line(page.marks), soft_wrap=True, markup=False)
+        out.print(marks_line(page.marks), soft_wrap=True, markup=False)
     if page.shared is not None:
-        out.print(_shared_line(page.shared), soft_wrap=True, markup=False)
+        out.print(shared_line(page.shared), soft_wrap=True, markup=False)
     for reason in verdict.reasons if verdict else ():
         out.print(f"  • {reason.text}", soft_wrap=True, markup=False)
     for item in page.timeline:
-        out.print(f"  {_when(item.at)}  {_change(item)}", soft_wrap=True, markup=False)
+        out.print(f"  {utc(item.at)}  {_change(item)}", soft_wrap=True, markup=False)
 
 
 def _page(settings: Settings, key_id: str) -> KeyPage:
@@ -250,7 +250,7 @@ def lift_key(
     api = connect(config, sets, url)
     name = whole_key(api, key_id)
     order = api.call("POST", f"/v1/keys/{part(name)}:lift", {"reason": reason, "hours": hours})
-    until = _when(datetime.fromisoformat(order["until"]))
+    until = utc(datetime.fromisoformat(order["until"]))
     out.print(f"{name}: nothing is done about it until {until}, {order['ref']}", soft_wrap=True)
 
 
@@ -307,42 +307,13 @@ _HELD_BACK = {
 }
 
 
-def _campaign_line(found: KeyCampaign) -> str:
-    """Which campaign the key belongs to, and why."""
-    return (
-        f"campaign: {found.id}, {found.level}, {found.keys:,} keys; strength {found.strength:.2f} by "
-        f"{', '.join(found.channels) or 'its place among the others'}"
-    )
-
-
-def _marks_line(found: KeyMarks) -> str:
-    """How much watermarked text it has taken away."""
-    return (
-        f"marks: {found.tokens:,} tokens in {found.answers:,} answers, {found.evidence:,.1f} nats of evidence, "
-        f"the last {_when(found.last)}"
-    )
-
-
-def _shared_line(found: SharedOut) -> str:
-    """What other providers shared that the key shows, and what follows."""
-    who = sorted({one.member for seen in found.seen for one in seen.reporters})
-    follows = {"nothing": "nothing follows", "priority": "look at it early", "automatic": "policy may act"}[found.effect]
-    done = {"shadow": ", in shadow", "real": ", and does", "lifted": ", and a person took it back"}.get(found.acted, "")
-    why = {"allow_list": " (allow-list)", "contract": " (its contract allows the use)"}.get(found.excuse, "")
-    return (
-        f"shared: fits {', '.join(dict.fromkeys(one.kind for one in found.seen))} reported by "
-        f"{', '.join(who) or 'nobody any more'}, score {found.score:.0f} of 100: {follows}{done}{why}"
-        + (f"; {found.local}" if found.local else "")
-    )
-
-
 def _action_line(action: ActionOut, hold: HoldOut | None, verdict: VerdictOut | None, order: Ordered | None = None) -> str:
     """What is done about the key, and why not more."""
     if hold is not None:
-        return f"action: none, lifted until {_when(hold.until)} by {hold.by} under {hold.ref}: {hold.reason}"
+        return f"action: none, lifted until {utc(hold.until)} by {hold.by} under {hold.ref}: {hold.reason}"
     if verdict is not None and verdict.authorised and verdict.level not in ("unjudged", "clear"):
         return "action: observe (authorised use: only observed)"
-    until = f" until {_when(action.until)}" if action.until else ""
+    until = f" until {utc(action.until)}" if action.until else ""
     if action.would == "observe":
         return "action: observe"
     asks = "a person" if action.by == "person" else "the policy"
@@ -364,11 +335,11 @@ def _change(item: TimelineItem) -> str:
     by = item.by or item.who  # items of an earlier release have no name
     under = f" under {item.ref}" if item.ref else ""
     if item.what == timeline.LIFTED:
-        return f"lifted until {_when(item.until)} by {by}{under}: {item.note}"
+        return f"lifted until {utc(item.until)} by {by}{under}: {item.note}"
     if item.what == timeline.ORDERED:
-        return f"{item.action} until {_when(item.until)}, ordered by {by}{under}: {item.note}"
+        return f"{item.action} until {utc(item.until)}, ordered by {by}{under}: {item.note}"
     if item.what == timeline.ORDER_ENDED:
-        after = f"{item.action} until {_when(item.until)} stands" if item.action else "what policy asks for is done"
+        after = f"{item.action} until {utc(item.until)} stands" if item.action else "what policy asks for is done"
         return f"order{item.ref and f' {item.ref}'} ended by {by}{f': {item.note}' if item.note else ''}; {after} again"
     if item.what == timeline.LIFT_ENDED:
         return f"lift{item.ref and f' {item.ref}'} taken back by {by}"
@@ -402,7 +373,3 @@ def _ask(settings: Settings, question: Callable[[_Desk], Awaitable[_T]]) -> _T:
 
 def _score(score: float | None) -> str:
     return "" if score is None else f"{score:.3f}"
-
-
-def _when(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from app.cli.acting import Why, print_json, when
-from app.cli.api import AdminUrl, Api, connect
+from app.cli.api import AdminUrl, connect
 from app.cli.common import AsJson, Config, Sets, err, out, plain_table
 
 group = typer.Typer(help="Add, list and export labels: keys whose use was found benign or abusive.")
@@ -60,7 +59,7 @@ def list_labels(
 
     Example: [bold]stillwatch labels list[/bold]
     """
-    found = list(_every(connect(config, sets, url), key))
+    found = list(connect(config, sets, url).rows("/v1/labels", "labels", page=1000, key_id=key))
     if as_json:
         print_json(found)
         return
@@ -78,15 +77,7 @@ def export_labels(url: AdminUrl = "", config: Config = None, sets: Sets = None) 
     Example: [bold]stillwatch labels export > labels.jsonl[/bold]
     """
     count = 0
-    for one in _every(connect(config, sets, url), None):
+    for one in connect(config, sets, url).rows("/v1/labels", "labels", page=1000):
         print(json.dumps(one, sort_keys=True))
         count += 1
     err.print(f"{count:,} labels", soft_wrap=True)
-
-
-def _every(api: Api, key: str | None) -> Iterator[dict[str, Any]]:
-    cursor: str | None = ""
-    while cursor is not None:
-        page = api.get("/v1/labels", key_id=key, limit=1000, cursor=cursor)
-        yield from page["labels"]
-        cursor = page["next_cursor"]

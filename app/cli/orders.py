@@ -80,13 +80,7 @@ def list_orders(
     """
     api = connect(config, sets, url)
     key = None if key is None else whole_key(api, key)
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None and len(found) < limit:
-        asked = {"action": action and action.value, "by": by, "key_id": key, "limit": min(500, limit), "cursor": cursor}
-        page = api.get("/v1/orders", **asked)
-        found += page["orders"]
-        cursor = page["next_cursor"]
+    found = list(api.rows("/v1/orders", "orders", limit, action=action and action.value, by=by, key_id=key))
     if as_json:
         print_json(found)
         return

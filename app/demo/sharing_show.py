@@ -68,7 +68,7 @@ def status(ways: Sequence[Way]) -> int:
 def _table(ways: Sequence[Way]) -> Rows:
     table = Rows("at provider-b", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
-    for head in ("leaked", "less", "caught", "after answers", "honest keys"):
+    for head in ("leaked", "less", "caught", "first at", "honest keys"):
         table.add_column(head, justify="right")
     for way in ways:
         fewer = "" if way is ways[0] else f"{less(way, ways[0]):.0%}"

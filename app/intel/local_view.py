@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.admin.subjects import Finder, Subject
+from app.enforcement.campaigns import excuse
 from app.state.accounts import AccountStore
 from app.state.calls import Client
 from app.state.campaigns import CampaignStore
@@ -78,7 +79,7 @@ async def known_of(client: Client, partitions: int, key_ids: Sequence[str]) -> d
     return {
         one.key_id: Known(
             local_evidence(one, own.get(one.key_id, "")),
-            excuse(one, f"key:{one.key_id}" in allowed or (bool(one.org_id) and f"org:{one.org_id}" in allowed)),
+            excuse(one.key_id, one.account, allowed),
         )
         for one in subjects
     }
@@ -108,15 +109,3 @@ def local_evidence(one: Subject, campaign: str) -> str:
     if one.fact.level >= Level.WATCH:
         return f"our own verdict is {one.fact.level.name.lower()}"
     return ""
-
-
-def excuse(one: Subject, allowed: bool) -> str:
-    """Why nothing is done about a key whatever it shows; empty where nothing speaks for it.
-
-    Args:
-        one: the key.
-        allowed: it, or its organisation, is on the allow-list.
-    """
-    if allowed:
-        return "allow_list"
-    return "contract" if one.account is not None and one.account.authorised else ""

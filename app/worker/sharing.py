@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from msgspec import structs
 
 from app.admin.subjects import Finder
+from app.enforcement.campaigns import excuse
 from app.enforcement.control import Control
 from app.gateway.identity import Hasher
 from app.intel import group_keys, local_view
@@ -198,11 +199,12 @@ class Sharing:
                 gone.append(key_id)
                 continue
             local = local_view.local_evidence(one, campaigns.get(key_id, ""))
-            excuse = local_view.excuse(one, self._control.allowed(one.key_id, one.org_id))
+            allowed = (f"key:{key_id}",) if self._control.allowed(key_id, one.org_id) else ()
+            excused = excuse(key_id, one.account, allowed)
             # What has led to something already does not wait for the count of a worker that has just begun.
             unsure = self._counting.unsure if before is None or before.effect != "automatic" else ()
             found = self._watch.judged(
-                key_id, partition, seen, local, excuse, now_us, without=self._counting.common, unsure=unsure
+                key_id, partition, seen, local, excused, now_us, without=self._counting.common, unsure=unsure
             )
             if found is None:
                 gone.append(key_id)

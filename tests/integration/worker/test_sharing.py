@@ -14,6 +14,7 @@ from app.enforcement.policy import SHARING, reference
 from app.settings import Settings
 from app.state.control import AllowEntry, ControlStore
 from app.state.erasures import Erasures
+from app.state.intel_hits import Hits
 from app.state.intel_indicators import Held, Indicators, Standing, Word
 from app.state.intel_words import OurWord, OurWords
 from app.state.orders import Orders
@@ -202,6 +203,8 @@ async def test_erased_key_is_forgotten(lab: Any, shared: list[Indicator], real: 
         erasures = Erasures(lab.client, lab.partitions)
         await erasures.ask(f"{1:032x}", time.time_ns() // 1000)
         await lab.until(lambda: _hits(lab, 1), None)
+        assert await _hits(lab, 1) is None
+        assert await Hits(lab.client).count() == 0
 
 
 async def _ref(lab: Any, key: int) -> str:
