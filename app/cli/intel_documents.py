@@ -86,6 +86,8 @@ def _key(signed: Signed, key: str) -> PublicKey:
     from app.intel import signing
 
     if key and not signing.is_fingerprint(key.lower()):
+        if not Path(key).exists():
+            raise BadInput("--key: must be the file of a public key, or a fingerprint of 64 hexadecimal digits")
         return signing.read_public(read_bytes(Path(key), _MAX_KEY_BYTES).decode("ascii", "replace"))
     found = signing.key_of(signed)
     if key and found.fingerprint != key.lower():

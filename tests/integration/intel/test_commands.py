@@ -97,6 +97,7 @@ def test_signatures_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> 
     for arguments, word in (
         ([str(folder / "bad.json"), "--key", public], "does not fit"),
         ([str(feed), "--key", "0" * 64], "another key"),
+        ([str(feed), "--key", "nope"], "64 hexadecimal digits"),
         ([str(folder / "bundle.json"), "--key", public], "bears none"),
     ):
         assert main(["intel", "verify", *arguments]) == 1
