@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import CollectionKeys
+from app.state.intel_keys import CollectionKeys
 
 Which = Literal["first", "last", "all"]
 

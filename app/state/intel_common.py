@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.state.calls import Client, reachable
-from app.state.keys import INTEL_COMMON
+from app.state.intel_keys import INTEL_COMMON
 
 MOST_COMMON = 50_000
 """That are remembered; the ones that were counted longest ago go first."""

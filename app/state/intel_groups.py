@@ -16,7 +16,7 @@ import msgspec
 
 from app.errors import BadInput
 from app.state.calls import Client, reachable
-from app.state.keys import INTEL_GROUPS, INTEL_MEMBERS, CollectionKeys
+from app.state.intel_keys import INTEL_GROUPS, INTEL_MEMBERS, CollectionKeys
 
 MAX_GROUPS = 50
 MAX_MEMBERS = 50

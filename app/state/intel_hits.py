@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from app.state.calls import Client, reachable
-from app.state.keys import INTEL_HIT_RANKS, INTEL_HIT_TIMES, INTEL_HITS
+from app.state.intel_keys import INTEL_HIT_RANKS, INTEL_HIT_TIMES, INTEL_HITS
 
 MAX_KEYS = 100_000
 """Keys whose hits are kept; the ones that were decided about longest ago go first."""

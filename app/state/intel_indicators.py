@@ -15,7 +15,7 @@ from msgspec import structs
 
 from app.errors import BadInput
 from app.state.calls import Client, reachable
-from app.state.keys import INTEL_BY_REPORTER, INTEL_INDICATORS, INTEL_REPORTERS, INTEL_REVISION, INTEL_VERDICTS
+from app.state.intel_keys import INTEL_BY_REPORTER, INTEL_INDICATORS, INTEL_REPORTERS, INTEL_REVISION, INTEL_VERDICTS
 from detectors.sharing.indicator import Indicator
 
 MAX_INDICATORS = 200_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.state.calls import Client, reachable
-from app.state.keys import intel_outgoing
+from app.state.intel_keys import intel_outgoing
 
 MAX_WAITING = 5_000
 """Objects for one peer. Beyond it nothing more is put."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import INTEL_POLLER, INTEL_POLLS, intel_statuses
+from app.state.intel_keys import INTEL_POLLER, INTEL_POLLS, intel_statuses
 
 MAX_POLLS = 1_000
 """Collections of peers whose place is remembered."""

@@ -15,7 +15,7 @@ import msgspec
 
 from app.errors import BadInput
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import INTEL_PUBLISHED, INTEL_UNSENT, intel_publication, intel_series
+from app.state.intel_keys import INTEL_PUBLISHED, INTEL_UNSENT, intel_publication, intel_series
 
 MAX_PUBLICATIONS = 500
 """Records at a time, of some 50 kB each; one with 5,000 accounts has 300 kB."""

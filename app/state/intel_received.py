@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import INTEL_DIGESTER, INTEL_WAITING, intel_received
+from app.state.intel_keys import INTEL_DIGESTER, INTEL_WAITING, intel_received
 
 MAX_WAITING = 20_000
 MAX_WAITING_BYTES = 16 * 1024 * 1024

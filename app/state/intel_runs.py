@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import INTEL_RUNS
+from app.state.intel_keys import INTEL_RUNS
 
 WINDOW_MS = 30 * 86_400_000
 

@@ -9,7 +9,7 @@ import msgspec
 
 from app.errors import BadInput
 from app.state.calls import Client, reachable, run_script
-from app.state.keys import INTEL_FEEDS, INTEL_SIGNERS
+from app.state.intel_keys import INTEL_FEEDS, INTEL_SIGNERS
 
 MAX_SIGNERS = 2_500
 """Members of all groups; MAX_GROUPS times MAX_MEMBERS of `app.state.intel_groups`."""

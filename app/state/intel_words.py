@@ -16,7 +16,7 @@ from msgspec import structs
 from app.errors import BadInput, Conflict
 from app.state.calls import Client, reachable, run_script
 from app.state.intel_indicators import MAX_REPORTERS, Held, Standing, place
-from app.state.keys import INTEL_INDICATORS, INTEL_REPORTERS, INTEL_REVISION, INTEL_SAID, INTEL_VERDICTS
+from app.state.intel_keys import INTEL_INDICATORS, INTEL_REPORTERS, INTEL_REVISION, INTEL_SAID, INTEL_VERDICTS
 
 OurWord = Literal["agree", "disagree"]
 Count = Literal["confirmed", "disputed"]

@@ -11,7 +11,7 @@ import pytest
 from app.state.intel_common import CommonHere
 from app.state.intel_hits import Hits, KeyHits, Seen
 from app.state.intel_indicators import Held, Indicators, Standing, Word
-from app.state.keys import INTEL_HITS
+from app.state.intel_keys import INTEL_HITS
 from detectors.contract import Level
 from detectors.sharing.indicator import DAY_US, Indicator
 

@@ -22,8 +22,9 @@ from app.intel.taxii.envelope import MAX_BODY_BYTES, MAX_OBJECT_BYTES, MAX_OBJEC
 from app.settings import load
 from app.state.audit_file import verify
 from app.state.intel_groups import Credential
+from app.state.intel_keys import INTEL_MEMBERS
 from app.state.intel_received import ReceivedQueue
-from app.state.keys import AUDIT, INTEL_MEMBERS, UNBOUNDED_OK
+from app.state.keys import AUDIT, UNBOUNDED_OK
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "intel.md"
 ROW = re.compile(r"^\| `([A-Z]+) (/taxii2/[^`]*)` \| `([a-z.]+)` \|", re.MULTILINE)

@@ -13,9 +13,10 @@ from app.errors import BadInput
 from app.state import intel_groups, intel_received
 from app.state.intel import Bounds, Collection, NewObject, Query
 from app.state.intel_groups import Credential, IntelGroups
+from app.state.intel_keys import INTEL_WAITING, CollectionKeys
 from app.state.intel_polls import MAX_STATUSES, Poll, Polls, Statuses
 from app.state.intel_received import ReceivedQueue
-from app.state.keys import INTEL_WAITING, UNBOUNDED_OK, CollectionKeys
+from app.state.keys import UNBOUNDED_OK
 
 ALL = Query(which=frozenset(("all",)))
 WIDE = Bounds(100_000, 10**9, 3600)
